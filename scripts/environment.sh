@@ -1,0 +1,37 @@
+# Sourced by run.sh and test.sh: makes .venv beside this folder and installs.
+#
+#   prepare EXTRAS    e.g. prepare plot; a second call with nothing changed
+#                     in setup.py does not install again
+#
+# SEQJAX_PYTHON names the interpreter (default: the first of python3.11,
+# python3.12, python3.13, python3 that is 3.11 or newer and runs).
+
+find_python() {
+  local candidate
+  for candidate in ${SEQJAX_PYTHON:-python3.11 python3.12 python3.13 python3}
+  do
+    if "$candidate" -c 'import sys, venv; assert sys.version_info >= (3, 11)' \
+      >/dev/null 2>&1; then
+      echo "$candidate"
+      return
+    fi
+  done
+  echo "seqjax needs Python 3.11 or newer with its venv module; none of" \
+    "'${SEQJAX_PYTHON:-python3.11 python3.12 python3.13 python3}' is one." \
+    "On Debian: apt-get install python3 python3-venv." >&2
+  return 1
+}
+
+prepare() {
+  local extras=$1 stamp=.venv/installed-$1 wanted python
+  wanted=$(cksum <setup.py)
+  if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then
+    return
+  fi
+  python=$(find_python) || return 1
+  echo "Installing seqjax[$extras] into .venv (once)." >&2
+  [ -x .venv/bin/python ] || "$python" -m venv .venv || return 1
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check \
+    --editable ".[$extras]" || return 1
+  echo "$wanted" >"$stamp"
+}

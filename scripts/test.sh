@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Sets up, then runs the tests. Arguments go to pytest; --slow adds the tests
+# that take longer than the suite allows.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source scripts/environment.sh
+prepare test
+
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/seqjax/jax
+export JAX_COMPILATION_CACHE_DIR="${JAX_COMPILATION_CACHE_DIR:-$cache}"
+export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0
+export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
+export JAX_NUMPY_RANK_PROMOTION=raise
+# Two processes, one thread each: the suite is compilation, not arithmetic.
+export XLA_FLAGS="${XLA_FLAGS:-} --xla_cpu_multi_thread_eigen=false"
+export PYTHONDONTWRITEBYTECODE=1
+
+select=(-m 'not slow')
+arguments=()
+for argument in "$@"; do
+  if [ "$argument" = --slow ]; then select=(); else arguments+=("$argument"); fi
+done
+exec .venv/bin/python -m pytest -n "${SEQJAX_TEST_PROCESSES:-auto}" \
+  --dist=loadgroup --jaxtyping-packages=seqjax,beartype.beartype \
+  "${select[@]}" "${arguments[@]}"

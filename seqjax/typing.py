@@ -1,0 +1,52 @@
+"""What models and tasks share: array annotations and three small records.
+
+Axis letters, everywhere: B batch, T positions (queries), S positions attended
+to, D features of the stream, H heads (G of keys and values), K key size,
+V value size, N state size, C classes, L taps or window positions.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Bool
+
+Array = jax.Array | np.ndarray
+
+
+class Segments(NamedTuple):
+  """Where pieces begin and which positions count: padding and packing at once.
+
+  Slices like the data it belongs to. `seqjax.ops.segments` makes it from ids
+  or lengths, and says what an `unroll` does with it.
+  """
+
+  start: Bool[Array, 'B T']
+  valid: Bool[Array, 'B T']
+
+
+class Batch(NamedTuple):
+  """What a task hands to a model and to its own loss.
+
+  `inputs` and `segments` go to the model; `targets` and `weights` (0 where
+  nothing is scored) to the loss; `group` says what a score is split by
+  (lag, length, position), one number an example or a position.
+  """
+
+  inputs: Any
+  targets: Any
+  weights: Any
+  segments: Any = None
+  group: Any = None
+
+
+class Spec(NamedTuple):
+  """What stands at one position: its shape, and its vocabulary if it has one.
+
+  Tokens are `Spec((), vocab=10)`, vectors of three numbers `Spec((3,))`.
+  """
+
+  shape: tuple[int, ...] = ()
+  vocab: int | None = None
