@@ -1,0 +1,93 @@
+"""A mixer with what surrounds it: norms, residual, a multilayer perceptron."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from seqjax.nn.mixer import CausalMixer, SequenceMixer, can_stream
+from seqjax.ops.segments import check, zero_padding
+from seqjax.typing import Segments
+
+
+class Block(CausalMixer):
+  """x <- x + mixer(norm(x));  x <- x + mlp(norm(x))   (pre-norm).
+
+  Dropout falls on both branches, exactly when `apply` is given a 'dropout'
+  key. A block streams if its mixer does.
+
+  Attributes:
+    mixer: what moves information along time.
+    expansion: hidden width of the multilayer perceptron as a multiple of the
+      mixer's features; 0 leaves it out.
+    dropout: probability with which a branch's entries are dropped.
+  """
+
+  mixer: SequenceMixer
+  expansion: int = 2
+  dropout: float = 0.0
+  dtype: Any = jnp.float32
+  param_dtype: Any = jnp.float32
+
+  def setup(self):
+    types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
+    self.mixer_norm = nn.RMSNorm(**types)
+    self.drop = nn.Dropout(self.dropout)
+    if self.expansion:
+      self.mlp_norm = nn.RMSNorm(**types)
+      self.widen = nn.Dense(self.expansion * self.features, **types)
+      self.narrow = nn.Dense(self.features, **types)
+
+  @nn.nowrap
+  def initialize_carry(self, batch_size: int) -> Any:
+    return streaming(self.mixer).initialize_carry(batch_size)
+
+  def step(self, carry, x_t):
+    x_t = x_t.astype(self.dtype)
+    carry, y_t = streaming(self.mixer).step(carry, self.mixer_norm(x_t))
+    return carry, self._finish(x_t, y_t)
+
+  def unroll(self, carry, x, segments: Segments | None = None):
+    check(segments, *x.shape[:2])
+    x = zero_padding(x, segments).astype(self.dtype)
+    mixer = streaming(self.mixer)
+    carry, y = mixer.unroll(carry, self.mixer_norm(x), segments)
+    return carry, zero_padding(self._finish(x, y), segments)
+
+  def __call__(self, x, segments: Segments | None = None):
+    check(segments, *x.shape[:2])
+    x = zero_padding(x, segments).astype(self.dtype)
+    y = self.mixer(self.mixer_norm(x), segments)
+    return zero_padding(self._finish(x, y), segments)
+
+  @property
+  def features(self) -> int:
+    return self.mixer.features
+
+  @property
+  def receptive_field(self) -> int | None:
+    return streaming(self.mixer).receptive_field
+
+  def _finish(self, x, y):
+    """The residual around the mixer, and the perceptron with its own."""
+    deterministic = not self.has_rng('dropout')
+    x = x + self.drop(y, deterministic=deterministic)
+    if not self.expansion:
+      return x
+    y = self.narrow(nn.gelu(self.widen(self.mlp_norm(x))))
+    return x + self.drop(y, deterministic=deterministic)
+
+
+def streaming(mixer: SequenceMixer) -> CausalMixer:
+  """The mixer, if it can go step by step.
+
+  Raises:
+    ValueError: it sees whole sequences only.
+  """
+  if not can_stream(mixer):
+    raise ValueError(
+      f'{type(mixer).__name__} sees whole sequences at once and cannot stream: '
+      'it has neither carry, step nor unroll. Call the model on whole '
+      'sequences, or use a causal mixer.'
+    )
+  return mixer

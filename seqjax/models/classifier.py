@@ -1,0 +1,69 @@
+"""One answer for a whole sequence."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Float, Shaped
+
+from seqjax.ops.segments import check, zero_padding
+from seqjax.typing import Array, Segments, Spec
+
+
+class MLPClassifier(nn.Module):
+  """Pads or truncates to a fixed length, flattens, and classifies.
+
+  The fixed-size network that sequences are an awkward fit for: its first
+  matrix has a row for every feature of every position up to `max_length`.
+
+  Attributes:
+    input: what stands at an input position; tokens become one-hot vectors.
+    num_classes: C.
+    max_length: T_max, to which shorter inputs are padded with zeros.
+    hidden: width of the hidden layer.
+    truncate: whether a longer input loses its end; otherwise it is an error.
+  """
+
+  input: Spec
+  num_classes: int
+  max_length: int
+  hidden: int = 64
+  truncate: bool = False
+  dtype: Any = jnp.float32
+  param_dtype: Any = jnp.float32
+
+  def __post_init__(self):
+    super().__post_init__()
+    sizes = {
+      'num_classes': self.num_classes,
+      'max_length': self.max_length,
+      'hidden': self.hidden,
+    }
+    for name, size in sizes.items():
+      if size < 1:
+        raise ValueError(
+          f'MLPClassifier needs {name} of at least 1, but {name}={size} was '
+          'given.'
+        )
+
+  @nn.compact
+  def __call__(
+    self, x: Shaped[Array, 'B T *I'], segments: Segments | None = None
+  ) -> Float[Array, 'B C']:
+    batch_size, num_positions = x.shape[:2]
+    check(segments, batch_size, num_positions)
+    if num_positions > self.max_length and not self.truncate:
+      raise ValueError(
+        f'This MLPClassifier is built for at most max_length={self.max_length} '
+        f'positions, but {num_positions} were given; make max_length larger, '
+        'or set truncate=True to lose the end.'
+      )
+    if self.input.vocab is not None:
+      x = nn.one_hot(x, self.input.vocab, dtype=self.dtype)
+    x = zero_padding(x, segments).reshape(batch_size, num_positions, -1)
+    x = x[:, : self.max_length]
+    missing = self.max_length - x.shape[1]
+    x = jnp.pad(x, ((0, 0), (0, missing), (0, 0))).reshape(batch_size, -1)
+    types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
+    x = nn.relu(nn.Dense(self.hidden, **types)(x))
+    return nn.Dense(self.num_classes, **types)(x)

@@ -1,0 +1,58 @@
+"""How many parameters a mixer has, and which width gives a wanted number."""
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from seqjax.nn.mixer import SequenceMixer
+
+TOLERANCE = 0.1  # counts within a tenth of each other are called equal
+
+
+def num_parameters(mixer: SequenceMixer) -> int:
+  """The number of entries of all parameters; nothing is allocated."""
+  x = jax.ShapeDtypeStruct((1, 1, mixer.features), jnp.float32)
+  variables = jax.eval_shape(mixer.init, jax.random.key(0), x)
+  return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables))
+
+
+def features_for(
+  make: Callable[[int], SequenceMixer],
+  parameters: int,
+  *,
+  multiple: int = 8,
+  limit: int = 4096,
+) -> int:
+  """The width at which a mixer comes nearest to a number of parameters.
+
+  Args:
+    make: from a width to the mixer.
+    parameters: the number wanted.
+    multiple: widths are multiples of it.
+    limit: the largest width tried.
+
+  Raises:
+    ValueError: no width comes within a tenth of the number.
+  """
+  low, high = 1, limit // multiple
+  while low < high:  # the first width with at least so many parameters
+    middle = (low + high) // 2
+    if num_parameters(make(middle * multiple)) < parameters:
+      low = middle + 1
+    else:
+      high = middle
+  counts = {
+    width: num_parameters(make(width))
+    for width in (max(low - 1, 1) * multiple, low * multiple)
+  }
+  best = min(counts, key=lambda width: abs(counts[width] - parameters))
+  if abs(counts[best] - parameters) > TOLERANCE * parameters:
+    listed = ', '.join(f'{n} at width {w}' for w, n in counts.items())
+    raise ValueError(
+      f'No width in multiples of {multiple} gives {type(make(best)).__name__} '
+      f'{parameters} parameters within a tenth; the nearest are {listed}. '
+      'Choose another number of parameters.'
+    )
+  return best

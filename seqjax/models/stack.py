@@ -1,0 +1,83 @@
+"""Blocks on top of each other; a hybrid is a tuple of different mixers."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from seqjax.models.block import Block, streaming
+from seqjax.nn.mixer import CausalMixer, SequenceMixer
+from seqjax.ops.segments import zero_padding
+from seqjax.typing import Segments
+
+
+class Stack(CausalMixer):
+  """One block a mixer, then a norm.
+
+  A mixer that is named twice stands for two layers with parameters of their
+  own. The carry is the tuple of the mixers' carries.
+  """
+
+  mixers: tuple[SequenceMixer, ...]
+  expansion: int = 2
+  dropout: float = 0.0
+  dtype: Any = jnp.float32
+  param_dtype: Any = jnp.float32
+
+  def __post_init__(self):
+    features = [mixer.features for mixer in self.mixers]
+    if len(set(features)) != 1:
+      raise ValueError(
+        'A stack needs one mixer or more, all of the same features, but their '
+        f'features are {features}.'
+      )
+    super().__post_init__()
+
+  def setup(self):
+    self.blocks = [
+      Block(
+        mixer.clone(parent=None, name=None),
+        self.expansion,
+        self.dropout,
+        self.dtype,
+        self.param_dtype,
+      )
+      for mixer in self.mixers
+    ]
+    self.norm = nn.RMSNorm(dtype=self.dtype, param_dtype=self.param_dtype)
+
+  @nn.nowrap
+  def initialize_carry(self, batch_size: int) -> tuple[Any, ...]:
+    return tuple(
+      streaming(mixer).initialize_carry(batch_size) for mixer in self.mixers
+    )
+
+  def step(self, carry, x_t):
+    after = []
+    for block, state in zip(self.blocks, carry, strict=True):
+      state, x_t = block.step(state, x_t)
+      after.append(state)
+    return tuple(after), self.norm(x_t)
+
+  def unroll(self, carry, x, segments: Segments | None = None):
+    after = []
+    for block, state in zip(self.blocks, carry, strict=True):
+      state, x = block.unroll(state, x, segments)
+      after.append(state)
+    return tuple(after), zero_padding(self.norm(x), segments)
+
+  def __call__(self, x, segments: Segments | None = None):
+    for block in self.blocks:
+      x = block(x, segments)
+    return zero_padding(self.norm(x), segments)
+
+  @property
+  def features(self) -> int:
+    return self.mixers[0].features
+
+  @property
+  def receptive_field(self) -> int | None:
+    fields = [streaming(mixer).receptive_field for mixer in self.mixers]
+    if None in fields:
+      return None
+    return 1 + sum(field - 1 for field in fields)

@@ -1,0 +1,63 @@
+"""A causal mixer read forwards and backwards."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Float, Shaped
+
+from seqjax.nn.mixer import CausalMixer, SequenceMixer
+from seqjax.nn.rnn import GRU
+from seqjax.ops import segments as segments_lib
+from seqjax.typing import Array, Segments
+
+
+class Bidirectional(SequenceMixer):
+  """y = W [forward(x), backward(x)] (Schuster & Paliwal, 1997).
+
+  Attributes:
+    mixer: what is read both ways, each way with parameters of its own; None: a
+      GRU of the same features.
+  """
+
+  features: int
+  context: int | None = None
+  dtype: Any = jnp.float32
+  param_dtype: Any = jnp.float32
+  mixer: CausalMixer | None = None
+
+  def __post_init__(self):
+    super().__post_init__()
+    if self.mixer is not None and not isinstance(self.mixer, CausalMixer):
+      raise ValueError(
+        'Bidirectional reads a causal mixer both ways, but mixer is a '
+        f'{type(self.mixer).__name__}.'
+      )
+
+  def setup(self):
+    mixer = self.mixer or GRU(
+      self.features,
+      self.context,
+      dtype=self.dtype,
+      param_dtype=self.param_dtype,
+      parent=None,
+    )
+    self.forward = mixer.clone(parent=None, name=None)
+    self.backward = mixer.clone(parent=None, name=None)
+    self.out = nn.Dense(
+      self.features, dtype=self.dtype, param_dtype=self.param_dtype
+    )
+
+  def __call__(
+    self, x: Float[Array, 'B T D'], segments: Segments | None = None
+  ) -> Float[Array, 'B T D']:
+    segments_lib.check(segments, *x.shape[:2])
+    x = segments_lib.zero_padding(x, segments)
+    there = self.forward(x, segments)
+    back = self.backward(_flip(x), segments_lib.reverse(segments))
+    y = self.out(jnp.concatenate([there, _flip(back)], axis=-1))
+    return segments_lib.zero_padding(y, segments)
+
+
+def _flip(x: Shaped[Array, 'B T *D']) -> Shaped[Array, 'B T *D']:
+  return jnp.flip(x, axis=1)

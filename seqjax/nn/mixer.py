@@ -1,0 +1,123 @@
+"""The protocol: what moves information along time, whole or step by step."""
+
+import dataclasses
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float
+
+from seqjax.typing import Array, Segments
+
+
+class SequenceMixer(nn.Module):
+  """Maps a sequence to one of the same length, seeing all of it at once.
+
+  Mixers declare the fields `features` (D), `context`, `dtype` and
+  `param_dtype`; `context` sizes what grows with the past and nothing else.
+  """
+
+  def __post_init__(self):
+    super().__post_init__()
+    for name in ('features', 'context'):
+      size = getattr(self, name, None)
+      if size is not None and size < 1:
+        raise ValueError(
+          f'{type(self).__name__} needs {name} of at least 1, but '
+          f'{name}={size} was given.'
+        )
+
+  def __call__(
+    self, x: Float[Array, 'B T D'], segments: Segments | None = None
+  ) -> Float[Array, 'B T D']:
+    """The outputs at all positions, zero at padding."""
+    raise NotImplementedError(f'{type(self).__name__} defines no __call__.')
+
+
+class CausalMixer(SequenceMixer):
+  """A mixer that can stream: its output at t needs nothing after t.
+
+  `step` is the definition; `unroll` computes the same for many positions by
+  whatever parallel means exist, and `seqjax.testing.assert_mixer_contract`
+  holds the two to each other. Every leaf of a carry has the batch as its first
+  axis.
+  """
+
+  @nn.nowrap
+  def initialize_carry(self, batch_size: int) -> Any:
+    """What is known before the first position; needs no parameters."""
+    raise NotImplementedError(
+      f'{type(self).__name__} defines no initialize_carry.'
+    )
+
+  def step(
+    self, carry: Any, x_t: Float[Array, 'B D']
+  ) -> tuple[Any, Float[Array, 'B D']]:
+    """One position: the carry after it, and its output."""
+    raise NotImplementedError(f'{type(self).__name__} defines no step.')
+
+  def unroll(
+    self,
+    carry: Any,
+    x: Float[Array, 'B T D'],
+    segments: Segments | None = None,
+  ) -> tuple[Any, Float[Array, 'B T D']]:
+    """Many positions: the carry after them, and their outputs."""
+    raise NotImplementedError(f'{type(self).__name__} defines no unroll.')
+
+  def __call__(
+    self, x: Float[Array, 'B T D'], segments: Segments | None = None
+  ) -> Float[Array, 'B T D']:
+    """`unroll` from the initial carry, which is left out of the result."""
+    _, y = self.unroll(self.initialize_carry(x.shape[0]), x, segments)
+    return y
+
+  @property
+  def receptive_field(self) -> int | None:
+    """How many positions an output sees, itself included; None: all."""
+    return None
+
+
+def can_stream(mixer: SequenceMixer) -> bool:
+  """Whether it is causal, and so is every mixer that it is made of."""
+  if not isinstance(mixer, CausalMixer):
+    return False
+  for field in dataclasses.fields(mixer):
+    value = getattr(mixer, field.name, None)
+    parts = value if isinstance(value, tuple) else (value,)
+    for part in parts:
+      if isinstance(part, SequenceMixer) and field.name != 'parent':
+        if not can_stream(part):
+          return False
+  return True
+
+
+def carry_dtype(dtype: Any) -> np.dtype:
+  """The precision of states for a module of `dtype`: at least float32."""
+  return jnp.promote_types(dtype, jnp.float32)
+
+
+def select_rows(keep: Bool[Array, 'B'], new: Any, old: Any) -> Any:
+  """Carries with the rows of `new` where `keep` and those of `old` elsewhere.
+
+  What a ragged stream does after `step`: rows that had nothing to read keep
+  their carry.
+  """
+
+  def select(a, b):
+    return jnp.where(jax.lax.expand_dims(keep, range(1, a.ndim)), a, b)
+
+  return jax.tree.map(select, new, old)
+
+
+def state_floats(mixer: CausalMixer) -> int:
+  """How many real numbers one row's carry holds; a complex one counts twice."""
+  carry = jax.eval_shape(lambda: mixer.initialize_carry(1))
+  leaves = jax.tree.leaves(carry)
+  return sum(
+    leaf.size * (2 if jnp.iscomplexobj(leaf) else 1)
+    for leaf in leaves
+    if jnp.issubdtype(leaf.dtype, jnp.inexact)
+  )

@@ -1,0 +1,1 @@
+"""Pure functions on arrays: the formulas, without parameters or Flax."""

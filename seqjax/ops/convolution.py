@@ -1,0 +1,92 @@
+"""Causal convolution over the valid positions of a piece."""
+
+import jax.numpy as jnp
+from jaxtyping import Float, Shaped
+
+from seqjax.ops.segments import positions, zero_padding
+from seqjax.typing import Array, Segments
+
+
+def causal_convolution_step(
+  window: Float[Array, 'B W D'],
+  x_t: Float[Array, 'B D'],
+  kernel: Float[Array, 'L D E'],
+  *,
+  dilation: int = 1,
+) -> tuple[Float[Array, 'B W D'], Float[Array, 'B E']]:
+  """y_t = sum_l x_{t - l dilation} kernel_l; `window` holds the last inputs.
+
+  W = (L - 1) dilation positions are remembered, the most recent last.
+  """
+  seen = jnp.concatenate([window, x_t[:, None].astype(window.dtype)], axis=1)
+  taps = seen[:, ::-1][:, ::dilation].astype(kernel.dtype)
+  y_t = jnp.einsum(
+    'bld,lde->be', taps, kernel, preferred_element_type=window.dtype
+  )
+  return seen[:, 1:], y_t
+
+
+def causal_convolution(
+  window: Float[Array, 'B W D'],
+  x: Float[Array, 'B T D'],
+  kernel: Float[Array, 'L D E'],
+  segments: Segments | None = None,
+  *,
+  dilation: int = 1,
+) -> tuple[Float[Array, 'B W D'], Float[Array, 'B T E']]:
+  """`causal_convolution_step` at every position, one matmul a tap.
+
+  Under segments the valid positions are first moved together, so that a tap
+  counts positions of the piece and never padding, and a tap that would reach
+  beyond the beginning of its piece reads zero.
+
+  Returns:
+    The window after the last position, and the outputs (zero at padding).
+  """
+  num_positions, reach = x.shape[1], window.shape[1]
+  x = zero_padding(x, segments).astype(window.dtype)
+  if segments is None:
+    seen = jnp.concatenate([window, x], axis=1)
+    return seen[:, num_positions:], _taps(seen, kernel, dilation, num_positions)
+
+  # A piece without a start here continues the window: all taps reach.
+  full = jnp.full(x.shape[:1], reach, jnp.int32)
+  after, before = positions(full, segments, num_positions)
+  order = jnp.argsort(~segments.valid, axis=1, stable=True)
+  seen = jnp.concatenate([window, _gather(x, order)], axis=1)
+  y = _taps(seen, kernel, dilation, num_positions, _gather(before, order))
+  rank = jnp.cumsum(segments.valid, axis=1) - 1
+  y = zero_padding(_gather(y, jnp.maximum(rank, 0)), segments)
+
+  last = jnp.sum(segments.valid, axis=1)[:, None] + jnp.arange(reach)[None]
+  lag = reach - jnp.arange(reach)[None]
+  window = jnp.where(
+    (lag <= after[:, None])[..., None],
+    _gather(seen, last),
+    jnp.zeros((), seen.dtype),
+  )
+  return window, y
+
+
+def _gather(
+  x: Shaped[Array, 'B S *D'], index: Shaped[Array, 'B T']
+) -> Shaped[Array, 'B T *D']:
+  """x[b, index[b, t]] for every b and t."""
+  rows = jnp.arange(x.shape[0])[:, None]
+  return x[rows, index]
+
+
+def _taps(seen, kernel, dilation, num_positions, before=None):
+  """Sums x_{t - l dilation} kernel_l; lags beyond `before` read zero."""
+  y = None
+  for lag, weight in enumerate(kernel):
+    begin = (len(kernel) - 1 - lag) * dilation
+    tap = seen[:, begin : begin + num_positions]
+    if before is not None:
+      reaches = (lag * dilation <= before)[..., None]
+      tap = jnp.where(reaches, tap, jnp.zeros((), tap.dtype))
+    term = jnp.matmul(
+      tap.astype(kernel.dtype), weight, preferred_element_type=seen.dtype
+    )
+    y = term if y is None else y + term
+  return y

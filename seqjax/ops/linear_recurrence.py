@@ -1,0 +1,96 @@
+"""h_t = a_t h_{t-1} + b_t, elementwise: sequential, or parallel over time."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Inexact
+
+from seqjax.typing import Array, Segments
+
+ALGORITHMS = ('auto', 'scan', 'associative')
+
+
+def linear_recurrence_step(
+  carry: Inexact[Array, 'B N'],
+  decay_t: Inexact[Array, 'B N'],
+  drive_t: Inexact[Array, 'B N'],
+) -> Inexact[Array, 'B N']:
+  """h_t = decay_t * h_{t-1} + drive_t, in the precision of the carry."""
+  return decay_t.astype(carry.dtype) * carry + drive_t.astype(carry.dtype)
+
+
+def linear_recurrence(
+  carry: Inexact[Array, 'B N'],
+  decay: Inexact[Array, 'B T N'],
+  drive: Inexact[Array, 'B T N'],
+  segments: Segments | None = None,
+  *,
+  algorithm: str = 'auto',
+) -> tuple[Inexact[Array, 'B N'], Inexact[Array, 'B T N']]:
+  """Solves h_t = decay_t * h_{t-1} + drive_t for all t, starting from carry.
+
+  Args:
+    carry: h_0; its dtype is the precision of every state.
+    decay: a_t.
+    drive: b_t.
+    segments: padding holds the state (a=1, b=0), a start clears it (a=0).
+    algorithm: 'scan' takes T sequential steps, 'associative' O(log T) parallel
+      ones (Blelloch, 1990; Martin & Cundy, 2018), 'auto' chooses 'scan' on CPU
+      and 'associative' elsewhere.
+
+  Returns:
+    The last state, and the states at all positions (at padding, the held one).
+  """
+  check_algorithm(algorithm)
+  decay, drive = decay.astype(carry.dtype), drive.astype(carry.dtype)
+  decay, drive = gate(decay, drive, segments)
+  if algorithm == 'auto':
+    on_cpu = jax.default_backend() == 'cpu'
+    algorithm = 'scan' if on_cpu else 'associative'
+  if algorithm == 'scan':
+    return _scan(carry, decay, drive)
+  return _associative(carry, decay, drive)
+
+
+def gate(
+  decay: Inexact[Array, 'B T N'],
+  drive: Inexact[Array, 'B T N'],
+  segments: Segments | None,
+) -> tuple[Inexact[Array, 'B T N'], Inexact[Array, 'B T N']]:
+  """Coefficients under segments: 1 and 0 at padding, then 0 decay at starts."""
+  if segments is None:
+    return decay, drive
+  start, valid = segments.start[..., None], segments.valid[..., None]
+  decay = jnp.where(valid, decay, jnp.ones((), decay.dtype))
+  decay = jnp.where(start, jnp.zeros((), decay.dtype), decay)
+  return decay, jnp.where(valid, drive, jnp.zeros((), drive.dtype))
+
+
+def check_algorithm(algorithm: str):
+  """Raises ValueError unless `algorithm` is one of ALGORITHMS."""
+  if algorithm not in ALGORITHMS:
+    raise ValueError(
+      f'A linear recurrence is computed by one of {", ".join(ALGORITHMS)}, but'
+      f' algorithm={algorithm!r} was given.'
+    )
+
+
+def _scan(carry, decay, drive):
+  def body(state, coefficients):
+    state = linear_recurrence_step(state, *coefficients)
+    return state, state
+
+  time_major = jnp.swapaxes(decay, 0, 1), jnp.swapaxes(drive, 0, 1)
+  carry, states = jax.lax.scan(body, carry, time_major)
+  return carry, jnp.swapaxes(states, 0, 1)
+
+
+def _associative(carry, decay, drive):
+  drive = drive.at[:, 0].add(decay[:, 0] * carry)
+
+  def compose(earlier, later):
+    decay_1, drive_1 = earlier
+    decay_2, drive_2 = later
+    return decay_1 * decay_2, decay_2 * drive_1 + drive_2
+
+  _, states = jax.lax.associative_scan(compose, (decay, drive), axis=1)
+  return states[:, -1], states

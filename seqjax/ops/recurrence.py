@@ -1,0 +1,160 @@
+"""Elman, GRU and LSTM recurrences: one step, and whole sequences of them.
+
+A step is written once; a sequence is `jax.lax.scan` over it. The projection of
+the inputs runs inside the step: XLA fuses it there, and hoisting it into one
+matmul made the plain scan slower at the batch sizes that were tried.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float
+
+from seqjax.ops.segments import zero_padding
+from seqjax.typing import Array, Segments
+
+
+class ElmanWeights(NamedTuple):
+  """Weights of `elman_step`."""
+
+  input: Float[Array, 'D H']
+  recurrent: Float[Array, 'H H']
+  bias: Float[Array, 'H']
+
+
+class GRUWeights(NamedTuple):
+  """Weights of `gru_step`; blocks along the last axis: reset, update, new."""
+
+  input: Float[Array, 'D 3*H']
+  recurrent: Float[Array, 'H 3*H']
+  bias: Float[Array, '3*H']
+  candidate_bias: Float[Array, 'H']
+
+
+class LSTMWeights(NamedTuple):
+  """Weights of `lstm_step`; blocks along the last axis: i, f, g, o."""
+
+  input: Float[Array, 'D 4*H']
+  recurrent: Float[Array, 'H 4*H']
+  bias: Float[Array, '4*H']
+
+
+class LSTMCarry(NamedTuple):
+  """What an LSTM knows of the past."""
+
+  cell: Float[Array, 'B H']
+  hidden: Float[Array, 'B H']
+
+
+def elman_step(
+  weights: ElmanWeights, carry: Float[Array, 'B H'], x_t: Float[Array, 'B D']
+) -> Float[Array, 'B H']:
+  """h_t = tanh(W x_t + U h_{t-1} + b)   (Elman, 1990)."""
+  drive = _project(x_t, weights.input, carry) + weights.bias
+  return jnp.tanh(drive + _project(carry, weights.recurrent, carry))
+
+
+def gru_step(
+  weights: GRUWeights, carry: Float[Array, 'B H'], x_t: Float[Array, 'B D']
+) -> Float[Array, 'B H']:
+  """h_t = (1 - z_t) n_t + z_t h_{t-1}   (Cho et al., 2014, eqs. 5 to 8).
+
+  r_t, z_t = sigmoid(W x_t + U h_{t-1} + b), and n_t = tanh(W_n x_t + b_n +
+  r_t (U_n h_{t-1} + c_n)): the reset gate acts after the recurrent product, as
+  in cuDNN and Flax, where the paper has it before.
+  """
+  from_input = _project(x_t, weights.input, carry) + weights.bias
+  from_state = _project(carry, weights.recurrent, carry)
+  reset_x, update_x, new_x = jnp.split(from_input, 3, axis=-1)
+  reset_h, update_h, new_h = jnp.split(from_state, 3, axis=-1)
+  reset = jax.nn.sigmoid(reset_x + reset_h)
+  update = jax.nn.sigmoid(update_x + update_h)
+  new = jnp.tanh(new_x + reset * (new_h + weights.candidate_bias))
+  return (1 - update) * new + update * carry
+
+
+def lstm_step(
+  weights: LSTMWeights, carry: LSTMCarry, x_t: Float[Array, 'B D']
+) -> LSTMCarry:
+  """c_t = f_t c_{t-1} + i_t g_t;  h_t = o_t tanh(c_t).
+
+  i, f, o = sigmoid(W x_t + U h_{t-1} + b) and g = tanh(...) likewise
+  (Hochreiter & Schmidhuber, 1997, with the forget gate of Gers et al., 2000).
+  """
+  gates = (
+    _project(x_t, weights.input, carry.hidden)
+    + _project(carry.hidden, weights.recurrent, carry.hidden)
+    + weights.bias
+  )
+  i, f, g, o = jnp.split(gates, 4, axis=-1)
+  cell = jax.nn.sigmoid(f) * carry.cell + jax.nn.sigmoid(i) * jnp.tanh(g)
+  return LSTMCarry(cell, jax.nn.sigmoid(o) * jnp.tanh(cell))
+
+
+def elman(
+  weights: ElmanWeights,
+  carry: Float[Array, 'B H'],
+  x: Float[Array, 'B T D'],
+  segments: Segments | None = None,
+) -> tuple[Float[Array, 'B H'], Float[Array, 'B T H']]:
+  """`elman_step` at every position: the last state, and all of them."""
+  return _unroll(elman_step, weights, carry, x, segments)
+
+
+def gru(
+  weights: GRUWeights,
+  carry: Float[Array, 'B H'],
+  x: Float[Array, 'B T D'],
+  segments: Segments | None = None,
+) -> tuple[Float[Array, 'B H'], Float[Array, 'B T H']]:
+  """`gru_step` at every position: the last state, and all of them."""
+  return _unroll(gru_step, weights, carry, x, segments)
+
+
+def lstm(
+  weights: LSTMWeights,
+  carry: LSTMCarry,
+  x: Float[Array, 'B T D'],
+  segments: Segments | None = None,
+) -> tuple[LSTMCarry, Float[Array, 'B T H']]:
+  """`lstm_step` at every position: the last carry, and all hidden states."""
+  return _unroll(lstm_step, weights, carry, x, segments, lambda c: c.hidden)
+
+
+def _project(x, kernel, like):
+  """x @ kernel in the kernel's precision, accumulated in that of the state."""
+  return jnp.matmul(
+    x.astype(kernel.dtype), kernel, preferred_element_type=like.dtype
+  )
+
+
+def _unroll(
+  step: Callable,
+  weights: Any,
+  carry: Any,
+  x: Float[Array, 'B T D'],
+  segments: Segments | None,
+  read: Callable[[Any], Array] = lambda carry: carry,
+) -> tuple[Any, Float[Array, 'B T H']]:
+  """Scans `step` over time; padding holds the carry, a start clears it."""
+
+  def body(carry, inputs):
+    if segments is None:
+      carry = step(weights, carry, inputs)
+      return carry, read(carry)
+    x_t, start, valid = inputs
+    carry = _select(~start, carry, jax.tree.map(jnp.zeros_like, carry))
+    carry = _select(valid, step(weights, carry, x_t), carry)
+    return carry, read(carry)
+
+  inputs = x if segments is None else (zero_padding(x, segments), *segments)
+  time_major = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), inputs)
+  carry, states = jax.lax.scan(body, carry, time_major)
+  return carry, zero_padding(jnp.swapaxes(states, 0, 1), segments)
+
+
+def _select(keep, new, old):
+  """Rows of `new` where `keep`, else of `old`."""
+  return jax.tree.map(lambda a, b: jnp.where(keep[:, None], a, b), new, old)

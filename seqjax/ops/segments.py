@@ -1,0 +1,134 @@
+"""Pieces in a row: where they begin, which positions count, what that means.
+
+An `unroll` under `segments` is this loop, whatever way it computes it:
+
+    carry = where(start_t, initialize_carry(B), carry)
+    new, y_t = step(carry, where(valid_t, x_t, 0))
+    carry = where(valid_t, new, carry)
+    y_t = where(valid_t, y_t, 0)
+
+so a row whose first position is no start continues the carry it was given.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Int, Shaped
+
+from seqjax.typing import Array, Segments
+
+
+def from_ids(segment_ids: Int[Array, 'B T']) -> Segments:
+  """Segments of rows labelled by piece; 0 is padding.
+
+  A piece ends where the id differs from that of the previous valid position,
+  so an id that returns later is a new piece. A row's first valid position is
+  never a start: the carry that is given decides what it continues.
+  """
+  valid = segment_ids != 0
+  last_valid = jax.lax.cummax(
+    jnp.where(valid, jnp.arange(segment_ids.shape[1])[None], -1), axis=1
+  )
+  previous = jnp.pad(last_valid, ((0, 0), (1, 0)), constant_values=-1)[:, :-1]
+  previous_id = jnp.take_along_axis(
+    segment_ids, jnp.maximum(previous, 0), axis=1
+  )
+  start = valid & (previous >= 0) & (segment_ids != previous_id)
+  return Segments(start, valid)
+
+
+def from_lengths(lengths: Int[Array, 'B'], num_positions: int) -> Segments:
+  """Segments of rows that hold one piece, padded at the end.
+
+  Raises:
+    ValueError: a length is negative or beyond `num_positions` (checked where
+      lengths are concrete; under `jit` they are clipped to the row).
+  """
+  if not isinstance(lengths, jax.core.Tracer):
+    outside = [int(n) for n in lengths if not 0 <= n <= num_positions]
+    if outside:
+      raise ValueError(
+        f'Lengths must lie in 0..{num_positions} (the positions of a row), but '
+        f'these do not: {outside}.'
+      )
+  valid = jnp.arange(num_positions)[None] < lengths[:, None]
+  return Segments(jnp.zeros_like(valid), valid)
+
+
+def check(segments: Segments | None, batch_size: int, num_positions: int):
+  """Raises ValueError unless both arrays of `segments` are Bool[B T]."""
+  if segments is None:
+    return
+  for name, array in zip(Segments._fields, segments, strict=True):
+    if array.shape != (batch_size, num_positions) or array.dtype != bool:
+      raise ValueError(
+        f'segments.{name} must be booleans of shape [batch, positions] = '
+        f'[{batch_size}, {num_positions}] like the inputs, but it is '
+        f'{array.dtype}{list(array.shape)}.'
+      )
+
+
+def zero_padding(
+  x: Shaped[Array, 'B T *D'], segments: Segments | None
+) -> Shaped[Array, 'B T *D']:
+  """x with zeros (False) wherever a position is not valid, NaN or not."""
+  if segments is None:
+    return x
+  valid = jax.lax.expand_dims(segments.valid, range(2, x.ndim))
+  return jnp.where(valid, x, jnp.zeros((), x.dtype))
+
+
+def positions(
+  count: Int[Array, 'B'], segments: Segments | None, num_positions: int
+) -> tuple[Int[Array, 'B'], Int[Array, 'B T']]:
+  """Counts the valid positions of each piece, padding left out.
+
+  Args:
+    count: how many valid positions the current piece has had before.
+    segments: pieces of the rows, or None.
+    num_positions: T.
+
+  Returns:
+    The count after the rows, and for every position the number of valid
+    positions of its piece before it.
+  """
+  if segments is None:
+    steps = jnp.arange(num_positions, dtype=count.dtype)
+    return count + num_positions, count[:, None] + steps[None]
+  after = jnp.cumsum(segments.valid, axis=1, dtype=count.dtype)
+  before = after - segments.valid.astype(count.dtype)
+  # At a start the count goes to zero: subtract what had been counted by then.
+  at_start = jnp.where(segments.start, before, -count[:, None])
+  base = jax.lax.cummax(at_start, axis=1)
+  final = jnp.max(at_start, axis=1)
+  return after[:, -1] - final, before - base
+
+
+def piece_index(
+  segments: Segments | None, batch_size: int, num_positions: int
+) -> Int[Array, 'B T']:
+  """The running count of starts; -1 where a position is not valid."""
+  if segments is None:
+    return jnp.zeros((batch_size, num_positions), jnp.int32)
+  index = jnp.cumsum(segments.start, axis=1, dtype=jnp.int32)
+  return jnp.where(segments.valid, index, -1)
+
+
+def num_starts(segments: Segments | None, batch_size: int) -> Int[Array, 'B']:
+  """How many starts each row holds: the index of its last piece."""
+  if segments is None:
+    return jnp.zeros((batch_size,), jnp.int32)
+  return jnp.sum(segments.start, axis=1, dtype=jnp.int32)
+
+
+def reverse(segments: Segments | None) -> Segments | None:
+  """Segments of the row read backwards.
+
+  A boundary before t becomes one before T - t: the first position read of each
+  piece is its last one. A start at the row's first position is left out, since
+  nothing was read before what now comes last.
+  """
+  if segments is None:
+    return None
+  start = jnp.flip(segments.start, axis=1)
+  start = jnp.pad(start, ((0, 0), (1, 0)))[:, :-1]
+  return Segments(start, jnp.flip(segments.valid, axis=1))

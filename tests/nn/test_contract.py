@@ -1,0 +1,62 @@
+"""Every mixer of the catalogue, and every model made of them, keeps the laws."""
+
+import pytest
+
+from seqjax import testing
+from seqjax.models import Block, SequenceModel, Stack
+from seqjax.nn import (
+  GRU,
+  LSTM,
+  MIXERS,
+  NONCAUSAL_MIXERS,
+  TCN,
+  Attention,
+  Bidirectional,
+  MinGRU,
+)
+from seqjax.typing import Spec
+
+
+def grouped(cases):
+  """One worker a mixer, so that compiled functions are shared."""
+  return [
+    pytest.param(value, id=name, marks=pytest.mark.xdist_group(name))
+    for name, value in cases.items()
+  ]
+
+
+@pytest.mark.parametrize('mixer', grouped(MIXERS | NONCAUSAL_MIXERS))
+def test_every_mixer_keeps_the_contract(mixer):
+  """Parallel equals sequential, pieces stay apart, padding does not count."""
+  testing.assert_mixer_contract(mixer(features=8, context=16))
+
+
+OPTIONS = {
+  # The contract reads 74 positions, and learned ones end at the context.
+  'attention-learned': Attention(8, 80, positions='learned'),
+  'attention-without-positions': Attention(8, 16, positions='none'),
+  'mingru-associative': MinGRU(8, algorithm='associative'),
+  'lstm-chrono': LSTM(8, max_lag=20),
+  'bidirectional-tcn': Bidirectional(8, mixer=TCN(8, levels=2)),
+}
+
+
+@pytest.mark.parametrize('mixer', grouped(OPTIONS))
+def test_every_option_keeps_the_contract(mixer):
+  """What an option changes, it changes in every form alike."""
+  testing.assert_mixer_contract(mixer)
+
+
+MODELS = {
+  'block': Block(GRU(8)),
+  'stack': Stack((GRU(8), Attention(8, 16))),
+  'tokens': SequenceModel(Spec((), 5), Spec((), 4), (LSTM(8), TCN(8, levels=2))),
+  'values': SequenceModel(Spec((3,)), Spec((2,)), (MinGRU(8), Attention(8, 16))),
+  'encoder': SequenceModel(Spec((3,)), Spec((), 4), (Bidirectional(8),)),
+}
+
+
+@pytest.mark.parametrize('model', grouped(MODELS))
+def test_every_model_keeps_the_contract(model):
+  """A norm or a residual leaks padding as easily as a mixer does."""
+  testing.assert_mixer_contract(model)
