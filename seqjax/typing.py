@@ -5,8 +5,6 @@ to, D features of the stream, H heads (G of keys and values), K key size,
 V value size, N state size, C classes, L taps or window positions.
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import jax

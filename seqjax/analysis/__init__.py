@@ -1,0 +1,1 @@
+"""Measurements on models and functions: time, memory, arithmetic, fits."""

@@ -1,0 +1,448 @@
+"""The house style of figures: rows of a table in, an SVG or a PNG out.
+
+A name (of a mixer) has the same colour, dashes and marker in every figure;
+dashes and marker alone tell names apart, so figures survive greyscale. Lines
+are labelled at their ends, not in a legend. Three lines make a figure:
+
+    figure, (panel,) = plotting.new('Accuracy against lag')
+    plotting.line(panel, lags, accuracy, 'gru', seeds=accuracy_of_each_seed)
+    plotting.save(figure, 'figure.svg')
+
+matplotlib is imported inside functions, and its global state (pyplot, the
+current figure) is never touched.
+"""
+
+import os
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Real
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from seqjax.results import run
+
+Values = Sequence[Any] | np.ndarray
+
+
+class Style(NamedTuple):
+  """How a name is drawn."""
+
+  color: str
+  dashes: Any
+  marker: str
+
+
+# Okabe and Ito's colours, which colour-blind readers can tell apart, darkened
+# where a thin line or a word on white would be too pale.
+_BLACK, _GREEN, _BLUE, _SKY = '#1a1a1a', '#00875f', '#0060a8', '#2f9bd8'
+_RED, _PINK, _GOLD, _GREY = '#d04a00', '#b8508f', '#b07800', '#6b6b6b'
+_COLORS = (_BLACK, _GREEN, _BLUE, _SKY, _RED, _PINK, _GOLD, _GREY)
+
+_DASHES = ('-', (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1.5, 1, 1.5)))
+_SOLID, _DASHED, _DOTTED, _DASH_DOT = _DASHES
+_MARKERS = ('o', 's', '^', 'v', 'D', 'P', 'X', '*', '<', '>', 'p', 'h')
+
+_STYLES = {
+  'elman': Style(_RED, _SOLID, 'o'),
+  'gru': Style(_SKY, _DASHED, 's'),
+  'lstm': Style(_BLUE, _SOLID, 'D'),
+  'mingru': Style(_GREEN, _SOLID, '^'),
+  'mingru (associative)': Style(_GREEN, _DOTTED, 'v'),
+  'attention': Style(_BLACK, _SOLID, '*'),
+  'tcn': Style(_PINK, _DASH_DOT, 'P'),
+  'window_mlp': Style(_GOLD, _DASHED, 'X'),
+}
+_FILLS = ('full', 'none', 'left', 'bottom')  # the first machine, the second ...
+
+_TEXT = {'fontsize': 9, 'color': '#222222'}
+_SMALL = {'fontsize': 7.5, 'color': '#555555'}
+_MISSING = 'does not fit'
+_MISSING_GAP = 12  # points from one such line to the next
+_END = 'end of a line'
+
+
+def style(name: str) -> Style:
+  """The look of a name: listed for the common mixers, else drawn from it."""
+  if name in _STYLES:
+    return _STYLES[name]
+  number = zlib.crc32(name.encode())  # unlike hash(), the same in every process
+  number, color = divmod(number, len(_COLORS))
+  number, dashes = divmod(number, len(_DASHES))
+  return Style(
+    _COLORS[color], _DASHES[dashes], _MARKERS[number % len(_MARKERS)]
+  )
+
+
+def new(
+  *titles: str, columns: int = 2, width: Real = 5.6, height: Real = 3.6
+) -> tuple[Any, list[Any]]:
+  """A figure with one panel a title, `columns` in a row; sizes in inches."""
+  import matplotlib.figure
+
+  columns = min(columns, len(titles))
+  rows = -(-len(titles) // columns)
+  figure = matplotlib.figure.Figure(
+    figsize=(width * columns, height * rows), layout='constrained'
+  )
+  figure.get_layout_engine().set(w_pad=0.12, h_pad=0.08)
+  panels = []
+  for number, title in enumerate(titles, start=1):
+    panels.append(figure.add_subplot(rows, columns, number))
+    _dress(panels[-1], title)
+  return figure, panels
+
+
+def _dress(axes, title):
+  """No box, a faint grid, the title to the left."""
+  axes.set_title(title, loc='left', fontsize=10, fontweight='bold', pad=8)
+  axes.spines[['top', 'right']].set_visible(False)
+  axes.spines[['left', 'bottom']].set_color('#888888')
+  axes.grid(True, color='#e6e6e6', linewidth=0.6)
+  axes.set_axisbelow(True)
+  axes.tick_params(labelsize=8.5, color='#888888', labelcolor='#222222')
+
+
+def line(
+  axes: Any,
+  x: Values,
+  y: Values,
+  label: str,
+  *,
+  name: str | None = None,
+  low: Values | None = None,
+  high: Values | None = None,
+  seeds: Values = (),
+  machine: int = 0,
+):
+  """Draws y against x; `save` writes the label at the line's end.
+
+  Args:
+    axes: a panel.
+    x: one value a point.
+    y: as many; NaN or None leaves a gap.
+    label: what stands at the end of the line.
+    name: whose look it takes; the label's where None.
+    low: lower edge of the band around the line.
+    high: its upper edge.
+    seeds: y of every seed. Fewer than five are drawn one by one and allow no
+      band; five or more need one.
+    machine: from 0; another machine has another filling of the markers.
+  """
+  _check_band(low, high, len(seeds), label)
+  look = style(label if name is None else name)
+  x, y = np.asarray(x, float), np.asarray(y, float)
+  if low is not None:
+    low, high = np.asarray(low, float), np.asarray(high, float)
+    axes.fill_between(
+      x, low, high, color=look.color, alpha=0.15, linewidth=0, zorder=1
+    )
+  elif len(seeds) > 1:
+    for seed in np.asarray(seeds, float):
+      axes.plot(x, seed, color=look.color, linewidth=0.7, alpha=0.45, zorder=2)
+  axes.plot(
+    x,
+    y,
+    label=label,
+    color=look.color,
+    linestyle=look.dashes,
+    linewidth=1.7,
+    marker=look.marker,
+    markersize=_marker_size(look),
+    fillstyle=_FILLS[machine % len(_FILLS)],
+    markeredgewidth=1.0,
+    zorder=3,
+  )
+
+
+def _check_band(low, high, num_seeds, label):
+  if (low is None) != (high is None):
+    raise ValueError(f'A band has two edges: give {label!r} low and high.')
+  if 0 < num_seeds < 5 and low is not None:
+    raise ValueError(
+      f'{label!r} has {num_seeds} seeds, and a band takes five or more;'
+      f' without low and high every seed is drawn.'
+    )
+  if num_seeds >= 5 and low is None:
+    raise ValueError(
+      f'{label!r} has {num_seeds} seeds; from five on, give low and high.'
+    )
+
+
+def chance_line(axes: Any, value: Real, label: str = 'chance'):
+  """A dotted line across the panel: what guessing scores."""
+  axes.axhline(value, color='#777777', linewidth=1, linestyle=':', zorder=1.5)
+  axes.annotate(
+    f'{label} {value:.3g}',
+    (0, value),
+    xycoords=('axes fraction', 'data'),
+    xytext=(4, 3),
+    textcoords='offset points',
+    **_SMALL,
+  )
+
+
+def does_not_fit(
+  axes: Any, x: Real, label: str, num_bytes: Real, name: str | None = None
+):
+  """Marks, at the top of a panel, a point that was too large to measure."""
+  from matplotlib import transforms
+
+  look = style(label if name is None else name)
+  row = sum(text.get_gid() == _MISSING for text in axes.texts)
+  below = transforms.ScaledTranslation(
+    0, -_MISSING_GAP * row / 72, axes.figure.dpi_scale_trans
+  )
+  axes.plot(
+    [x],
+    [1],
+    transform=axes.get_xaxis_transform() + below,
+    color=look.color,
+    marker=look.marker,
+    markersize=_marker_size(look),
+    fillstyle='none',
+    linestyle='none',
+    clip_on=False,
+    zorder=4,
+  )
+  axes.annotate(
+    f'{label} {_MISSING} ({bytes_text(num_bytes)})',
+    (x, 1),
+    xycoords=axes.get_xaxis_transform(),
+    xytext=(-7, -_MISSING_GAP * row),
+    textcoords='offset points',
+    ha='right',
+    va='center',
+    gid=_MISSING,
+    fontsize=7.5,
+    color=look.color,
+  )
+
+
+def _marker_size(look: Style) -> Real:
+  return 8 if look.marker == '*' else 5.5  # a star looks smaller than it is
+
+
+def lengths_axis(axes: Any, lengths: Iterable[int], title: str):
+  """x in powers of two: a tick at every length, printed as a plain number."""
+  lengths = sorted(set(lengths))
+  axes.set_xscale('log', base=2)
+  axes.set_xticks(lengths, [str(length) for length in lengths])
+  axes.set_xticks([], minor=True)
+  axes.set_xlabel(title, **_TEXT)
+
+
+def seconds_axis(axes: Any, title: str):
+  """y in seconds, logarithmic: 10 us, 1 ms, 2 s."""
+  _engineering_axis(axes, title, seconds_text)
+
+
+def bytes_axis(axes: Any, title: str):
+  """y in bytes, logarithmic: 500 kB, 1 MB, 2 GB (powers of ten)."""
+  _engineering_axis(axes, title, bytes_text)
+
+
+def fraction_axis(axes: Any, title: str):
+  """y from 0 to 1, as accuracies are."""
+  axes.set_ylim(-0.02, 1.03)
+  axes.set_yticks([0, 0.25, 0.5, 0.75, 1])
+  axes.set_ylabel(title, **_TEXT)
+
+
+def _engineering_axis(axes, title, show):
+  """Decades are labelled; within few of them, 2 and 5 are too."""
+  from matplotlib import ticker
+
+  def minor(value, _):
+    low, high = sorted(axes.get_ylim())
+    digit = round(value / 10 ** np.floor(np.log10(value)))
+    labelled = (2, 5) if high < 1000 * low else ()
+    return show(value) if digit in labelled else ''
+
+  axes.set_yscale('log')
+  axes.yaxis.set_major_locator(ticker.LogLocator(numticks=12))
+  axes.yaxis.set_minor_locator(ticker.LogLocator(subs=(2, 5), numticks=12))
+  axes.yaxis.set_major_formatter(ticker.FuncFormatter(lambda v, _: show(v)))
+  axes.yaxis.set_minor_formatter(ticker.FuncFormatter(minor))
+  axes.tick_params(which='minor', labelsize=7.5, color='#bbbbbb')
+  axes.set_ylabel(title, **_TEXT)
+
+
+def seconds_text(seconds: Real) -> str:
+  """0.0012 -> '1.2 ms'."""
+  units = {1e-9: 'ns', 1e-6: 'us', 1e-3: 'ms', 1.0: 's'}
+  return _engineering(seconds, units)
+
+
+def bytes_text(num_bytes: Real) -> str:
+  """17.2e9 -> '17.2 GB'."""
+  units = {1.0: 'B', 1e3: 'kB', 1e6: 'MB', 1e9: 'GB', 1e12: 'TB'}
+  return _engineering(num_bytes, units)
+
+
+def _engineering(value: Real, units: Mapping[float, str]) -> str:
+  """The value in the largest unit that it reaches, to three digits."""
+  value = float(f'{value:.3g}')  # 999.9 MB is 1 GB
+  reached = [scale for scale in units if value >= scale * (1 - 1e-9)]
+  scale = max(reached, default=min(units))
+  return f'{float(f"{value / scale:.3g}"):g} {units[scale]}'
+
+
+def by_machine(
+  rows: Iterable[Mapping[str, Any]],
+) -> dict[str, list[Mapping[str, Any]]]:
+  """Rows by the machine they were measured on, first seen first.
+
+  The keys are for labels: the device, with the number of cpus where one device
+  was met with several, and '' where there is a single machine.
+  """
+  machines = {}
+  for row in rows:
+    machines.setdefault((row['device'], row['cpus']), []).append(row)
+  if len(machines) == 1:
+    return {'': next(iter(machines.values()))}
+  devices = [device for device, _ in machines]
+  return {
+    device if devices.count(device) == 1 else f'{device}, {cpus} cpus': part
+    for (device, cpus), part in machines.items()
+  }
+
+
+def footer(figure: Any, rows: Iterable[Mapping[str, Any]], note: str = ''):
+  """Says at the foot where rows come from: device, versions, commit.
+
+  `note` goes before it: 'Thin lines are the three seeds.'
+  """
+  sources = dict.fromkeys(
+    f'{row["device"]}, {row["cpus"]} cpus · {row["precision"]} ·'
+    f' jax {row["jax"]} · commit {_short_commit(row["commit"])}'
+    for row in rows
+  )
+  text = '\n'.join([note, *sources] if note else sources)
+  figure.supxlabel(text, x=0.01, ha='left', **_SMALL)
+
+
+def _short_commit(commit: str) -> str:
+  head, dash, dirty = str(commit).partition('-')
+  return head[:10] + dash + dirty
+
+
+def save(figure: Any, path: str | os.PathLike):
+  """Labels the ends of lines and writes SVG or PNG, by the path's suffix.
+
+  One figure gives one file, byte by byte (with one version of matplotlib);
+  text in an SVG stays text.
+  """
+  import matplotlib
+
+  suffix = os.path.splitext(path)[1]
+  metadata = {
+    '.svg': {'Date': None, 'Creator': None},
+    '.png': {'Software': None},
+  }
+  if suffix not in metadata:
+    raise ValueError(f'Figures are .svg or .png, but {str(path)!r} is neither.')
+  for _ in range(2):  # labels change the size of a panel, hence their places
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+      _make_headroom(axes)
+      _label_ends(axes)
+  settings = {'svg.hashsalt': 'seqjax', 'svg.fonttype': 'none'}
+  with matplotlib.rc_context(settings):
+    run.write_atomically(
+      path,
+      lambda temporary: figure.savefig(
+        temporary, dpi=160, metadata=metadata[suffix], facecolor='white'
+      ),
+    )
+
+
+def _make_headroom(axes):
+  """Raises the upper limit until lines keep below what `does_not_fit` wrote."""
+  rows = sum(text.get_gid() == _MISSING for text in axes.texts)
+  tops = [y for artist in axes.get_lines() for y in _points(artist)[:, 1]]
+  if not rows or not tops:
+    return
+  share = _MISSING_GAP * (rows + 0.5) / _height(axes)
+  scale = axes.yaxis.get_transform()
+  bottom, _ = scale.transform(np.array(axes.get_ylim()))
+  top = scale.transform(np.array([max(tops)]))[0]
+  needed = bottom + (top - bottom) / max(1 - share, 0.2)
+  limit = scale.inverted().transform(np.array([needed]))[0]
+  axes.set_ylim(top=max(limit, axes.get_ylim()[1]))
+
+
+def _height(axes) -> float:
+  """Of a panel, in points."""
+  return axes.bbox.height / axes.figure.dpi * 72
+
+
+def _label_ends(axes):
+  """Writes each line's label to the right of the panel, none over another."""
+  for text in list(axes.texts):
+    if text.get_gid() == _END:
+      text.remove()
+  points = {artist: _points(artist) for artist in axes.get_lines()}
+  ends = {artist: tuple(p[-1]) for artist, p in points.items() if len(p)}
+  if not ends:
+    return
+  pixels = axes.transData.transform(list(ends.values()))
+  wanted = axes.transAxes.inverted().transform(pixels)[:, 1]
+  places = spread(wanted, 11.5 / _height(axes))
+  for (artist, end), place in zip(ends.items(), places, strict=True):
+    _label_end(axes, artist, end, place)
+
+
+def _points(artist) -> np.ndarray:
+  """The points of a labelled line that are there."""
+  if artist.get_label().startswith('_'):
+    return np.empty((0, 2))
+  points = np.asarray(artist.get_xydata(), float)
+  return points[np.isfinite(points).all(axis=1)]
+
+
+def _label_end(axes, artist, end, place):
+  color = artist.get_color()
+  axes.annotate(
+    artist.get_label(),
+    end,
+    xytext=(1.06, place),
+    textcoords='axes fraction',
+    va='center',
+    gid=_END,
+    annotation_clip=False,
+    fontsize=8.5,
+    color=color,
+    arrowprops={
+      'arrowstyle': '-',
+      'color': color,
+      'linewidth': 0.6,
+      'alpha': 0.6,
+      'relpos': (0, 0.5),  # the leader meets the text's left edge
+      'shrinkA': 0,
+      'shrinkB': 4,
+    },
+  )
+
+
+def spread(wanted: Values, gap: Real) -> np.ndarray:
+  """Places in [0, 1], `gap` apart or more, as near as can be to those wanted.
+
+  Least squares: with p_i = place_i - i gap, the places must not fall and must
+  stay in [0, 1 - (n - 1) gap], which is isotonic regression: neighbours that
+  would fall are pooled at their mean. Too many to fit are centred.
+  """
+  wanted = np.asarray(wanted, float)
+  order = np.argsort(wanted, kind='stable')
+  steps = gap * np.arange(len(wanted))
+  pools = []
+  for value in wanted[order] - steps:
+    pools.append([value])
+    while len(pools) > 1 and np.mean(pools[-2]) > np.mean(pools[-1]):
+      pools[-2:] = [pools[-2] + pools[-1]]
+  level = np.concatenate([np.full(len(pool), np.mean(pool)) for pool in pools])
+  highest = 1 - steps[-1]
+  level = np.clip(level, min(0, highest / 2), max(highest, highest / 2))
+  places = np.empty_like(wanted)
+  places[order] = steps + level
+  return places

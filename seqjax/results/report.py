@@ -1,0 +1,57 @@
+"""Verdicts on claims, as lines of text or as a Markdown table.
+
+A verdict is any record with `id`, `verdict` (SUPPORTED, REFUTED, CONDITIONAL,
+UNDECIDED), `sentence`, `effect`, `low`, `high` (an interval, or None) and
+`seeds`.
+"""
+
+import textwrap
+from collections.abc import Iterable
+from typing import Any
+
+from seqjax.results import table
+
+
+def text(verdicts: Iterable[Any]) -> str:
+  """A paragraph a verdict, for the terminal."""
+  return '\n'.join(_paragraph(verdict) for verdict in verdicts)
+
+
+def markdown(verdicts: Iterable[Any]) -> str:
+  """A row a verdict."""
+  rows = [
+    {
+      'claim': verdict.id,
+      'verdict': verdict.verdict,
+      'what was measured': verdict.sentence,
+      'effect [95 %]': effect(verdict),
+      'seeds': '-' if verdict.seeds is None else str(verdict.seeds),
+    }
+    for verdict in verdicts
+  ]
+  return table.markdown(
+    rows, ['claim', 'verdict', 'what was measured', 'effect [95 %]', 'seeds']
+  )
+
+
+def effect(verdict: Any) -> str:
+  """'2.5 [2.1, 2.9]': the effect with its interval, where there are any."""
+  if verdict.effect is None:
+    return '-'
+  value = f'{verdict.effect:.3g}'
+  if verdict.low is None or verdict.high is None:
+    return value
+  return f'{value} [{verdict.low:.3g}, {verdict.high:.3g}]'
+
+
+def _paragraph(verdict: Any) -> str:
+  seeds = f'; seeds: {verdict.seeds}' if verdict.seeds else ''
+  measured = '' if verdict.effect is None else f' Effect {effect(verdict)}'
+  start = f'{verdict.id:<5}{verdict.verdict:<12}'
+  return textwrap.fill(
+    f'{start}{verdict.sentence}{measured}{seeds}' + '.' * bool(measured),
+    width=100,
+    subsequent_indent=' ' * len(start),
+    break_long_words=False,
+    break_on_hyphens=False,
+  )

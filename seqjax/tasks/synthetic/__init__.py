@@ -1,0 +1,1 @@
+"""Tasks that are drawn on the device, one file a family."""

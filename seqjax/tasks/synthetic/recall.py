@@ -1,0 +1,158 @@
+"""Recall of one fact across a gap: how far back does a model remember?"""
+
+import dataclasses
+import math
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float, Int
+
+from seqjax.ops import losses
+from seqjax.tasks.task import TaskShape, split_key, unknown
+from seqjax.typing import Array, Batch, Spec
+
+DESIGNS = ('fixed', 'mixed')
+
+
+@dataclasses.dataclass(frozen=True)
+class Recall:
+  """A fact is stated once; after distractors comes the question for it.
+
+  "I grew up in France ... I speak fluent ____". The fact lies `lag` positions
+  before the question, and the answer is scored at the question alone. With
+  facts 0 to 7, distractors 8 to 15, the question 16, and lag 5:
+
+      fixed    inputs   3  9 14  8 12 16     every example at lag 5
+               targets  -  -  -  -  -  3     (- has weight 0)
+
+      mixed    inputs  11  8 15  6 10 16     lags 1 to 5, here 2
+               targets  -  -  -  -  -  6
+
+  Both designs have T = lag + 1 positions, the question at the last. Fact,
+  distractors and lag are drawn independently of each other.
+
+  The mixed design trains on lags with P(l) proportional to log(1 + 1/l), a
+  log-uniform number rounded down, so that short ones show the way to long
+  ones. Its validation and test batches go through `evaluation_lags` in turn
+  instead, so that every one of them is measured equally well. `Batch.group` is
+  the example's lag.
+
+  Targets, weights and outputs are those of an aligned task ([B T], [B T C]):
+  models give an output at every position. The score is one number an example.
+
+  Attributes:
+    num_facts: how many facts there are to choose from, at least 2.
+    num_distractors: how many different distractors there are, at least 1.
+    lag: the lag ('fixed') or the longest one ('mixed'), in positions.
+    design: 'fixed' or 'mixed'.
+  """
+
+  num_facts: int = 8
+  num_distractors: int = 8
+  lag: int = 128
+  design: str = 'fixed'
+
+  shape: ClassVar[TaskShape] = TaskShape.MANY_TO_MANY
+  ceiling: ClassVar[float] = 1.0
+
+  def __post_init__(self):
+    least = {'num_facts': 2, 'num_distractors': 1, 'lag': 1}
+    for name, bound in least.items():
+      if getattr(self, name) < bound:
+        raise ValueError(
+          f'Recall needs {name} of at least {bound}, but '
+          f'{name}={getattr(self, name)} was given.'
+        )
+    if self.design not in DESIGNS:
+      raise ValueError(unknown('design', self.design, DESIGNS))
+
+  @property
+  def input(self) -> Spec:
+    return Spec((), vocab=self.num_facts + self.num_distractors + 1)
+
+  @property
+  def output(self) -> Spec:
+    return Spec((), vocab=self.num_facts)
+
+  @property
+  def question(self) -> int:
+    """The token that asks for the fact."""
+    return self.num_facts + self.num_distractors
+
+  @property
+  def chance(self) -> float:
+    return 1 / self.num_facts
+
+  @property
+  def evaluation_lags(self) -> tuple[int, ...]:
+    """The lags of validation and test: in the mixed design 1, 2, 4 ... lag."""
+    if self.design == 'fixed':
+      return (self.lag,)
+    powers = {2**i for i in range(self.lag.bit_length())}
+    return tuple(sorted(powers | {self.lag}))
+
+  def batch(
+    self,
+    key: jax.Array,
+    step: int | Int[Array, ''],
+    batch_size: int,
+    split: str = 'train',
+  ) -> Batch:
+    """Draws examples on the device; works inside `jit` and `vmap`."""
+    fact_key, distractor_key, lag_key = jax.random.split(
+      split_key(key, split, step), 3
+    )
+    facts = _integers(fact_key, (batch_size, 1), 0, self.num_facts)
+    inputs = _integers(
+      distractor_key, (batch_size, self.lag + 1), self.num_facts, self.question
+    )
+    if split == 'train' and self.design == 'mixed':
+      lags = _log_uniform(lag_key, batch_size, self.lag)
+    else:
+      lags = self._lags_in_turn(step, batch_size)
+    position = jnp.arange(self.lag + 1, dtype=jnp.int32)[None]
+    inputs = jnp.where(position == self.lag - lags[:, None], facts, inputs)
+    inputs = inputs.at[:, -1].set(self.question)
+    asked = inputs == self.question
+    return Batch(
+      inputs,
+      targets=jnp.where(asked, facts, 0),
+      weights=asked.astype(jnp.float32),
+      group=lags,
+    )
+
+  def solve(self, batch: Batch) -> Int[Array, 'B T']:
+    """The targets, from the inputs alone."""
+    stated = jnp.where(batch.inputs < self.num_facts, batch.inputs, 0)
+    fact = jnp.max(stated, axis=1, keepdims=True)
+    return jnp.where(batch.inputs == self.question, fact, 0)
+
+  def loss(
+    self, outputs: Float[Array, 'B T C'], batch: Batch
+  ) -> Float[Array, '']:
+    return losses.cross_entropy(outputs, batch.targets, batch.weights)
+
+  def score(
+    self, outputs: Float[Array, 'B T C'], batch: Batch
+  ) -> tuple[Float[Array, 'B'], Float[Array, 'B']]:
+    """Whether the answer to the question is right, an example."""
+    return losses.accuracy(
+      outputs[:, -1], batch.targets[:, -1], batch.weights[:, -1]
+    )
+
+  def _lags_in_turn(self, step, batch_size: int) -> Int[Array, 'B']:
+    lags = jnp.array(self.evaluation_lags, jnp.int32)
+    index = step * batch_size + jnp.arange(batch_size, dtype=jnp.int32)
+    return lags[index % len(self.evaluation_lags)]
+
+
+def _integers(key, shape, low, high):
+  return jax.random.randint(key, shape, low, high, jnp.int32)
+
+
+def _log_uniform(key, batch_size: int, high: int) -> Int[Array, 'B']:
+  """Integers 1..high: exp(u) floored, u uniform on [0, log(high + 1))."""
+  uniform = jax.random.uniform(key, (batch_size,), jnp.float32)
+  drawn = jnp.floor(jnp.exp(uniform * math.log(high + 1)))
+  return jnp.clip(drawn.astype(jnp.int32), 1, high)  # rounding may overshoot

@@ -1,0 +1,89 @@
+"""Scores on held-out batches, by group."""
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from flax import linen as nn
+from jaxtyping import Int
+
+from seqjax.typing import Array
+
+
+def evaluate(
+  model: nn.Module,
+  params: Any,
+  task: Any,
+  *,
+  batches: int,
+  batch_size: int,
+  split: str = 'validation',
+) -> dict[Any, tuple[float, float]]:
+  """{group: (mean score, total weight)} over the first batches of a split.
+
+  Groups are those of `Batch.group` that have weight, in ascending order; a
+  task without groups has the single entry None. Dropout is off. The split
+  'train' is that of key 0.
+
+  Raises:
+    ValueError: no batches, or empty ones.
+  """
+  if batches < 1 or batch_size < 1:
+    raise ValueError(
+      'evaluate needs at least one batch of at least one example, but '
+      f'batches={batches} and batch_size={batch_size} were given.'
+    )
+  # All are on their way before the first is waited for.
+  drawn = [
+    _scores(
+      params, step, model=model, task=task, batch_size=batch_size, split=split
+    )
+    for step in range(batches)
+  ]
+  scores, weights, groups = zip(*drawn, strict=True)
+  scores, weights = _flat(scores), _flat(weights)
+  if groups[0] is None:
+    return _means({None: np.ones(len(scores), bool)}, scores, weights)
+  groups = _flat(groups)
+  return _means(
+    {group.item(): groups == group for group in np.unique(groups)},
+    scores,
+    weights,
+  )
+
+
+def overall(scores: Mapping[Any, tuple[float, float]]) -> float:
+  """The mean score over all groups, each by its weight; 0 if there is none."""
+  total = sum(weight for _, weight in scores.values())
+  weighted = sum(score * weight for score, weight in scores.values())
+  return weighted / total if total else 0.0
+
+
+@functools.partial(
+  jax.jit, static_argnames=('model', 'task', 'batch_size', 'split')
+)
+def _scores(
+  params, step: int | Int[Array, ''], *, model, task, batch_size, split
+):
+  """(score, weight, group) of one batch."""
+  batch = task.batch(jax.random.key(0), step, batch_size, split)
+  outputs = model.apply({'params': params}, batch.inputs, batch.segments)
+  return *task.score(outputs, batch), batch.group
+
+
+def _flat(arrays) -> np.ndarray:
+  return np.concatenate([np.ravel(array) for array in arrays])
+
+
+def _means(members, scores, weights) -> dict[Any, tuple[float, float]]:
+  """Summed in float64; what has no weight is left out."""
+  means = {}
+  for group, member in members.items():
+    member = member & (weights != 0)
+    weight = weights[member].astype(np.float64)
+    if weight.sum():
+      mean = float(np.dot(weight, scores[member]) / weight.sum())
+      means[group] = mean, float(weight.sum())
+  return means

@@ -1,0 +1,106 @@
+"""Everything a run is at one step."""
+
+import functools
+import zlib
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+from jaxtyping import Float, Int
+
+from seqjax.training import optimizer as optimizers
+from seqjax.typing import Array
+
+
+class TrainState(NamedTuple):
+  """`step` updates have been made; batch number `step` is the next one.
+
+  With the arguments of `train` it determines all that follows: `key` is the
+  run's own and never changes.
+  """
+
+  step: Int[Array, '']
+  params: Any
+  opt_state: Any
+  key: jax.Array
+
+
+def stream_key(key: jax.Array, name: str) -> jax.Array:
+  """The run's key for one purpose; streams of different names are apart."""
+  return jax.random.fold_in(key, zlib.crc32(name.encode()))
+
+
+@functools.partial(jax.jit, static_argnames=('model', 'task', 'optimizer'))
+def init(
+  model: nn.Module,
+  task: Any,
+  optimizer: optax.GradientTransformation,
+  key: jax.Array,
+  learning_rate: float | Float[Array, ''],
+) -> TrainState:
+  """The state at step 0, compiled once for all keys and learning rates."""
+  batch = task.batch(key, 0, 1)
+  variables = model.init(
+    {'params': stream_key(key, 'params')}, batch.inputs, batch.segments
+  )
+  params = variables['params']
+  opt_state = optimizers.with_learning_rate(
+    optimizer.init(params), learning_rate
+  )
+  return TrainState(jnp.zeros((), jnp.int32), params, opt_state, key)
+
+
+def check_fits(state: TrainState, model, task, optimizer):
+  """Raises ValueError unless a run of these could have made the state."""
+  expected = _leaves(
+    jax.eval_shape(
+      lambda key: init(model, task, optimizer, key, 0.0), state.key
+    )
+  )
+  given = _leaves(jax.eval_shape(lambda: state))
+  for path in expected | given:
+    if expected.get(path) != given.get(path):
+      raise ValueError(
+        'The state does not fit the model and the optimizer: at '
+        f'{path} they need {expected.get(path, "nothing")}, but it has '
+        f'{given.get(path, "nothing")}. Give a state that was made with them.'
+      )
+
+
+def check_continues(state: TrainState, key: jax.Array, learning_rate: float):
+  """Raises ValueError where the state and the arguments contradict each other.
+
+  Going on with other ones than those it was begun with must be said in the
+  state, or one of the two would be ignored in silence.
+  """
+  if not jnp.array_equal(
+    jax.random.key_data(state.key), jax.random.key_data(key)
+  ):
+    raise ValueError(
+      'The state was begun with another key than the one given: pass '
+      'state.key, or put the new one there by state._replace(key=key).'
+    )
+  kept = optimizers.learning_rate(state.opt_state)
+  if kept != jnp.float32(learning_rate):
+    raise ValueError(
+      f'The state holds the learning rate {kept:g}, but {learning_rate:g} was '
+      'given: pass the same one, or set the new one by '
+      'with_learning_rate(state.opt_state, learning_rate).'
+    )
+
+
+def path_names(tree: Any) -> list[str]:
+  """What each leaf is called, as in 'encoder/dense/kernel'."""
+  paths, _ = jax.tree_util.tree_flatten_with_path(tree)
+  return [
+    jax.tree_util.keystr(path, simple=True, separator='/') for path, _ in paths
+  ]
+
+
+def _leaves(shapes) -> dict[str, str]:
+  leaves = [
+    f'{leaf.dtype}{list(leaf.shape)}' for leaf in jax.tree.leaves(shapes)
+  ]
+  return dict(zip(path_names(shapes), leaves, strict=True))

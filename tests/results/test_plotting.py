@@ -1,0 +1,233 @@
+"""Figures: what is told apart, where labels stand, what a file holds."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from seqjax.results import plotting, table
+
+NAMES = (
+  'elman',
+  'gru',
+  'lstm',
+  'mingru',
+  'mingru (associative)',
+  'attention',
+  'tcn',
+  'window_mlp',
+)
+LENGTHS = (64, 256, 1024, 4096)
+SOURCE = {
+  'device': 'cpu Somebody',
+  'cpus': 2,
+  'jax': '0.10.2',
+  'precision': 'float32 (matmul default)',
+  'commit': 'abcdef0123456789-dirty',
+}
+
+
+def rows(**source):
+  return [
+    {'mixer': name, 'T': length, 's': 1e-6 * length, **SOURCE, **source}
+    for name in NAMES
+    for length in LENGTHS
+  ]
+
+
+def draw(rows):
+  figure, (panel,) = plotting.new('Time against length')
+  for number, (machine, part) in enumerate(plotting.by_machine(rows).items()):
+    for name in dict.fromkeys(row['mixer'] for row in part):
+      points = [row for row in part if row['mixer'] == name]
+      plotting.line(
+        panel,
+        [row['T'] for row in points],
+        [row['s'] for row in points],
+        f'{name} {machine}'.strip(),
+        name=name,
+        machine=number,
+      )
+  plotting.lengths_axis(panel, LENGTHS, 'length')
+  plotting.seconds_axis(panel, 'a call')
+  plotting.footer(figure, rows)
+  return figure, panel
+
+
+def end_labels(panel):
+  return [text for text in panel.texts if text.get_gid() == plotting._END]
+
+
+def test_names_are_told_apart_without_colour():
+  """No two common mixers share dashes and marker, nor colour and dashes."""
+  looks = [plotting.style(name) for name in NAMES]
+  for a, b in itertools.combinations(looks, 2):
+    assert a.marker != b.marker
+    assert (a.color, a.dashes) != (b.color, b.dashes)
+
+
+def test_an_unlisted_name_has_one_look_forever():
+  """Not that of this process's hash seed."""
+  assert plotting.style('mine') == plotting.style('mine')
+  assert plotting.style('mine') == plotting.Style('#2f9bd8', (0, (1, 1)), 'o')
+  assert plotting.style('mine') != plotting.style('yours')
+
+
+def test_a_figure_is_made_of_a_table_alone_and_is_the_same_twice(tmp_path):
+  """Byte by byte, with text as text and no date."""
+  table.write(rows(), tmp_path / 'results.csv')
+  for name in ('a.svg', 'b.svg'):
+    figure, _ = draw(table.read(tmp_path / 'results.csv'))
+    plotting.save(figure, tmp_path / name)
+  svg = (tmp_path / 'a.svg').read_text()
+  assert svg == (tmp_path / 'b.svg').read_text()
+  for words in (*NAMES, '>1024<', 'commit abcdef0123-dirty', 'jax 0.10.2'):
+    assert words in svg, words
+  assert 'dc:date' not in svg and 'Matplotlib' not in svg
+
+
+def test_saving_twice_labels_once(tmp_path):
+  """The same figure as PNG and as SVG."""
+  figure, panel = draw(rows())
+  plotting.save(figure, tmp_path / 'a.png')
+  plotting.save(figure, tmp_path / 'a.svg')
+  assert [text.get_text() for text in end_labels(panel)] == list(NAMES)
+  assert (tmp_path / 'a.png').read_bytes().startswith(b'\x89PNG')
+  with pytest.raises(ValueError, match="'.*a.pdf' is neither"):
+    plotting.save(figure, tmp_path / 'a.pdf')
+
+
+def test_labels_do_not_overlap_where_lines_meet(tmp_path):
+  """Eight lines that end in one point."""
+  figure, panel = draw(rows())
+  plotting.save(figure, tmp_path / 'a.svg')
+  figure.draw_without_rendering()
+  boxes = sorted(
+    (label.get_window_extent() for label in end_labels(panel)),
+    key=lambda box: box.y0,
+  )
+  # The extent of an annotation holds its leader too, hence the right edges.
+  centres = [
+    panel.transAxes.transform((0, label.xyann[1]))[1]
+    for label in end_labels(panel)
+  ]
+  steps = np.diff(sorted(centres))
+  assert len(boxes) == len(NAMES)
+  assert steps.min() > 8.5 * figure.dpi / 72
+  assert figure.bbox.y0 < boxes[0].y0 and boxes[-1].y1 < figure.bbox.y1
+  assert max(box.x1 for box in boxes) < figure.bbox.x1
+
+
+@pytest.mark.parametrize(
+  ('wanted', 'placed'),
+  [
+    ([0.1, 0.5, 0.9], [0.1, 0.5, 0.9]),
+    ([0.5, 0.5], [0.45, 0.55]),
+    ([0.9, 0.5, 0.52], [0.9, 0.46, 0.56]),
+    ([1.0, 1.0, 1.0], [0.8, 0.9, 1.0]),
+    ([-3.0, 0.0], [0.0, 0.1]),
+    ([0.0] * 13, list(-0.1 + 0.1 * np.arange(13))),
+  ],
+)
+def test_places_are_spread_as_little_as_needed(wanted, placed):
+  """Checked by hand, gap 0.1; too many to fit are centred."""
+  np.testing.assert_allclose(plotting.spread(wanted, 0.1), placed, atol=1e-12)
+
+
+def test_machines_overlay_with_their_names_and_fillings(tmp_path):
+  """The footer names both; a machine alone needs no name."""
+  both = rows() + rows(device='gpu Other') + rows(device='gpu Other', cpus=9)
+  assert list(plotting.by_machine(rows())) == ['']
+  assert list(plotting.by_machine(both)) == [
+    'cpu Somebody',
+    'gpu Other, 2 cpus',
+    'gpu Other, 9 cpus',
+  ]
+  figure, panel = draw(both)
+  labels = [line.get_label() for line in panel.get_lines()]
+  assert 'gru gpu Other, 9 cpus' in labels and len(labels) == 24
+  first, second = panel.get_lines()[0], panel.get_lines()[8]
+  assert first.get_color() == second.get_color()
+  assert first.get_fillstyle() != second.get_fillstyle()
+  assert figure.get_supxlabel().count('\n') == 2
+
+
+def test_fewer_than_five_seeds_are_drawn_one_by_one():
+  """No band is claimed of them; from five on there is one."""
+  _, (panel,) = plotting.new('Seeds')
+  y = [0.1, 0.2]
+  plotting.line(panel, [1, 2], y, 'gru', seeds=[y] * 3)
+  assert len(panel.get_lines()) == 4 and not panel.collections
+  plotting.line(panel, [1, 2], y, 'tcn', low=y, high=y, seeds=[y] * 5)
+  assert len(panel.get_lines()) == 5 and len(panel.collections) == 1
+  with pytest.raises(ValueError, match="'gru' has 3 seeds, and a band takes"):
+    plotting.line(panel, [1, 2], y, 'gru', low=y, high=y, seeds=[y] * 3)
+  with pytest.raises(ValueError, match='from five on, give low and high'):
+    plotting.line(panel, [1, 2], y, 'gru', seeds=[y] * 5)
+  with pytest.raises(ValueError, match='two edges'):
+    plotting.line(panel, [1, 2], y, 'gru', low=y)
+
+
+def test_what_does_not_fit_is_told_above_the_lines(tmp_path):
+  """The label stands at the last point that was measured."""
+  figure, (panel,) = plotting.new('Memory')
+  plotting.line(panel, LENGTHS, [1e6, 1e7, 1e8, np.nan], 'attention')
+  plotting.line(panel, LENGTHS, [None] * 4, 'lstm')
+  plotting.does_not_fit(panel, 4096, 'attention', 17.2e9)
+  plotting.does_not_fit(panel, 4096, 'lstm', 3e9)
+  plotting.bytes_axis(panel, 'peak')
+  plotting.lengths_axis(panel, LENGTHS, 'length')
+  plotting.save(figure, tmp_path / 'a.svg')
+  svg = (tmp_path / 'a.svg').read_text()
+  assert 'attention does not fit (17.2 GB)' in svg
+  assert 'lstm does not fit (3 GB)' in svg
+  (label,) = end_labels(panel)
+  assert label.xy == (1024, 1e8)
+  height = panel.transData.transform((1024, 1e8))[1]
+  lowest = min(
+    text.get_window_extent().y0
+    for text in panel.texts
+    if text.get_gid() == plotting._MISSING
+  )
+  assert height < lowest
+
+
+def test_chance_is_a_line_with_its_value(tmp_path):
+  """Across the panel, and no contestant: it has no label at its end."""
+  figure, (panel,) = plotting.new('Accuracy')
+  plotting.line(panel, [8, 32], [1.0, 0.2], 'gru')
+  plotting.chance_line(panel, 0.125)
+  plotting.fraction_axis(panel, 'accuracy')
+  plotting.save(figure, tmp_path / 'a.svg')
+  assert 'chance 0.125' in (tmp_path / 'a.svg').read_text()
+  assert [text.get_text() for text in end_labels(panel)] == ['gru']
+
+
+def test_units_are_those_people_read():
+  """The largest unit reached, three digits."""
+  seconds = [3e-10, 1e-6, 1.23456e-3, 0.9999, 1, 90]
+  assert [plotting.seconds_text(s) for s in seconds] == [
+    '0.3 ns',
+    '1 us',
+    '1.23 ms',
+    '1 s',
+    '1 s',
+    '90 s',
+  ]
+  sizes = [512, 1e3, 17.2e9, 999.9e6]
+  assert [plotting.bytes_text(size) for size in sizes] == [
+    '512 B',
+    '1 kB',
+    '17.2 GB',
+    '1 GB',
+  ]
+
+
+def test_drawing_leaves_the_global_state_of_matplotlib_alone(tmp_path):
+  """No settings changed."""
+  import matplotlib
+
+  before = dict(matplotlib.rcParams)
+  figure, _ = draw(rows())
+  plotting.save(figure, tmp_path / 'a.svg')
+  assert dict(matplotlib.rcParams) == before

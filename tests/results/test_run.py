@@ -1,0 +1,295 @@
+"""What a run leaves on disk, and what it refuses to overwrite."""
+
+import dataclasses
+import json
+import math
+import pathlib
+import subprocess
+import sys
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from seqjax import results
+from seqjax.results import run as run_lib
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  mixer: str = 'gru'
+  lengths: tuple[int, ...] = (64, 256)
+  rate: float = 1e-3
+
+
+def finish(workdir, config=None, **summary):
+  with results.Run(workdir, config or Config()) as run:
+    return run.finish(**summary)
+
+
+def lines(workdir):
+  text = (pathlib.Path(workdir) / 'metrics.jsonl').read_text()
+  return [json.loads(line) for line in text.splitlines()]
+
+
+def files(folder):
+  return {
+    path.name: path.read_bytes() for path in folder.rglob('*') if path.is_file()
+  }
+
+
+def test_a_run_writes_config_metrics_and_summary(tmp_path):
+  """Arrays that hold one number are numbers; clocks stand under `time`."""
+  with results.Run(tmp_path / 'a' / 'b', Config()) as run:
+    run.log(jnp.array(1), loss=jnp.array([0.5]), kind='train')
+    run.log(2, loss=np.float32(0.25), norm=jnp.bfloat16(1.5))
+    summary = run.finish(accuracy=np.float64(0.75), by_lag=[jnp.array(1), 2])
+  workdir = tmp_path / 'a' / 'b'
+  assert [{**line, 'time': 0} for line in lines(workdir)] == [
+    {'step': 1, 'loss': 0.5, 'kind': 'train', 'time': 0},
+    {'step': 2, 'loss': 0.25, 'norm': 1.5, 'time': 0},
+  ]
+  config = json.loads((workdir / 'config.json').read_text())
+  assert config['config'] == {
+    'mixer': 'gru',
+    'lengths': [64, 256],
+    'rate': 1e-3,
+  }
+  assert {*run_lib.ENVIRONMENT_COLUMNS, 'python', 'created'} <= {
+    *config['environment']
+  }
+  assert {**summary, 'time': 0} == {
+    'accuracy': 0.75,
+    'by_lag': (1, 2),
+    'time': 0,
+  }
+  assert results.finished(workdir, Config()) == summary
+  assert set(files(workdir)) == {
+    'config.json',
+    'metrics.jsonl',
+    'summary.json',
+  }
+
+
+def test_numbers_that_are_not_finite_survive_in_valid_json(tmp_path):
+  """NaN and infinities are texts in the file and floats when read."""
+  with results.Run(tmp_path, Config(rate=math.inf)) as run:
+    run.log(0, loss=math.nan)
+    run.finish(low=-math.inf, high=jnp.inf, value=jnp.nan, none=None)
+
+  def refuse(constant):
+    raise AssertionError(f'{constant} is not JSON')
+
+  for text in files(tmp_path).values():
+    for line in text.decode().splitlines() if text[:3] == b'{"s' else [text]:
+      json.loads(line, parse_constant=refuse)
+  assert lines(tmp_path)[0]['loss'] == 'NaN'
+  summary = results.finished(tmp_path, Config(rate=math.inf))
+  assert summary['low'] == -math.inf and summary['high'] == math.inf
+  assert math.isnan(summary['value']) and summary['none'] is None
+  (row,) = results.collate(tmp_path)
+  assert row['rate'] == math.inf
+
+
+def test_the_workdir_of_another_config_is_refused_untouched(tmp_path):
+  """Every field that differs is named with both values."""
+  finish(tmp_path, accuracy=1.0)
+  before = files(tmp_path)
+  other = Config(lengths=(8,), rate=0.1)
+  for ask in (results.Run, results.finished):
+    with pytest.raises(ValueError) as error:
+      ask(tmp_path, other)
+    assert 'lengths is [64, 256] there and [8] here' in str(error.value)
+    assert 'rate is 0.001 there and 0.1 here' in str(error.value)
+    assert 'mixer' not in str(error.value)
+  assert files(tmp_path) == before
+
+
+def test_a_field_added_since_is_a_difference(tmp_path):
+  """Old runs are not taken for runs of a config that asks for more."""
+
+  @dataclasses.dataclass(frozen=True)
+  class Wider(Config):
+    seed: int = 0
+
+  finish(tmp_path)
+  with pytest.raises(ValueError, match='seed is absent there and 0 here'):
+    results.finished(tmp_path, Wider())
+
+
+def test_a_finished_run_is_not_run_again(tmp_path):
+  """`finished` gives its summary; `Run` refuses and leaves it."""
+  assert results.finished(tmp_path, Config()) is None
+  finish(tmp_path, accuracy=1.0)
+  before = files(tmp_path)
+  with pytest.raises(ValueError, match='has finished'):
+    results.Run(tmp_path, Config())
+  assert files(tmp_path) == before
+  assert results.finished(tmp_path, Config())['accuracy'] == 1.0
+
+
+def test_an_exception_leaves_no_summary_and_the_next_run_starts_anew(tmp_path):
+  """Not even when finish had been called; the metrics until then stay."""
+  with pytest.raises(KeyError):
+    with results.Run(tmp_path, Config()) as run:
+      run.log(1, loss=1.0)
+      run.finish(accuracy=1.0)
+      raise KeyError('lost')
+  assert set(files(tmp_path)) == {'config.json', 'metrics.jsonl', 'failed.json'}
+  assert "KeyError: 'lost'" in (tmp_path / 'failed.json').read_text()
+  assert len(lines(tmp_path)) == 1
+  assert results.finished(tmp_path, Config()) is None
+  assert results.collate(tmp_path) == []
+  finish(tmp_path, accuracy=0.5)
+  assert lines(tmp_path) == []
+  assert 'failed.json' not in files(tmp_path)
+
+
+def test_what_is_logged_is_on_disk_at_once(tmp_path):
+  """A job that is killed keeps its metrics."""
+  with results.Run(tmp_path, Config()) as run:
+    run.log(1, loss=1.0)
+    assert len(lines(tmp_path)) == 1
+    run.finish()
+
+
+def test_leaving_without_finish_is_an_error(tmp_path):
+  """Otherwise a run would be missing from the table without a word."""
+  with pytest.raises(RuntimeError, match='without finish'):
+    with results.Run(tmp_path, Config()):
+      pass
+  assert results.finished(tmp_path, Config()) is None
+
+
+@pytest.mark.parametrize(
+  ('summary', 'sentence'),
+  [
+    ({'loss': np.zeros(3)}, r"'loss' is one number.*shape \(3,\)"),
+    ({'by_lag': {8: 1.0}}, "'by_lag' is a number.*dict was given"),
+    ({'nested': [[1]]}, "'nested' is a number.*list was given"),
+    ({'time': 3.0}, "'time' is the run's own clock"),
+    ({'rows': [{'a': object()}]}, "row 'a' is a number"),
+  ],
+)
+def test_what_a_table_cannot_hold_is_refused(tmp_path, summary, sentence):
+  """At once, and not when the table is made."""
+  with pytest.raises(ValueError, match=sentence):
+    finish(tmp_path, **summary)
+  assert results.finished(tmp_path, Config()) is None
+
+
+def test_a_workdir_that_cannot_be_written_is_told(tmp_path):
+  """Its parent is a file, say."""
+  (tmp_path / 'file').write_text('')
+  with pytest.raises(ValueError, match=r"file/run' cannot be written: Not a"):
+    finish(tmp_path / 'file' / 'run')
+
+
+def test_a_folder_of_unknown_origin_is_left_alone(tmp_path):
+  """metrics.jsonl without config.json, a config.json that is none."""
+  path = tmp_path / 'metrics.jsonl'
+  path.write_text('mine')
+  with pytest.raises(ValueError, match='holds metrics.jsonl but no config'):
+    results.Run(tmp_path, Config())
+  assert path.read_text() == 'mine'
+  (tmp_path / 'config.json').write_text('{')
+  with pytest.raises(ValueError, match='is not JSON'):
+    results.Run(tmp_path, Config())
+  (tmp_path / 'config.json').write_text('[]')
+  with pytest.raises(ValueError, match='is no config of a run'):
+    results.Run(tmp_path, Config())
+
+
+def test_a_config_is_a_dataclass(tmp_path):
+  """Neither a dict nor the class itself."""
+  for config in ({'seed': 0}, Config):
+    with pytest.raises(ValueError, match='instance of a dataclass'):
+      results.Run(tmp_path, config)
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+  """And nothing beside it."""
+  path = tmp_path / 'table.csv'
+  path.write_text('old')
+
+  def write(temporary):
+    temporary.write_text('half')
+    raise OSError('disk full')
+
+  with pytest.raises(OSError, match='disk full'):
+    run_lib.write_atomically(path, write)
+  assert files(tmp_path) == {'table.csv': b'old'}
+
+
+def test_collate_gives_a_flat_row_a_run_in_the_order_of_paths(tmp_path):
+  """Config, summary and environment side by side; unfinished runs left out."""
+  for name in ('b', 'a', 'a/c'):
+    finish(tmp_path / name, Config(mixer=name), accuracy=0.5)
+  with pytest.raises(KeyError):
+    with results.Run(tmp_path / 'd', Config()):
+      raise KeyError
+  rows = results.collate(tmp_path)
+  assert [row['mixer'] for row in rows] == ['a', 'a/c', 'b']
+  assert rows[0]['lengths'] == (64, 256)
+  assert set(rows[0]) == {
+    *('mixer', 'lengths', 'rate', 'accuracy'),
+    *run_lib.ENVIRONMENT_COLUMNS,
+  }
+
+
+def test_rows_of_one_run_become_one_row_each(tmp_path):
+  """With the run's config, and what a row knows better about its device."""
+  rows = [{'T': 8, 'mixer': 'gru'}, {'T': 16, 'device': 'child'}]
+  assert finish(tmp_path, peak=2.0, rows=rows)['rows'] == rows
+  first, second = results.collate(tmp_path)
+  assert (first['T'], first['peak'], first['rate']) == (8, 2.0, 1e-3)
+  assert first['device'] == run_lib.device_name()
+  assert (second['T'], second['device']) == (16, 'child')
+
+
+def test_two_values_for_one_column_are_an_error(tmp_path):
+  """A row may not contradict the config of its run."""
+  finish(tmp_path, rows=[{'mixer': 'lstm'}])
+  with pytest.raises(ValueError, match="'mixer' twice, as 'gru' and as 'lstm'"):
+    results.collate(tmp_path)
+  with pytest.raises(ValueError, match='collated from a folder'):
+    results.collate(tmp_path / 'nowhere')
+
+
+def test_the_commit_says_whether_code_was_changed(tmp_path):
+  """Results that were redrawn and files git does not know leave it clean."""
+
+  def git(*arguments):
+    subprocess.run(
+      ['git', '-C', str(tmp_path), *arguments], check=True, capture_output=True
+    )
+
+  def commit(name='code.py'):
+    run_lib.commit.cache_clear()
+    return run_lib.commit(tmp_path / 'package' / name)
+
+  package = tmp_path / 'package'
+  package.mkdir()
+  (package / 'code.py').write_text('x = 1\n')
+  (tmp_path / 'results.csv').write_text('1\n')
+  assert commit() == 'unknown'
+  git('init')
+  git('add', '.')
+  git('-c', 'user.name=a', '-c', 'user.email=a@b', 'commit', '-m', 'One')
+  (tmp_path / 'results.csv').write_text('2\n')
+  (package / 'new.py').write_text('')
+  clean = commit()
+  assert len(clean) == 40 and int(clean, 16)
+  assert commit('new.py') == 'unknown'
+  (tmp_path / 'main.py').write_text('')
+  git('add', 'main.py')
+  assert commit() == clean + '-dirty'
+
+
+def test_importing_results_does_not_load_matplotlib():
+  """Not even the module that draws."""
+  code = (
+    'import sys; from seqjax.results import plotting, report, run;'
+    'assert "matplotlib" not in sys.modules'
+  )
+  subprocess.run([sys.executable, '-c', code], check=True)

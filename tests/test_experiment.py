@@ -1,0 +1,258 @@
+"""A Config, its flags, its mistakes, its grids."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import pytest
+from absl import flags as absl_flags
+
+from seqjax import experiment
+
+CELLS = {'elman': 1, 'gru': 2, 'lstm': 3}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  cell: str = experiment.option('lstm', 'What moves along time.', among=CELLS)
+  cells: tuple[str, ...] = experiment.option(('gru',), 'Rivals.', among=CELLS)
+  lengths: tuple[int, ...] = experiment.option((64, 256), 'Positions.')
+  rate: float = experiment.option(1e-3, 'Learning rate.')
+  seed: int = experiment.option(0, 'Seeds everything.')
+  fast: bool = experiment.option(False, 'Whether to hurry.')
+
+  def __post_init__(self):
+    if any(length < 1 for length in self.lengths):
+      raise ValueError(f'Lengths are positive, but {self.lengths} were given.')
+
+
+@dataclasses.dataclass(frozen=True)
+class Other:
+  seed: str = experiment.option('a', 'Another thing of the same name.')
+
+
+def parse(Config, *arguments):
+  flags = experiment.define_flags(Config)
+  flags(['program', *arguments])
+  return experiment.from_flags(Config, flags)
+
+
+def test_no_flags_are_the_defaults():
+  """from_flags after an empty command line is Config()."""
+  assert parse(Config) == Config()
+
+
+def test_every_kind_of_field_is_read_from_the_command_line():
+  """Scalars and comma separated lists, an empty one included."""
+  config = parse(
+    Config,
+    '--cell=gru',
+    '--cells=elman, lstm',
+    '--lengths=8,32',
+    '--rate=1',
+    '--seed=-3',
+    '--fast',
+  )
+  assert config == Config('gru', ('elman', 'lstm'), (8, 32), 1.0, -3, True)
+  assert isinstance(config.rate, float)
+  assert parse(Config, '--cells=').cells == ()
+
+
+def test_two_experiments_live_in_one_process():
+  """The same flag name means two things, and absl's own flags see neither."""
+  assert parse(Config, '--seed=4').seed == 4
+  assert parse(Other, '--seed=x').seed == 'x'
+  assert 'seed' not in absl_flags.FLAGS
+
+
+def test_a_value_that_cannot_be_read_names_its_flag():
+  """Text among integers is an error of that flag."""
+  with pytest.raises(absl_flags.IllegalFlagValueError, match='lengths.*8,x'):
+    parse(Config, '--lengths=8,x')
+
+
+@pytest.mark.parametrize('arguments', [{'cell': 'gruu'}, {'cells': ('gruu',)}])
+def test_an_unknown_name_is_answered_by_the_nearest_known(arguments):
+  """Did you mean, then all there are; in a tuple too."""
+  with pytest.raises(ValueError, match="'gruu'. Did you mean 'gru'.*elman"):
+    experiment.validate(Config(**arguments))
+
+
+def test_validate_takes_the_names_that_a_run_was_given():
+  """A notebook's own entry is allowed where its dict is, and only there."""
+  config = Config(cell='mine')
+  experiment.validate(config, cell={**CELLS, 'mine': 4})
+  with pytest.raises(ValueError, match="Unknown cell 'mine'"):
+    experiment.validate(config)
+  with pytest.raises(ValueError, match="Did you mean 'cell'"):
+    experiment.validate(config, cel=CELLS)
+
+
+@pytest.mark.parametrize(
+  ('name', 'value'),
+  [
+    ('seed', 1.0),
+    ('seed', True),
+    ('rate', '1'),
+    ('fast', 1),
+    ('lengths', [64]),
+    ('lengths', (64, 2.5)),
+    ('cell', 3),
+  ],
+)
+def test_a_wrong_type_is_told_with_its_value(name, value):
+  """Neither Python nor absl checks the fields of a dataclass."""
+  config = dataclasses.replace(Config(), **{name: value})
+  with pytest.raises(ValueError, match=rf'Config.{name} is a .* was given'):
+    experiment.validate(config)
+
+
+def test_a_field_that_no_flag_could_hold_is_told():
+  """Dicts are not options, and every option has a help text."""
+
+  @dataclasses.dataclass
+  class Bad:
+    table: dict = experiment.option(None, 'A dict.')
+
+  @dataclasses.dataclass
+  class Bare:
+    seed: int = 0
+
+  with pytest.raises(ValueError, match='Bad.table is'):
+    experiment.define_flags(Bad)
+  with pytest.raises(ValueError, match="option.default, help.*'seed'"):
+    experiment.define_flags(Bare)
+
+
+def test_choose_is_a_dict_lookup_that_suggests():
+  """For tasks, mixers, and whatever else has a name."""
+  assert experiment.choose(CELLS, 'gru', 'cell') == 2
+  with pytest.raises(ValueError, match="Unknown cell 'lsmt'. Did you mean"):
+    experiment.choose(CELLS, 'lsmt', 'cell')
+  with pytest.raises(ValueError, match="'zzz'. There are: elman, gru, lstm"):
+    experiment.choose(CELLS, 'zzz', 'cell')
+
+
+def test_a_grid_is_the_product_in_the_order_given():
+  """The last list varies fastest."""
+  configs = experiment.grid(Config, seed=[1, 0], cell=['gru', 'lstm'])
+  assert [(c.seed, c.cell) for c in configs] == [
+    (1, 'gru'),
+    (1, 'lstm'),
+    (0, 'gru'),
+    (0, 'lstm'),
+  ]
+  assert experiment.grid(Config) == [Config()]
+
+
+def test_a_grid_refuses_unknown_fields_and_bare_values():
+  """A string would be taken for a list of letters."""
+  with pytest.raises(ValueError, match="Config 'sed'. Did you mean 'seed'"):
+    experiment.grid(Config, sed=[1])
+  with pytest.raises(ValueError, match=r"write cell=\['gru'\]"):
+    experiment.grid(Config, cell='gru')
+  with pytest.raises(ValueError, match=r'write seed=\[1\]'):
+    experiment.grid(Config, seed=1)
+
+
+def test_a_config_survives_json():
+  """from_dict(to_dict) is the identity, through text."""
+  config = Config('gru', ('elman',), (8,), 0.1, 7, True)
+  text = json.dumps(experiment.to_dict(config))
+  assert experiment.from_dict(Config, json.loads(text)) == config
+  assert experiment.from_dict(Config, {'seed': 7}) == Config(seed=7)
+
+
+def test_from_dict_refuses_unknown_fields_and_wrong_types():
+  """Old files and typos do not pass silently."""
+  with pytest.raises(ValueError, match="'lenghts'. Did you mean 'lengths'"):
+    experiment.from_dict(Config, {'lenghts': [1]})
+  with pytest.raises(ValueError, match="Config.seed is a int, but '7'"):
+    experiment.from_dict(Config, {'seed': '7'})
+
+
+def launch(*arguments):
+  """What run was called with, what was written, and the exit code."""
+  calls = []
+  with pytest.raises(SystemExit) as exit:
+    experiment.launch(
+      Config,
+      lambda config, workdir: calls.append((config, workdir)),
+      'runs/here',
+      ['program', *arguments],
+    )
+  return calls, exit.value.code
+
+
+def test_launch_calls_run_with_config_and_workdir():
+  """Twice in one process, and absl's flags are as before."""
+  assert launch('--seed=3') == ([(Config(seed=3), 'runs/here')], None)
+  assert launch('--workdir=there') == ([(Config(), 'there')], None)
+  assert 'seed' not in absl_flags.FLAGS
+
+
+@pytest.mark.parametrize(
+  ('argument', 'sentence'),
+  [
+    ('--cell=gruu', "Unknown cell 'gruu'. Did you mean 'gru'?"),
+    ('--lengths=0', 'Lengths are positive, but (0,) were given.'),
+    ('256', "Options are written --name=value, but '256' is not."),
+  ],
+)
+def test_launch_turns_a_bad_config_into_a_sentence(argument, sentence, capsys):
+  """One line on stderr, exit code 2, and run is not called."""
+  assert launch(argument) == ([], 2)
+  error = capsys.readouterr().err
+  assert error.startswith(sentence) and error.count('\n') == 1
+
+
+def test_launch_suggests_the_flag_that_was_meant(capsys):
+  """absl's own did-you-mean knows the fields."""
+  calls, code = launch('--lenghts=1')
+  assert not calls and code != 0
+  assert 'Did you mean: lengths' in capsys.readouterr().err
+
+
+def test_what_run_raises_propagates():
+  """Only a bad config is turned into a sentence."""
+
+  def run(config, workdir):
+    raise ValueError('of the run itself')
+
+  with pytest.raises(ValueError, match='of the run itself'):
+    experiment.launch(Config, run, 'here', ['program'])
+  assert 'seed' not in absl_flags.FLAGS
+
+
+PROGRAM = '''"""The question."""
+import dataclasses
+from seqjax import experiment
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  cell: str = experiment.option('gru', 'What moves.', among=('gru', 'lstm'))
+  lengths: tuple[int, ...] = experiment.option((8, 16), 'Positions.')
+
+if __name__ == '__main__':
+  experiment.launch(Config, print, workdir='runs/question')
+'''
+
+
+def test_help_lists_every_field_with_text_and_default(tmp_path):
+  """As a program, where absl decides what is the main module."""
+  path = tmp_path / 'program.py'
+  path.write_text(PROGRAM)
+  shown = subprocess.run(
+    [sys.executable, str(path), '--help'], capture_output=True, text=True
+  ).stdout
+  for words in [
+    'The question.',
+    '--cell: What moves. Among: gru, lstm.',
+    "(default: 'gru')",
+    '--lengths: Positions.',
+    "(default: '8,16')",
+    '--workdir: Folder',
+    "(default: 'runs/question')",
+  ]:
+    assert words in shown, shown
