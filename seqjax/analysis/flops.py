@@ -8,7 +8,9 @@ gradient of an input that nobody asked for, for example.
 
 Counted are matrix products and convolutions alone, the dense ones: a
 multiply-add is 2 FLOPs (8 between complex numbers), padding counts, the zeros
-of a dilated input do not. Elementwise and integer arithmetic counts nothing.
+of a dilated input do not. Elementwise and integer arithmetic counts nothing. A
+product that is the same at every step of a scan counts at every step, though
+the compiler may move it out.
 """
 
 import collections

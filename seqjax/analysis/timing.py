@@ -108,7 +108,7 @@ class _Round(NamedTuple):
 
 
 def compare(
-  contestants: Mapping[str, tuple[Callable | Eager, tuple]],
+  contestants: Mapping[str, tuple[Callable | Eager, Any]],
   *,
   rounds: int = MIN_ROUNDS,
   flops: Mapping[str, int] | None = None,
@@ -401,7 +401,11 @@ def _check_differ(name: str, played: list[_Round]) -> None:
 
 
 def _check_repeat(contestant: _Contestant, played: list[_Round]) -> None:
-  """Asks for the last and the first round again, in that order."""
+  """Asks for the last and the first round again, in that order.
+
+  An output may differ by rounding, but never be bit by bit that of another
+  call: so staleness shows even where rounds hardly differ.
+  """
   known = {_fingerprint(play.sample) for play in played}
   for number in (len(played), 1):
     was, again = played[number - 1].sample, _play(contestant, number).sample
@@ -412,6 +416,7 @@ def _check_repeat(contestant: _Contestant, played: list[_Round]) -> None:
         f'{contestant.name} gave another output for the input of round '
         f'{number} when asked again: it is stale (an earlier call), or impure.'
       )
+    known.add(_fingerprint(again))
 
 
 def _fingerprint(sample: list[np.ndarray]) -> bytes:
@@ -434,7 +439,8 @@ def _leaf_agrees(was: np.ndarray, again: np.ndarray) -> bool:
   if not np.array_equal(finite, np.isfinite(again)):
     return False
   error = np.max(np.abs(was - again), where=finite, initial=0.0)
-  return error <= tolerance * np.max(np.abs(was), where=finite, initial=0.0)
+  size = np.max(np.abs(was), where=finite, initial=0.0)
+  return bool(error <= tolerance * size)
 
 
 def _timing(

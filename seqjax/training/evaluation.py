@@ -4,9 +4,9 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
+import flax.linen as nn
 import jax
 import numpy as np
-from flax import linen as nn
 from jaxtyping import Int
 
 from seqjax.typing import Array

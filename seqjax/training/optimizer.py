@@ -7,7 +7,6 @@ function serves all of them. Whoever brings another optimizer wraps it in
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Float
@@ -45,8 +44,14 @@ def adamw(
   schedule = optax.warmup_cosine_decay_schedule(
     init_value=0.0, peak_value=1.0, warmup_steps=warmup, decay_steps=steps
   )
-  # Without a dtype the hyperparameters would take that of the first parameter.
-  adam = optax.inject_hyperparams(optax.adamw, hyperparam_dtype=jnp.float32)
+  # The learning rate alone becomes an array, in float32: the others would turn
+  # moments in bfloat16 into float32, and by default all of them would take the
+  # dtype of the first parameter.
+  adam = optax.inject_hyperparams(
+    optax.adamw,
+    static_args=('b1', 'b2', 'eps', 'eps_root', 'weight_decay'),
+    hyperparam_dtype=jnp.float32,
+  )
   return optax.chain(
     optax.clip_by_global_norm(clip),
     adam(learning_rate=float('nan'), weight_decay=weight_decay),
@@ -66,7 +71,7 @@ def with_learning_rate(opt_state: Any, value: float | Float[Array, '']) -> Any:
     raise ValueError(_NO_LEARNING_RATE) from None
 
 
-def learning_rate(opt_state: Any) -> jax.Array:
+def learning_rate(opt_state: Any) -> Float[Array, '']:
   """The (peak) learning rate that the optimizer's state holds."""
   return optax.tree.get(opt_state, 'learning_rate')
 

@@ -4,10 +4,10 @@ import functools
 import zlib
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
-from flax import linen as nn
 from jaxtyping import Float, Int
 
 from seqjax.training import optimizer as optimizers

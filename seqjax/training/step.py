@@ -2,15 +2,14 @@
 
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
-from flax import linen as nn
-from jaxtyping import Array as JaxArray
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from seqjax.training.state import TrainState, stream_key
-from seqjax.typing import Batch
+from seqjax.typing import Array, Batch
 
 FINITE = -1
 
@@ -51,9 +50,10 @@ def train_step(
   return state, metrics
 
 
-def first_fault(loss: JaxArray, grads: Any) -> Int[JaxArray, '']:
+def first_fault(loss: Float[Array, ''], grads: Any) -> Int[Array, '']:
   """0 if the loss is not finite, i if it is leaf i - 1; FINITE if all are."""
   finite = jnp.stack(
     [jnp.all(jnp.isfinite(leaf)) for leaf in (loss, *jax.tree.leaves(grads))]
   )
-  return jnp.where(jnp.all(finite), FINITE, jnp.argmin(finite))
+  fault = jnp.where(jnp.all(finite), FINITE, jnp.argmin(finite))
+  return fault.astype(jnp.int32)

@@ -86,7 +86,7 @@ own_tangent.defjvp(lambda primals, tangents: (square(*primals), *tangents))
     (square, 1),
     (jax.jit(lambda a: square(a) + jax.jit(square)(2 * a)), 2),
     (lambda a: jax.lax.fori_loop(0, 5, lambda _, a: square(a), a), 5),
-    (lambda a: jax.lax.map(lambda row: square(a) * row, a), N),
+    (lambda a: jax.lax.map(lambda row: square(row * a), a[..., None]), N),
     (halves, 2),
     (jax.checkpoint(square), 1),
     (own_derivative, 1),
@@ -106,9 +106,6 @@ def test_every_way_to_call_a_function_counts_what_it_runs(function, squares):
 
 def test_a_gradient_that_nobody_asked_for_is_not_counted():
   """A scan's own derivative computes both; the compiler drops one."""
-  loss = lambda weights, x: jnp.sum(
-    jax.lax.scan(lambda h, x_t: (jnp.tanh(h), own(weights, x_t)), x[0], x)[1]
-  )  # noqa: E731
 
   @jax.custom_vjp
   def own(weights, x_t):
@@ -118,6 +115,13 @@ def test_a_gradient_that_nobody_asked_for_is_not_counted():
     lambda weights, x_t: (x_t @ weights, (weights, x_t)),
     lambda kept, g: (kept[1].T @ g, g @ kept[0].T),
   )
+
+  def loss(weights, x):
+    def step(state, x_t):
+      return jnp.tanh(state), own(weights, x_t)
+
+    return jnp.sum(jax.lax.scan(step, x[0], x)[1])
+
   shapes = MATRIX, floats(T, B, N)
   one = 2 * T * B * N * N
   assert flops.count(jax.grad(loss, argnums=(0, 1)), *shapes) == 2 * one

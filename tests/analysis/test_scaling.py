@@ -90,8 +90,8 @@ def test_equal_curves_do_not_cross():
   assert scaling.crossover(LENGTHS, curve(1.0), curve(1.0)) is None
 
 
-def test_rounds_that_cross_beyond_the_lengths_widen_the_interval_to_their_end():
-  """Three of eleven rounds cross later: the interval reaches the last length."""
+def test_rounds_that_cross_beyond_the_lengths_stretch_the_interval():
+  """Three of eleven cross later, or earlier: it reaches the end there."""
   where = np.asarray([500.0] * 8 + [1e6] * 3)
   late = scaling.crossover(LENGTHS, curve(2.0), curve(1.0) * where)
   np.testing.assert_allclose(late, [500.0, 500.0, 4096.0])

@@ -1,0 +1,152 @@
+"""Scores by group: the right means, without dropout, compiled once."""
+
+import dataclasses
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from seqjax.ops import losses
+from seqjax.tasks import Recall
+from seqjax.training import evaluate, overall
+from seqjax.typing import Batch
+
+
+class Noisy(nn.Module):
+  """Logits for the last fact among the latest `reach` positions."""
+
+  reach: int
+  num_facts: int = 8
+  dropout: float = 0.0
+
+  @nn.compact
+  def __call__(self, inputs, segments=None):
+    scale = self.param('scale', nn.initializers.ones, ())
+    latest = inputs[:, -self.reach :]
+    fact = jnp.max(jnp.where(latest < self.num_facts, latest, 0), axis=1)
+    logits = jax.nn.one_hot(fact, self.num_facts)
+    deterministic = not self.has_rng('dropout')
+    logits = nn.Dropout(self.dropout, deterministic=deterministic)(logits)
+    return scale * jnp.repeat(logits[:, None], inputs.shape[1], axis=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+  """Inputs are their own groups; the score is the output, a number."""
+
+  grouped: bool = True
+
+  def batch(self, key, step, batch_size, split='train'):
+    del key, split
+    inputs = (jnp.arange(batch_size * 3) + step).reshape(batch_size, 3) % 4
+    weights = jnp.where(inputs == 2, 0.0, inputs + 1.0)
+    group = inputs if self.grouped else None
+    return Batch(inputs, inputs, weights, group=group)
+
+  def score(self, outputs, batch):
+    return jnp.where(batch.weights > 0, outputs, jnp.nan), batch.weights
+
+
+class Echo(nn.Module):
+  """Outputs that count the examples and positions: 0, 1, 2 ..."""
+
+  def __call__(self, inputs, segments=None):
+    return jnp.arange(inputs.size, dtype=jnp.float32).reshape(inputs.shape)
+
+
+PARAMS = {'scale': jnp.ones(())}
+
+
+def _by_hand(batches, batch_size):
+  """{group: (mean, weight)} of Echo on Parts, position by position."""
+  seen = {}
+  for step in range(batches):
+    batch = Parts().batch(None, step, batch_size)
+    groups = np.ravel(batch.inputs).tolist()
+    for score, group in enumerate(groups):
+      if group != 2:
+        seen.setdefault(group, []).append((score, group + 1.0))
+  return {
+    group: (
+      np.average(*np.transpose(pairs)[:1], weights=np.transpose(pairs)[1]),
+      np.sum(pairs, axis=0)[1],
+    )
+    for group, pairs in sorted(seen.items())
+  }
+
+
+def test_a_group_has_the_weighted_mean_of_its_positions():
+  """Over all batches; a group without weight, NaN scores, is left out."""
+  scores = evaluate(Echo(), {}, Parts(), batches=3, batch_size=5)
+  expected = _by_hand(batches=3, batch_size=5)
+  assert list(scores) == list(expected) == [0, 1, 3]
+  for group in scores:
+    np.testing.assert_allclose(scores[group], expected[group])
+
+
+def test_a_task_without_groups_has_one_score():
+  """It stands under None, and is the mean over the groups by their weight."""
+  together = evaluate(Echo(), {}, Parts(False), batches=3, batch_size=5)
+  grouped = evaluate(Echo(), {}, Parts(), batches=3, batch_size=5)
+  assert list(together) == [None]
+  np.testing.assert_allclose(together[None][0], overall(grouped))
+
+
+def test_the_overall_score_of_nothing_is_zero():
+  """As every mean over zero weight here."""
+  assert overall({}) == 0
+  assert overall({1: (0.5, 1.0), 2: (1.0, 3.0)}) == 0.875
+
+
+def test_a_model_of_short_reach_is_at_chance_beyond_it():
+  """Recall by lag: 1 within reach, 1 / num_facts where the fact is gone."""
+  task = Recall(lag=8, design='mixed')
+  scores = evaluate(Noisy(reach=5), PARAMS, task, batches=8, batch_size=256)
+  assert list(scores) == [1, 2, 4, 8]
+  assert [scores[lag][0] for lag in (1, 2, 4)] == [1, 1, 1]
+  assert abs(scores[8][0] - task.chance) < 4 * np.sqrt(0.11 / 512)
+  assert [weight for _, weight in scores.values()] == [512] * 4
+
+
+def test_evaluation_has_no_dropout():
+  """A model that drops half of everything scores as one that drops none."""
+  task = Recall(lag=4)
+  scores = [
+    evaluate(
+      Noisy(reach=5, dropout=dropout), PARAMS, task, batches=2, batch_size=32
+    )
+    for dropout in (0.0, 0.5)
+  ]
+  assert scores[0] == scores[1] == {4: (1.0, 64.0)}
+
+
+def test_evaluation_compiles_once_for_all_parameters(monkeypatch):
+  """Batches and parameters are arrays: the score is traced once."""
+  traces = []
+
+  def accuracy(*args):
+    traces.append(args)
+    return _accuracy(*args)
+
+  _accuracy = losses.accuracy
+  monkeypatch.setattr(losses, 'accuracy', accuracy)
+  for scale in (1.0, 2.0, -1.0):
+    params = {'scale': jnp.full((), scale)}
+    evaluate(Noisy(4), params, Recall(lag=3), batches=3, batch_size=7)
+  assert len(traces) == 1
+
+
+@pytest.mark.parametrize('counts', [(0, 8), (1, 0), (-2, 8)])
+def test_an_evaluation_of_nothing_is_refused(counts):
+  """Rather than called 0."""
+  batches, batch_size = counts
+  with pytest.raises(ValueError, match=f'batches={batches} and batch_size='):
+    evaluate(Noisy(4), PARAMS, Recall(), batches=batches, batch_size=batch_size)
+
+
+def test_an_unknown_split_is_refused():
+  """By its name and the nearest known one."""
+  with pytest.raises(ValueError, match="split 'tset'.*mean 'test'"):
+    evaluate(Noisy(4), PARAMS, Recall(), batches=1, batch_size=1, split='tset')

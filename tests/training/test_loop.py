@@ -1,0 +1,290 @@
+"""Training: reproducible from (arguments, step), compiled once, never NaN."""
+
+import dataclasses
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from seqjax import training
+from seqjax.ops import losses
+from seqjax.tasks import Recall
+
+KEY = jax.random.key(5)
+TASK = Recall(num_facts=4, num_distractors=3, lag=4)
+OPTIMIZER = training.adamw(60, warmup=5)
+
+
+class Sums(nn.Module):
+  """A readout of the sum of everything seen so far."""
+
+  features: int = 16
+  dropout: float = 0.2
+  num_facts: int = 4
+  fragile: bool = False
+  dtype: str = 'float32'
+
+  @nn.compact
+  def __call__(self, inputs, segments=None):
+    dtypes = {'dtype': self.dtype, 'param_dtype': self.dtype}
+    x = nn.relu(nn.Embed(8, self.features, **dtypes)(inputs))
+    deterministic = not self.has_rng('dropout')
+    x = nn.Dropout(self.dropout, deterministic=deterministic)(x)
+    outputs = nn.Dense(self.num_facts, **dtypes)(jnp.cumsum(x, axis=1))
+    if self.fragile:  # the derivative of |p| by way of a root is NaN at 0
+      root = self.param('root', nn.initializers.zeros, ())
+      outputs += jnp.sqrt(root**2)
+    return outputs
+
+
+@dataclasses.dataclass(frozen=True)
+class BreaksAt(Recall):
+  """The weights of one batch are NaN."""
+
+  broken_step: int = 7
+
+  def batch(self, key, step, batch_size, split='train'):
+    batch = super().batch(key, step, batch_size, split)
+    factor = jnp.where(step == self.broken_step, jnp.nan, 1.0)
+    return batch._replace(weights=batch.weights * factor)
+
+
+MODEL = Sums()
+
+
+def _train(key=KEY, model=MODEL, task=TASK, optimizer=OPTIMIZER, **options):
+  options = {'steps': 20, 'batch_size': 8, 'log_every': 10} | options
+  return training.train(model, task, optimizer, key, **options)
+
+
+def _last(runs):
+  return list(runs)[-1][0]
+
+
+def _assert_same(a, b):
+  jax.tree.map(np.testing.assert_array_equal, _data(a), _data(b))
+
+
+def _data(state):
+  return state._replace(key=jax.random.key_data(state.key))
+
+
+@pytest.fixture
+def loss_traces(monkeypatch):
+  """Grows by one whenever a function that computes the loss is compiled."""
+  traces = []
+  cross_entropy = losses.cross_entropy
+
+  def counted(*args):
+    traces.append(args)
+    return cross_entropy(*args)
+
+  monkeypatch.setattr(losses, 'cross_entropy', counted)
+  return traces
+
+
+def test_one_compile_serves_all_seeds_and_learning_rates(loss_traces):
+  """And all intervals and totals: 3 seeds, 2 rates, equal but new objects."""
+  finals = []
+  for seed in range(3):
+    for learning_rate in (1e-3, 1e-2):
+      runs = _train(
+        jax.random.key(seed),
+        model=Sums(features=12),
+        task=Recall(num_facts=4, num_distractors=3, lag=4),
+        steps=5 + seed,
+        log_every=2 + seed,
+        learning_rate=learning_rate,
+      )
+      finals.append(_last(runs).params['Dense_0']['kernel'])
+  assert len(loss_traces) == 1
+  assert len({np.asarray(kernel).tobytes() for kernel in finals}) == 6
+
+
+def test_the_interval_changes_no_bit_of_the_parameters():
+  """Logged often, seldom, or out of step: the same run."""
+  final = _last(_train(log_every=20))
+  for log_every in (1, 7, 100):
+    _assert_same(_last(_train(log_every=log_every)), final)
+
+
+def test_a_resumed_run_changes_no_bit_of_the_parameters():
+  """From any state that was yielded, also one between two intervals."""
+  states = [state for state, _ in _train(log_every=3)]
+  assert [int(state.step) for state in states] == [3, 6, 9, 12, 15, 18, 20]
+  for state, stops in (states[0], [10, 20]), (states[3], [20]):
+    resumed = list(_train(state=state, log_every=10))
+    assert [int(state.step) for state, _ in resumed] == stops
+    _assert_same(resumed[-1][0], states[-1])
+
+
+def test_a_state_from_host_memory_continues_the_run():
+  """NumPy leaves, as a checkpoint may restore them."""
+  states = [state for state, _ in _train()]
+  restored = jax.tree.map(np.asarray, states[0]._replace(key=None))
+  resumed = _last(_train(state=restored._replace(key=KEY)))
+  _assert_same(resumed, states[-1])
+
+
+def test_a_yielded_state_stays_valid():
+  """Later steps write to none of its arrays."""
+  runs = _train()
+  early, _ = next(runs)
+  copy = jax.tree.map(np.array, _data(early))
+  late = _last(runs)
+  jax.tree.map(np.testing.assert_array_equal, _data(early), copy)
+  assert not np.array_equal(
+    early.params['Dense_0']['kernel'], late.params['Dense_0']['kernel']
+  )
+
+
+def test_training_is_the_step_repeated_over_the_batches():
+  """Batch number `step` of the run's key; metrics are means over interval."""
+  state = training.init(MODEL, TASK, OPTIMIZER, KEY, 1e-2)
+  step = jax.jit(
+    lambda state, batch: training.train_step(
+      state, batch, model=MODEL, task=TASK, optimizer=OPTIMIZER
+    )
+  )
+  seen = []
+  for i in range(10):
+    state, metrics = step(state, TASK.batch(KEY, i, 8))
+    seen.append(metrics)
+  (trained, means), *_ = list(_train(learning_rate=1e-2, steps=10))
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
+    trained.params,
+    state.params,
+  )
+  for name in ('loss', 'gradient_norm'):
+    expected = np.mean([metrics[name] for metrics in seen])
+    np.testing.assert_allclose(means[name], expected, rtol=1e-4)
+  np.testing.assert_allclose(means['learning_rate'], 1e-2)
+
+
+@pytest.mark.parametrize('dtype', ['bfloat16', 'float64'])
+def test_a_run_keeps_the_dtypes_of_its_parameters(dtype):
+  """Also where x64 is on, which makes 64 bits of what states no dtype."""
+  with jax.enable_x64(dtype == 'float64'):
+    state, metrics = list(_train(model=Sums(dtype=dtype), steps=2))[-1]
+  assert {leaf.dtype.name for leaf in jax.tree.leaves(state.params)} == {dtype}
+  assert state.step.dtype == jnp.int32
+  assert {metric.dtype.name for metric in metrics.values()} == {'float32'}
+
+
+def test_dropout_is_on_and_differs_from_step_to_step():
+  """The same parameters and batch: another step, another loss."""
+  state = training.init(MODEL, TASK, OPTIMIZER, KEY, 1e-3)
+  batch = TASK.batch(KEY, 0, 8)
+  step = jax.jit(
+    lambda state: training.train_step(
+      state, batch, model=MODEL, task=TASK, optimizer=OPTIMIZER
+    )[1]['loss']
+  )
+  outputs = MODEL.apply({'params': state.params}, batch.inputs)
+  seen = {
+    float(TASK.loss(outputs, batch)),
+    float(step(state)),
+    float(step(state._replace(step=jnp.ones((), jnp.int32)))),
+    float(step(state._replace(key=jax.random.key(6)))),
+  }
+  assert len(seen) == 4
+
+
+def test_training_can_stop_on_an_evaluation():
+  """The task is learnt, at every lag, before the budget is spent."""
+  task = dataclasses.replace(TASK, design='mixed')
+  optimizer = training.adamw(2000)
+  runs = training.train(
+    Sums(dropout=0.0),
+    task,
+    optimizer,
+    KEY,
+    steps=2000,
+    batch_size=32,
+    learning_rate=1e-2,
+    log_every=50,
+  )
+  for state, _ in runs:
+    scores = training.evaluate(
+      Sums(dropout=0.0), state.params, task, batches=2, batch_size=96
+    )
+    if min(score for score, _ in scores.values()) >= 0.99:
+      break
+  assert list(scores) == [1, 2, 4]
+  assert training.overall(scores) >= 0.99
+  assert int(state.step) < 1000
+
+
+def test_a_loss_that_is_not_finite_stops_the_run():
+  """At its step, with what draws the batch again; no such state is yielded."""
+  task = BreaksAt(num_facts=4, num_distractors=3, lag=4)
+  states = []
+  with pytest.raises(training.NotFinite, match='loss.*at step 7') as error:
+    for state, _ in _train(task=task, log_every=5):
+      states.append(state)
+  assert (error.value.step, error.value.parameter) == (7, 'loss')
+  again = task.batch(error.value.key, error.value.step, 8)
+  assert np.any(np.isnan(again.weights))
+  assert [int(state.step) for state in states] == [5]
+  assert all(np.all(np.isfinite(x)) for x in jax.tree.leaves(states[0].params))
+
+
+def test_a_gradient_that_is_not_finite_is_named():
+  """By the path of its parameter, although the loss is finite."""
+  with pytest.raises(training.NotFinite, match='root.*at step 0') as error:
+    list(_train(model=Sums(fragile=True)))
+  assert (error.value.step, error.value.parameter) == (0, 'root')
+
+
+def test_no_steps_give_no_states():
+  """A total of 0, or a state that has had them all."""
+  assert list(_train(steps=0)) == []
+  final = _last(_train())
+  assert list(_train(state=final)) == []
+
+
+@pytest.mark.parametrize(
+  'options, message',
+  [
+    ({'steps': -1}, 'steps of at least 0, but steps=-1'),
+    ({'batch_size': 0}, 'batch_size of at least 1, but batch_size=0'),
+    ({'log_every': 0}, 'log_every of at least 1, but log_every=0'),
+    ({'optimizer': optax.sgd(0.1)}, 'inject_hyperparams'),
+  ],
+)
+def test_bad_arguments_are_refused_when_train_is_called(
+  options, message, loss_traces
+):
+  """Not at the first `next`, and before anything is compiled."""
+  with pytest.raises(ValueError, match=message):
+    _train(**options)
+  assert not loss_traces
+
+
+@pytest.mark.parametrize(
+  'options, message',
+  [
+    (
+      {'model': Sums(features=8)},
+      r'params/Dense_0/bias|params/Dense_0/kernel they need float32\[8, 4\],'
+      r' but it has float32\[16, 4\]',
+    ),
+    ({'model': Sums(fragile=True)}, r'root they need.*but it has nothing'),
+    (
+      {'optimizer': optax.inject_hyperparams(optax.sgd)(learning_rate=0.1)},
+      'opt_state.*nothing',
+    ),
+    ({'key': jax.random.key(99)}, 'another key'),
+    ({'learning_rate': 0.125}, 'holds the learning rate 0.001, but 0.125'),
+  ],
+)
+def test_a_state_of_another_run_is_refused(options, message, loss_traces):
+  """With the leaf that differs; what differs on purpose is set in the state."""
+  state = training.init(MODEL, TASK, OPTIMIZER, KEY, 1e-3)
+  with pytest.raises(ValueError, match=message):
+    _train(state=state, **options)
+  assert not loss_traces
