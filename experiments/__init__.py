@@ -1,0 +1,1 @@
+"""One folder a question: main, sweep, plot, claims, and what came out."""

@@ -1,0 +1,1 @@
+"""What does a sequential scan cost against parallel attention?"""

@@ -1,0 +1,227 @@
+"""What does a sequential scan cost against parallel attention?
+
+    python -m experiments.parallelism.main --work=training --length=1024
+
+One run times every contestant at one (work, batch size, length), interleaved,
+at equal parameters, and writes a row for each.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from seqjax import experiment, results
+from seqjax.analysis import flops, memory, timing
+from seqjax.experiment import option
+from seqjax.models import features_for, num_parameters
+from seqjax.nn import MIXERS, MinGRU, SequenceMixer, state_floats
+
+# From a name to what makes a mixer of (features, context).
+CONTESTANTS = {
+  'elman': MIXERS['elman'],
+  'gru': MIXERS['gru'],
+  'lstm': MIXERS['lstm'],
+  'mingru': functools.partial(MinGRU, algorithm='scan'),
+  'mingru (associative)': functools.partial(MinGRU, algorithm='associative'),
+  'tcn': MIXERS['tcn'],
+  'attention': MIXERS['attention'],
+}
+
+WORKS = ('forward', 'training', 'decoding')
+DECODED = 32  # tokens a timed call decodes, so that launching it costs nothing
+SHARE = 0.25  # of the memory, which a cell may be predicted to need
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """The knobs of one cell."""
+
+  work: str = option(
+    'forward',
+    'forward: outputs of a sequence; training: a loss and its gradients;'
+    ' decoding: one token after another.',
+    among=WORKS,
+  )
+  batch_size: int = option(1, 'Sequences at once.')
+  length: int = option(
+    1024, 'Positions in a sequence; in decoding, positions already read.'
+  )
+  parameters: int = option(25000, 'Parameters of a mixer, within a tenth.')
+  rounds: int = option(11, 'How often each is timed, at least 11.')
+  resident: bool = option(
+    False, 'Also measure resident memory, in a process a contestant.'
+  )
+
+  def __post_init__(self):
+    for name in ('batch_size', 'length', 'parameters'):
+      if getattr(self, name) < 1:
+        raise ValueError(
+          f'{name} is a number of at least 1, but {name}='
+          f'{getattr(self, name)} was given.'
+        )
+
+
+def run(
+  config: Config,
+  workdir: str,
+  mixers: Mapping[str, Callable[..., SequenceMixer]] = CONTESTANTS,
+) -> dict[str, Any]:
+  """Times all mixers in one cell; what has finished is not done again."""
+  experiment.validate(config)
+  done = results.finished(workdir, config)
+  if done is not None:
+    return done
+  with results.Run(workdir, config) as record:
+    made = {name: make_mixer(make, config) for name, make in mixers.items()}
+    needed = {
+      name: needed_bytes(mixer, config) for name, mixer in made.items()
+    }
+    limit = SHARE * memory.available_memory()
+    timings = timing.compare(
+      {
+        name: contestant(mixer, config)
+        for name, mixer in made.items()
+        if needed[name] <= limit
+      },
+      rounds=config.rounds,
+    )
+    rows = []
+    for name, mixer in made.items():
+      row = describe(name, mixer)
+      if name in timings:
+        row |= measured(timings[name], config)
+        if config.resident and name in CONTESTANTS:
+          row['resident_bytes'] = memory.peak_memory(
+            'experiments.parallelism.main:prepared',
+            name=name,
+            **experiment.to_dict(config),
+          )
+      rows.append(row | {'needed_bytes': needed[name]})
+    return record.finish(rows=rows)
+
+
+def make_mixer(
+  make: Callable[..., SequenceMixer], config: Config
+) -> SequenceMixer:
+  """The mixer at the width that has the wanted number of parameters."""
+  features = features_for(
+    lambda width: make(width, config.length), config.parameters
+  )
+  return make(features, config.length)
+
+
+def contestant(mixer, config: Config) -> tuple[Callable, tuple]:
+  """What is timed and what it is called with."""
+  function = functools.partial(_WORK[config.work], mixer)
+  shapes = jax.eval_shape(lambda: _arguments(mixer, config))
+  del shapes
+  return function, jax.jit(lambda: _arguments(mixer, config))()
+
+
+def needed_bytes(mixer, config: Config) -> int:
+  """Bytes that the compiled work will hold at once, without running it.
+
+  A compiler is asked only where one array of the traced work alone takes a
+  hundredth of the memory; elsewhere that array's bytes are given.
+  """
+  function = functools.partial(_WORK[config.work], mixer)
+  shapes = jax.eval_shape(lambda: _arguments(mixer, config))
+  largest = flops.largest_array(function, *shapes)
+  if largest < memory.available_memory() / 100:
+    return largest
+  return timing.predicted_bytes(function, *shapes)
+
+
+def prepared(name: str, **fields) -> Callable:
+  """A call that does the work, compiled, for a child process to measure."""
+  config = experiment.from_dict(Config, fields)
+  mixer = make_mixer(CONTESTANTS[name], config)
+  function, arguments = contestant(mixer, config)
+  compiled = jax.jit(function).lower(*arguments).compile()
+  return functools.partial(compiled, *arguments)
+
+
+def describe(name: str, mixer) -> dict[str, Any]:
+  """Columns that hold whether or not the mixer could be timed."""
+  return {
+    'mixer': name,
+    'features': mixer.features,
+    'mixer_parameters': num_parameters(mixer),
+    'state_floats': state_floats(mixer),
+  }
+
+
+def measured(measurement: timing.Timing, config: Config) -> dict[str, Any]:
+  """Columns of a timing; seconds are those of a sequence, or of a token."""
+  calls = DECODED if config.work == 'decoding' else 1
+  seconds = [s / calls for s in measurement.seconds]
+  low, high = (q / calls for q in measurement.quartiles)
+  return {
+    'seconds': measurement.median / calls,
+    'lower_quartile': low,
+    'upper_quartile': high,
+    'round_seconds': seconds,
+    'compile_seconds': measurement.compile_seconds,
+    'matmul_flops': measurement.flops / calls,
+    'share_of_peak': measurement.share_of_peak,
+    'peak_flops': measurement.peak,
+    'peak_bytes': measurement.peak_bytes,
+  }
+
+
+def _arguments(mixer, config: Config) -> tuple:
+  """Random parameters and inputs; in decoding also what has been read."""
+  keys = jax.random.split(jax.random.key(0), 3)
+  shape = config.batch_size, config.length, mixer.features
+  if config.work != 'decoding':
+    x = jax.random.normal(keys[0], shape, jnp.float32)
+    return mixer.init(keys[1], x[:1, :1]), x
+  x = jax.random.normal(
+    keys[0], (DECODED, config.batch_size, mixer.features), jnp.float32
+  )
+  variables = mixer.init(keys[1], x[:1, :1])
+  return variables, _filled_carry(mixer, config, keys[2]), x
+
+
+def _filled_carry(mixer, config: Config, key):
+  """A carry as after `length` positions: numbers in every place, counters on.
+
+  Decoding costs what it costs by the size of the carry, so that random numbers
+  serve where a prefill of dense attention would not fit.
+  """
+
+  def fill(leaf):
+    if jnp.issubdtype(leaf.dtype, jnp.integer):
+      return jnp.full(leaf.shape, config.length, leaf.dtype)
+    return jax.random.normal(key, leaf.shape, leaf.dtype)
+
+  return jax.tree.map(fill, mixer.initialize_carry(config.batch_size))
+
+
+def _forward(mixer, variables, x):
+  return mixer.apply(variables, x)
+
+
+def _training(mixer, variables, x):
+  def loss(variables, x):
+    return jnp.mean(jnp.square(mixer.apply(variables, x)))
+
+  return jax.value_and_grad(loss, argnums=(0, 1))(variables, x)
+
+
+def _decoding(mixer, variables, carry, x):
+  def body(carry, x_t):
+    return mixer.apply(variables, carry, x_t, method='step')
+
+  return jax.lax.scan(body, carry, x)
+
+
+_WORK = {'forward': _forward, 'training': _training, 'decoding': _decoding}
+
+
+if __name__ == '__main__':
+  experiment.launch(Config, run, workdir='runs/parallelism')

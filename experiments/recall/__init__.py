@@ -1,0 +1,1 @@
+"""How far back does each mixer remember?"""
