@@ -18,6 +18,7 @@ import contextlib
 import dataclasses
 import difflib
 import itertools
+import re
 import sys
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -91,6 +92,23 @@ def to_dict(config: Any) -> dict[str, Any]:
     name: list(value) if isinstance(value, tuple) else value
     for name, value in values.items()
   }
+
+
+def folder_name(config: Any) -> str:
+  """A folder for the run: the fields that are not at their defaults."""
+  parts = [
+    f'{field.name}={_folder_value(getattr(config, field.name))}'
+    for field in dataclasses.fields(config)
+    if getattr(config, field.name) != field.default
+  ]
+  return ','.join(parts) or 'defaults'
+
+
+def _folder_value(value: Any) -> str:
+  """A value as part of a file name: no separators, no spaces."""
+  if isinstance(value, tuple):
+    return '+'.join(_folder_value(item) for item in value)
+  return re.sub(r'[^\w.+-]', '_', str(value))
 
 
 def from_dict(Config: type, mapping: Mapping[str, Any]) -> Any:

@@ -8,11 +8,13 @@ at equal parameters, and writes a row for each.
 
 import dataclasses
 import functools
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from seqjax import experiment, results
 from seqjax.analysis import flops, memory, timing
@@ -77,9 +79,7 @@ def run(
     return done
   with results.Run(workdir, config) as record:
     made = {name: make_mixer(make, config) for name, make in mixers.items()}
-    needed = {
-      name: needed_bytes(mixer, config) for name, mixer in made.items()
-    }
+    needed = {name: needed_bytes(mixer, config) for name, mixer in made.items()}
     limit = SHARE * memory.available_memory()
     timings = timing.compare(
       {
@@ -117,9 +117,7 @@ def make_mixer(
 def contestant(mixer, config: Config) -> tuple[Callable, tuple]:
   """What is timed and what it is called with."""
   function = functools.partial(_WORK[config.work], mixer)
-  shapes = jax.eval_shape(lambda: _arguments(mixer, config))
-  del shapes
-  return function, jax.jit(lambda: _arguments(mixer, config))()
+  return function, filled(argument_shapes(mixer, config), config.length)
 
 
 def needed_bytes(mixer, config: Config) -> int:
@@ -129,7 +127,7 @@ def needed_bytes(mixer, config: Config) -> int:
   hundredth of the memory; elsewhere that array's bytes are given.
   """
   function = functools.partial(_WORK[config.work], mixer)
-  shapes = jax.eval_shape(lambda: _arguments(mixer, config))
+  shapes = argument_shapes(mixer, config)
   largest = flops.largest_array(function, *shapes)
   if largest < memory.available_memory() / 100:
     return largest
@@ -170,36 +168,44 @@ def measured(measurement: timing.Timing, config: Config) -> dict[str, Any]:
     'share_of_peak': measurement.share_of_peak,
     'peak_flops': measurement.peak,
     'peak_bytes': measurement.peak_bytes,
+    'glibc_tunables': os.environ.get('GLIBC_TUNABLES', 'none'),
+    'xla_flags': os.environ.get('XLA_FLAGS', 'none'),
   }
 
 
-def _arguments(mixer, config: Config) -> tuple:
-  """Random parameters and inputs; in decoding also what has been read."""
-  keys = jax.random.split(jax.random.key(0), 3)
-  shape = config.batch_size, config.length, mixer.features
-  if config.work != 'decoding':
-    x = jax.random.normal(keys[0], shape, jnp.float32)
-    return mixer.init(keys[1], x[:1, :1]), x
-  x = jax.random.normal(
-    keys[0], (DECODED, config.batch_size, mixer.features), jnp.float32
-  )
-  variables = mixer.init(keys[1], x[:1, :1])
-  return variables, _filled_carry(mixer, config, keys[2]), x
-
-
-def _filled_carry(mixer, config: Config, key):
-  """A carry as after `length` positions: numbers in every place, counters on.
+def argument_shapes(mixer, config: Config) -> tuple:
+  """Parameters and inputs; in decoding the carry before the inputs.
 
   Decoding costs what it costs by the size of the carry, so that random numbers
-  serve where a prefill of dense attention would not fit.
+  serve for one where a prefill of dense attention would not fit.
   """
+  shape = config.batch_size, config.length, mixer.features
+  variables = jax.eval_shape(
+    mixer.init,
+    jax.random.key(0),
+    jax.ShapeDtypeStruct((1, 1, mixer.features), jnp.float32),
+  )
+  if config.work != 'decoding':
+    return variables, jax.ShapeDtypeStruct(shape, jnp.float32)
+  carry = jax.eval_shape(lambda: mixer.initialize_carry(config.batch_size))
+  shape = DECODED, config.batch_size, mixer.features
+  return variables, carry, jax.ShapeDtypeStruct(shape, jnp.float32)
+
+
+def filled(shapes: Any, count: int) -> Any:
+  """Arrays of these shapes: numbers of the size of activations, and counters.
+
+  Matrices are scaled by their inputs, as initialisers do it.
+  """
+  rng = np.random.default_rng(0)
 
   def fill(leaf):
     if jnp.issubdtype(leaf.dtype, jnp.integer):
-      return jnp.full(leaf.shape, config.length, leaf.dtype)
-    return jax.random.normal(key, leaf.shape, leaf.dtype)
+      return jnp.full(leaf.shape, count, leaf.dtype)
+    numbers = rng.standard_normal(leaf.shape, np.float32)
+    return jnp.asarray(numbers / np.sqrt(leaf.shape[0]), leaf.dtype)
 
-  return jax.tree.map(fill, mixer.initialize_carry(config.batch_size))
+  return jax.tree.map(fill, shapes)
 
 
 def _forward(mixer, variables, x):

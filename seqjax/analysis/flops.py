@@ -56,6 +56,15 @@ def count_by_dtype(function: Callable, *args) -> dict[str, int]:
   return dict(_count(jaxpr))
 
 
+def largest_array(function: Callable, *args) -> int:
+  """Gives the bytes of the largest array that the traced function makes.
+
+  A lower bound of what it needs in memory unless a compiler avoids the array,
+  and known without compiling.
+  """
+  return _largest(jax.make_jaxpr(function)(*args).jaxpr)
+
+
 def flops_per_multiply_add(dtype) -> int:
   """Gives 2 for real numbers, 8 for complex ones (4 products, 4 sums)."""
   return 8 if jnp.issubdtype(dtype, jnp.complexfloating) else 2
@@ -66,6 +75,15 @@ def _count(jaxpr: Jaxpr) -> collections.Counter:
   for equation in jaxpr.eqns:
     total.update(_count_equation(equation))
   return total
+
+
+def _largest(jaxpr: Jaxpr) -> int:
+  sizes = [0]
+  for equation in jaxpr.eqns:
+    arrays = [v.aval for v in equation.outvars if hasattr(v.aval, 'dtype')]
+    sizes += [a.size * a.dtype.itemsize for a in arrays]
+    sizes += [_largest(body) for body in _bodies(equation)]
+  return max(sizes)
 
 
 def _count_equation(equation: JaxprEqn) -> collections.Counter:

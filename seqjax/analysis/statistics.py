@@ -34,9 +34,9 @@ class _Verdict(NamedTuple):
   id: str
   verdict: str
   sentence: str
-  effect: float
-  low: float
-  high: float
+  effect: float | None
+  low: float | None
+  high: float | None
   seeds: int
 
 
@@ -45,7 +45,7 @@ class Verdict(_Verdict):
 
   `verdict` is one of VERDICTS, `sentence` the claim as it came out (with the
   condition, if CONDITIONAL), `effect` its size with the interval `low`, `high`
-  (nan where none is claimed), `seeds` how many runs stand behind it.
+  (None where none is claimed), `seeds` how many runs stand behind it.
   """
 
   __slots__ = ()

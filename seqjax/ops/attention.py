@@ -35,11 +35,16 @@ def attention(
   Returns:
     What each query reads; zeros where it sees nothing.
   """
-  heads, groups = query.shape[2], key.shape[2]
-  query = query.reshape(*query.shape[:2], groups, heads // groups, -1)
+  batch_size, num_queries, heads, _ = query.shape
+  groups = key.shape[2]
+  # Heads before positions: both matmuls then run on contiguous matrices, which
+  # more than halves the time on a CPU.
+  query = query.reshape(batch_size, num_queries, groups, heads // groups, -1)
+  query = jnp.transpose(query, (0, 2, 3, 1, 4)) * query.shape[-1] ** -0.5
+  key, value = jnp.swapaxes(key, 1, 2), jnp.swapaxes(value, 1, 2)
   dtype = jnp.promote_types(query.dtype, jnp.float32)
   logits = jnp.einsum(
-    'btghk,bsgk->bghts', query, key, preferred_element_type=dtype
+    'bghtk,bgsk->bghts', query, key, preferred_element_type=dtype
   )
   visible = _visible(
     query_positions,
@@ -49,14 +54,15 @@ def attention(
     causal,
     window,
   )
-  weights = _softmax(logits * query.shape[-1] ** -0.5, visible)
+  weights, total = _unnormalized_softmax(logits, visible)
   read = jnp.einsum(
-    'bghts,bsgv->btghv',
+    'bghts,bgsv->bghtv',
     weights.astype(value.dtype),
     value,
     preferred_element_type=dtype,
   )
-  return read.reshape(*read.shape[:2], heads, -1).astype(value.dtype)
+  read = jnp.transpose(read / total, (0, 3, 1, 2, 4))
+  return read.reshape(batch_size, num_queries, heads, -1).astype(value.dtype)
 
 
 def _visible(
@@ -81,14 +87,21 @@ def _visible(
   return visible
 
 
-def _softmax(
+def _unnormalized_softmax(
   logits: Float[Array, 'B G H T S'], visible: Bool[Array, 'B T S']
-) -> Float[Array, 'B G H T S']:
-  """Softmax over what is visible; zeros where nothing is."""
-  visible = visible[:, None, None]
+) -> tuple[Float[Array, 'B G H T S'], Float[Array, 'B G H T 1']]:
+  """exp(logits - max) and its sum, to divide by once the values are read.
+
+  Where nothing is visible the weights are zero and the sum is said to be 1.
+  """
   lowest = jnp.finfo(logits.dtype).min
-  weights = jax.nn.softmax(jnp.where(visible, logits, lowest), axis=-1)
-  return jnp.where(visible, weights, jnp.zeros((), logits.dtype))
+  logits = jnp.where(visible[:, None, None], logits, lowest)
+  highest = jnp.max(logits, axis=-1, keepdims=True)
+  # Half of the lowest: exp() of what is not visible is zero in any row.
+  highest = jax.lax.stop_gradient(jnp.maximum(highest, lowest / 2))
+  weights = jnp.exp(logits - highest)
+  total = jnp.sum(weights, axis=-1, keepdims=True)
+  return weights, jnp.where(total > 0, total, jnp.ones((), total.dtype))
 
 
 def slot_positions(count: Int[Array, 'B'], num_slots: int) -> Int[Array, 'B S']:

@@ -49,7 +49,10 @@ _STYLES = {
   'lstm': Style(_BLUE, _SOLID, 'D'),
   'mingru': Style(_GREEN, _SOLID, '^'),
   'mingru (associative)': Style(_GREEN, _DOTTED, 'v'),
+  'lstm (forget bias 3)': Style(_RED, _DASHED, 'v'),
+  'lstm (chrono)': Style(_PINK, _DOTTED, 'X'),
   'attention': Style(_BLACK, _SOLID, '*'),
+  'attention (no positions)': Style(_GOLD, _DASH_DOT, '^'),
   'tcn': Style(_PINK, _DASH_DOT, 'P'),
   'window_mlp': Style(_GOLD, _DASHED, 'X'),
 }
@@ -180,6 +183,11 @@ def chance_line(axes: Any, value: Real, label: str = 'chance'):
     textcoords='offset points',
     **_SMALL,
   )
+
+
+def limit_line(axes: Any, x: Real):
+  """A dashed line from foot to top: what lies beyond is another matter."""
+  axes.axvline(x, color='#777777', linewidth=1, linestyle='--', zorder=1.5)
 
 
 def does_not_fit(

@@ -45,11 +45,11 @@ def effect(verdict: Any) -> str:
 
 
 def _paragraph(verdict: Any) -> str:
-  seeds = f'; seeds: {verdict.seeds}' if verdict.seeds else ''
-  measured = '' if verdict.effect is None else f' Effect {effect(verdict)}'
+  measured = '' if verdict.effect is None else f' Effect {effect(verdict)}.'
+  seeds = f' ({verdict.seeds} seeds)' if verdict.seeds else ''
   start = f'{verdict.id:<5}{verdict.verdict:<12}'
   return textwrap.fill(
-    f'{start}{verdict.sentence}{measured}{seeds}' + '.' * bool(measured),
+    f'{start}{verdict.sentence}{measured}{seeds}',
     width=100,
     subsequent_indent=' ' * len(start),
     break_long_words=False,

@@ -51,6 +51,17 @@ def read(*paths: str | os.PathLike) -> list[dict[str, Any]]:
   return [{column: row.get(column) for column in columns} for row in rows]
 
 
+def select(
+  rows: Iterable[Mapping[str, Any]], **fields: Any
+) -> list[Mapping[str, Any]]:
+  """The rows that have these values in these columns."""
+  return [
+    row
+    for row in rows
+    if all(row.get(name) == value for name, value in fields.items())
+  ]
+
+
 def format(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
   """An aligned table for the terminal: numbers to the right, text to the left.
 

@@ -1,0 +1,220 @@
+"""What the measured times say about claims 2.1 and 2.6, computed from rows.
+
+2.1  An RNN is sequential: the hardware idles, and it is slow.
+2.6  Transformers train dramatically faster.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from seqjax.analysis import scaling
+from seqjax.analysis.statistics import (
+  CONDITIONAL,
+  REFUTED,
+  SUPPORTED,
+  UNDECIDED,
+  Interval,
+  Verdict,
+  median_interval,
+)
+from seqjax.results import table
+
+RNN, ATTENTION, PARALLEL = 'lstm', 'attention', 'mingru (associative)'
+DRAMATIC = 2.0  # times faster
+ASYMPTOTIC = 256  # exponents are fitted from this length on
+
+Rows = Sequence[dict[str, Any]]
+
+
+def verdicts(rows: Rows) -> list[Verdict]:
+  """Both claims, about the machine that the rows come from."""
+  return [_sequential_and_slow(rows), _dramatically_faster(rows)]
+
+
+def exponents(rows: Rows) -> list[dict[str, Any]]:
+  """How cost grows with length: a row a mixer, a column a (work, batch)."""
+  found = []
+  for name in dict.fromkeys(row['mixer'] for row in rows):
+    entry = {'mixer': name}
+    for work, size in _cells(rows):
+      curve = _curve(rows, name, work, size, shortest=ASYMPTOTIC)
+      entry[f'{work} B={size}'] = '-'
+      if len(curve) >= 2:
+        power = scaling.exponent(list(curve), list(curve.values()))
+        entry[f'{work} B={size}'] = _show(power)
+    found.append(entry)
+  return found
+
+
+def crossovers(rows: Rows) -> list[dict[str, Any]]:
+  """The length at which attention stops being cheaper than each mixer."""
+  found = []
+  for name in dict.fromkeys(row['mixer'] for row in rows):
+    if name == ATTENTION:
+      continue
+    entry = {'mixer': name}
+    for work, size in _cells(rows):
+      entry[f'{work} B={size}'] = _crossover(rows, name, work, size)
+    found.append(entry)
+  return found
+
+
+def summary(rows: Rows) -> str:
+  """The tables that the main job prints."""
+  return '\n\n'.join(
+    f'{title}\n\n{table.format(lines, list(lines[0]))}'
+    for title, lines in (
+      (
+        f'Exponents of time in length, from {ASYMPTOTIC} positions on (95 %)',
+        exponents(rows),
+      ),
+      (
+        'Lengths at which attention and each mixer cost the same (95 %)',
+        crossovers(rows),
+      ),
+    )
+  )
+
+
+def _sequential_and_slow(rows) -> Verdict:
+  """Slower than attention at every length and batch size, and idling?"""
+  ratios = _ratios(rows, RNN, ATTENTION, 'training')
+  slower = {cell for cell, r in ratios.items() if r.low > 1}
+  faster = {cell for cell, r in ratios.items() if r.high < 1}
+  cell = max(ratios)
+  share, other = (
+    _share_of_peak(rows, name, *cell) for name in (RNN, ATTENTION)
+  )
+  parallel = _ratios(rows, PARALLEL, RNN, 'training').get(cell)
+  sentence = (
+    f'In training the LSTM takes {ratios[cell].value:.2g} times the time of '
+    f'attention at {_at(cell)}; it is slower at {_list(slower)} and faster at '
+    f'{_list(faster)}. It uses {share:.1%} of the matmul peak there, attention '
+    f'{other:.1%}'
+  )
+  if parallel is not None:
+    sentence += (
+      '; minGRU, whose recurrence is linear and runs as an associative scan, '
+      f'takes {parallel.value:.2g} times the LSTM'
+    )
+  return _verdict('2.1', ratios, slower, faster, cell, sentence)
+
+
+def _dramatically_faster(rows) -> Verdict:
+  """Twice as fast in training everywhere?  And what of decoding?"""
+  ratios = _ratios(rows, RNN, ATTENTION, 'training')
+  slower = {cell for cell, r in ratios.items() if r.low > DRAMATIC}
+  faster = {cell for cell, r in ratios.items() if r.high < DRAMATIC}
+  cell = max(ratios)
+  decoding = _ratios(rows, RNN, ATTENTION, 'decoding')
+  sentence = (
+    f'Attention trains more than {DRAMATIC:g} times as fast as the LSTM at '
+    f'{_list(slower)}, and does not at {_list(faster)}'
+  )
+  if decoding:
+    last = max(decoding)
+    sentence += (
+      f'; decoding a token after {last[0]} positions at batch {last[1]} costs '
+      f'the LSTM {decoding[last].value:.2g} times what it costs attention, '
+      f'whose carry has {_state_floats(rows, ATTENTION, last[0]):,} floats '
+      f'against {_state_floats(rows, RNN, last[0]):,}'
+    )
+  return _verdict('2.6', ratios, slower, faster, cell, sentence)
+
+
+def _verdict(claim, ratios, slower, faster, cell, sentence) -> Verdict:
+  """Supported everywhere, refuted everywhere, or conditional on the cell."""
+  if slower == set(ratios):
+    verdict = SUPPORTED
+  elif faster == set(ratios):
+    verdict = REFUTED
+  elif slower and faster:
+    verdict = CONDITIONAL
+  else:
+    verdict = UNDECIDED
+  effect = ratios[cell]
+  rounds = 0  # nothing here is trained, so no seed is involved
+  return Verdict(
+    claim,
+    verdict,
+    sentence + '.',
+    effect.value,
+    effect.low,
+    effect.high,
+    rounds,
+  )
+
+
+def _ratios(rows, name, other, work) -> dict[tuple[int, int], Interval]:
+  """(length, batch size) -> seconds of one over the other, round by round."""
+  found = {}
+  for _, size in [cell for cell in _cells(rows) if cell[0] == work]:
+    ours = _curve(rows, name, work, size)
+    theirs = _curve(rows, other, work, size)
+    for length in sorted(ours.keys() & theirs.keys()):
+      found[length, size] = median_interval(
+        np.divide(ours[length], theirs[length])
+      )
+  return found
+
+
+def _crossover(rows, name, work, size) -> str:
+  ours = _curve(rows, name, work, size)
+  theirs = _curve(rows, ATTENTION, work, size)
+  lengths = sorted(ours.keys() & theirs.keys())
+  if len(lengths) < 2:
+    return '-'
+  a, b = ([curve[n] for n in lengths] for curve in (ours, theirs))
+  found = scaling.crossover(lengths, a, b)
+  if found is not None:
+    return _show(found, digits=0)
+  cheaper = name if np.median(a[-1]) < np.median(b[-1]) else ATTENTION
+  return f'none in range: {cheaper}'
+
+
+def _cells(rows) -> list[tuple[str, int]]:
+  return list(dict.fromkeys((row['work'], row['batch_size']) for row in rows))
+
+
+def _curve(rows, name, work, size, shortest=1) -> dict[int, tuple[float, ...]]:
+  """length -> seconds of every round, where it fitted."""
+  chosen = table.select(rows, mixer=name, work=work, batch_size=size)
+  return {
+    row['length']: row['round_seconds']
+    for row in chosen
+    if row.get('seconds') is not None and row['length'] >= shortest
+  }
+
+
+def _share_of_peak(rows, name, length, size) -> float:
+  (row,) = table.select(
+    rows, mixer=name, work='training', length=length, batch_size=size
+  )
+  return row['share_of_peak']
+
+
+def _state_floats(rows, name, length) -> int:
+  return table.select(rows, mixer=name, length=length)[0]['state_floats']
+
+
+def _at(cell) -> str:
+  return f'{cell[0]} positions, batch {cell[1]}'
+
+
+def _list(cells) -> str:
+  if not cells:
+    return 'no length'
+  by_size = {}
+  for length, size in sorted(cells):
+    by_size.setdefault(size, []).append(str(length))
+  return '; '.join(
+    f'{", ".join(lengths)} (batch {size})'
+    for size, lengths in sorted(by_size.items())
+  )
+
+
+def _show(interval: Interval, digits: int = 2) -> str:
+  value, low, high = (f'{number:.{digits}f}' for number in interval)
+  return f'{value} [{low}, {high}]'

@@ -1,0 +1,165 @@
+"""From rows to curves: accuracy by lag, the best learning rate, L50."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from seqjax.analysis.statistics import Interval, bootstrap_interval
+from seqjax.results import table
+
+MIN_SEEDS = 5  # below it no interval is claimed
+
+
+class Curve(NamedTuple):
+  """Accuracy of one mixer in one design: a row a seed, a column a lag."""
+
+  mixer: str
+  design: str
+  lags: tuple[int, ...]
+  accuracy: np.ndarray
+  examples: int  # tested at each lag, over all seeds
+  chance: float
+  trained_lag: int  # the longest lag in training
+
+  @property
+  def mean(self) -> np.ndarray:
+    return self.accuracy.mean(axis=0)
+
+  @property
+  def num_seeds(self) -> int:
+    return len(self.accuracy)
+
+  @property
+  def learnt(self) -> bool:
+    """Whether any lag is above chance by three standard errors of guessing."""
+    error = math.sqrt(self.chance * (1 - self.chance) / self.examples)
+    return bool(np.any(self.mean > self.chance + 3 * error))
+
+  def band(self) -> tuple[list[float], list[float]]:
+    """Bootstrap interval of the mean over seeds, at every lag."""
+    intervals = [bootstrap_interval(column) for column in self.accuracy.T]
+    return [i.low for i in intervals], [i.high for i in intervals]
+
+  def until(self, lag: int) -> 'Curve':
+    """The curve up to a lag."""
+    keep = [i for i, n in enumerate(self.lags) if n <= lag]
+    return self._replace(
+      lags=tuple(self.lags[i] for i in keep), accuracy=self.accuracy[:, keep]
+    )
+
+
+def curves(rows: Sequence[dict[str, Any]]) -> list[Curve]:
+  """Every (mixer, design), each at the learning rate best in validation."""
+  names = dict.fromkeys((row['mixer'], row['design']) for row in rows)
+  return [_curve(rows, *name) for name in names]
+
+
+def _curve(rows, mixer, design) -> Curve:
+  """In the fixed design each trained lag has a learning rate of its own."""
+  chosen = []
+  own = table.select(rows, mixer=mixer, design=design)
+  for lag in sorted({row['lag'] for row in own}):
+    chosen += _best(table.select(own, lag=lag))
+  lags = sorted({row['tested_lag'] for row in chosen})
+  seeds = sorted({row['seed'] for row in chosen})
+  cell = {(row['seed'], row['tested_lag']): row for row in chosen}
+  accuracy = [[cell[s, lag]['accuracy'] for lag in lags] for s in seeds]
+  examples = min(row['examples'] for row in chosen) * len(seeds)
+  trained = max(row['lag'] for row in chosen)
+  return Curve(
+    mixer,
+    design,
+    tuple(lags),
+    np.array(accuracy, float),
+    examples,
+    chosen[0]['chance'],
+    trained,
+  )
+
+
+def _best(rows):
+  """The rows of the learning rate with the best mean validation accuracy."""
+  rates = sorted({row['learning_rate'] for row in rows})
+
+  def score(rate):
+    return np.mean(
+      [row['validation'] for row in table.select(rows, learning_rate=rate)]
+    )
+
+  return table.select(rows, learning_rate=max(rates, key=score))
+
+
+def half_lag(curve: Curve, accuracy: np.ndarray | None = None) -> float:
+  """L50: where accuracy, linear in log lag, first falls half-way to chance.
+
+  0 stands for 'below the smallest lag' and infinity for 'above the largest'.
+  """
+  accuracy = curve.mean if accuracy is None else accuracy
+  half = (curve.chance + 1) / 2
+  below = np.flatnonzero(accuracy < half)
+  if not below.size:
+    return math.inf
+  i = int(below[0])
+  if i == 0:
+    return 0.0
+  x = np.log(curve.lags)
+  share = (accuracy[i - 1] - half) / (accuracy[i - 1] - accuracy[i])
+  return float(np.exp(x[i - 1] + share * (x[i] - x[i - 1])))
+
+
+def half_lag_interval(curve: Curve) -> Interval | None:
+  """L50 with its interval over seeds; None with fewer than five."""
+  if curve.num_seeds < MIN_SEEDS:
+    return None
+  return bootstrap_over_seeds(curve, lambda rows: half_lag(curve, rows.mean(0)))
+
+
+def slope_interval(curve: Curve) -> Interval | None:
+  """Accuracy gained a doubling of the lag, with its interval over seeds."""
+  if curve.num_seeds < MIN_SEEDS:
+    return None
+  return bootstrap_over_seeds(curve, lambda rows: slope(curve, rows.mean(0)))
+
+
+def slope(curve: Curve, accuracy: np.ndarray) -> float:
+  """Least squares of accuracy on log2 lag."""
+  x = np.log2(curve.lags)
+  x = x - x.mean()
+  return float(x @ accuracy / (x @ x))
+
+
+def bootstrap_over_seeds(
+  curve: Curve, statistic, resamples: int = 1000
+) -> Interval:
+  """Percentile interval of a statistic of whole seeds, drawn with replacement.
+
+  Percentiles are values that occurred, so that infinite ones do no harm.
+  """
+  rng = np.random.default_rng(0)
+  rows = curve.accuracy
+  drawn = [
+    statistic(rows[rng.integers(len(rows), size=len(rows))])
+    for _ in range(resamples)
+  ]
+  low, high = np.quantile(drawn, [0.025, 0.975], method='nearest')
+  return Interval(statistic(rows), float(low), float(high))
+
+
+def show_half_lag(curve: Curve) -> str:
+  """'unlearnt', '< 8', '57', '> 128', with an interval where there is one."""
+  if not curve.learnt:
+    return 'unlearnt'
+  interval = half_lag_interval(curve)
+  text = _show(curve, half_lag(curve))
+  if interval is None:
+    return text
+  low, high = _show(curve, interval.low), _show(curve, interval.high)
+  return f'{text} [{low}, {high}]'
+
+
+def _show(curve, lag) -> str:
+  if lag == 0:
+    return f'< {curve.lags[0]}'
+  return f'> {curve.lags[-1]}' if math.isinf(lag) else f'{lag:.0f}'

@@ -1,0 +1,149 @@
+"""How far back does each mixer remember one fact?
+
+    python -m experiments.recall.main --mixer=lstm --design=mixed --lag=128
+
+One run trains one mixer with one seed, stops once validation is solved at every
+lag, and writes a row for every lag of the test split. In the fixed design all
+examples have the same lag, in the mixed one lags are log-uniform up to it.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+
+from seqjax import experiment, results, training
+from seqjax.experiment import option
+from seqjax.models import SequenceModel, features_for, num_parameters
+from seqjax.nn import LSTM, MIXERS, Attention, CausalMixer, WindowMLP
+from seqjax.tasks.synthetic.recall import DESIGNS, Recall
+
+
+def _chrono(features: int, context: int) -> LSTM:
+  """An LSTM that is given the scale of the lags."""
+  return LSTM(features, context, max_lag=context)
+
+
+def _forget_bias(features: int, context: int) -> LSTM:
+  return LSTM(features, context, forget_bias=3.0)
+
+
+def _without_positions(features: int, context: int) -> Attention:
+  return Attention(features, context, positions='none')
+
+
+def _window_mlp(features: int, context: int) -> WindowMLP:
+  """At its default width no multiple of 8 has the others' parameters."""
+  return WindowMLP(features, context, hidden=36)
+
+
+# From a name to what makes a mixer of (features, context).
+CONTESTANTS = {
+  **MIXERS,
+  'window_mlp': _window_mlp,
+  'lstm (forget bias 3)': _forget_bias,
+  'lstm (chrono)': _chrono,
+  'attention (no positions)': _without_positions,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """The knobs of one training run."""
+
+  mixer: str = option('lstm', 'What moves along time.', among=CONTESTANTS)
+  design: str = option('fixed', 'Lags of the training examples.', among=DESIGNS)
+  lag: int = option(128, 'The lag (fixed) or the longest one (mixed).')
+  beyond: int = option(
+    0, 'Also test at this many times the longest lag; 0: do not.'
+  )
+  learning_rate: float = option(3e-3, 'Peak of the schedule.')
+  steps: int = option(800, 'Most updates; validation may end it earlier.')
+  batch_size: int = option(32, 'Examples an update.')
+  parameters: int = option(25000, 'Parameters of a mixer, within a tenth.')
+  solved: float = option(0.99, 'Validation accuracy at every lag that ends it.')
+  seed: int = option(0, 'Seeds the parameters and the training examples.')
+
+
+def run(
+  config: Config,
+  workdir: str,
+  mixers: Mapping[str, Callable[..., CausalMixer]] = CONTESTANTS,
+) -> dict[str, Any]:
+  """Trains and tests one mixer; what has finished is not done again."""
+  experiment.validate(config, mixer=mixers)
+  done = results.finished(workdir, config)
+  if done is not None:
+    return done
+  task = Recall(lag=config.lag, design=config.design)
+  mixer, model = make_model(config, task, mixers)
+  with results.Run(workdir, config) as record:
+    state, validation = _train(config, task, model, record)
+    rows = _test(model, state.params, task)
+    if config.beyond:
+      longer = Recall(lag=config.beyond * config.lag, design='fixed')
+      rows += _test(model, state.params, longer)
+    return record.finish(
+      rows=rows,
+      features=mixer.features,
+      mixer_parameters=num_parameters(mixer),
+      steps_taken=int(state.step),
+      validation=training.overall(validation),
+      chance=task.chance,
+      ceiling=task.ceiling,
+    )
+
+
+def make_model(
+  config: Config, task: Recall, mixers: Mapping[str, Callable]
+) -> tuple[CausalMixer, SequenceModel]:
+  """One block without a perceptron: the mixer alone has to remember."""
+  make = experiment.choose(mixers, config.mixer, 'mixer')
+  context = max(config.beyond, 1) * config.lag + 1
+  features = features_for(lambda width: make(width, context), config.parameters)
+  mixer = make(features, context)
+  model = SequenceModel(task.input, task.output, (mixer,), expansion=0)
+  return mixer, model
+
+
+# Made once for every number of steps: compiled functions are kept by optimizer.
+_OPTIMIZERS = {}
+
+
+def _train(config, task, model, record):
+  """The last state, and its validation scores by lag."""
+  if config.steps not in _OPTIMIZERS:
+    _OPTIMIZERS[config.steps] = training.adamw(config.steps)
+  for state, metrics in training.train(
+    model,
+    task,
+    _OPTIMIZERS[config.steps],
+    jax.random.key(config.seed),
+    steps=config.steps,
+    batch_size=config.batch_size,
+    learning_rate=config.learning_rate,
+  ):
+    scores = training.evaluate(
+      model, state.params, task, batches=8, batch_size=64
+    )
+    lowest = min(score for score, _ in scores.values())
+    record.log(state.step, **metrics, validation=lowest)
+    if lowest >= config.solved:
+      break
+  return state, scores
+
+
+def _test(model, params, task) -> list[dict[str, Any]]:
+  """A row for every lag: how many of the answers were right."""
+  scores = training.evaluate(
+    model, params, task, batches=16, batch_size=64, split='test'
+  )
+  return [
+    {'tested_lag': lag, 'accuracy': accuracy, 'examples': int(weight)}
+    for lag, (accuracy, weight) in scores.items()
+  ]
+
+
+if __name__ == '__main__':
+  experiment.launch(Config, run, workdir='runs/recall')

@@ -1,0 +1,45 @@
+"""Which trainings each preset has."""
+
+import dataclasses
+
+from experiments.recall.main import CONTESTANTS, Config
+from seqjax import experiment
+
+LAGS = {
+  'quick': (8, 32, 128),
+  'full': (8, 32, 128, 512),
+  'gpu': (8, 32, 128, 512, 2048),
+}
+SEEDS = {'quick': 3, 'full': 5, 'gpu': 5}
+STEPS = {'quick': 800, 'full': 1000, 'gpu': 3000}
+LEARNING_RATES = {
+  'quick': (3e-3,),
+  'full': (1e-3, 3e-3),
+  'gpu': (1e-3, 3e-3, 1e-2),
+}
+
+
+def configs(preset: str) -> list[Config]:
+  """Every mixer at every lag of the fixed design, and once in the mixed one.
+
+  Runs that differ in seed and learning rate alone come one after another: they
+  share a compiled function.
+  """
+  lags = experiment.choose(LAGS, preset, 'preset')
+  both = {
+    'learning_rate': LEARNING_RATES[preset],
+    'seed': tuple(range(SEEDS[preset])),
+  }
+  base = {'mixer': tuple(CONTESTANTS), 'steps': (STEPS[preset],)}
+  mixed = experiment.grid(
+    Config, design=('mixed',), lag=(max(lags),), beyond=(2,), **base, **both
+  )
+  fixed = experiment.grid(
+    Config, design=('fixed',), lag=lags[::-1], **base, **both
+  )
+  return mixed + fixed  # long ones first, so that two workers end together
+
+
+def shared(config: Config) -> Config:
+  """What runs that share a compiled function have in common."""
+  return dataclasses.replace(config, seed=0, learning_rate=1.0)

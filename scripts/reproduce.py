@@ -1,0 +1,211 @@
+"""Runs the experiments, draws their figures, prints what they say.
+
+    python scripts/reproduce.py --preset=quick --only=recall --workdir=runs
+
+What has finished is kept and not done again, so a stopped job goes on where it
+was. The presets quick and gpu write under the workdir; full writes the results
+that are committed, into the experiments' own folders. Exit code 0 only if every
+cell finished.
+"""
+
+import concurrent.futures
+import importlib
+import multiprocessing
+import os
+import pathlib
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import process_environment  # noqa: E402
+import tqdm  # noqa: E402
+from absl import app, flags  # noqa: E402
+
+from seqjax import experiment  # noqa: E402
+
+EXPERIMENTS = ('parallelism', 'recall')
+PRESETS = ('quick', 'full', 'gpu')
+
+
+def run_cell(name: str, config, folder: str):
+  """One cell, in a worker: the experiment's own `run`."""
+  importlib.import_module(f'experiments.{name}.main').run(config, folder)
+
+
+def run_group(name: str, cells) -> list[tuple[str, str]]:
+  """Cells that share compiled functions; the failed ones and why."""
+  failed = []
+  for config, folder in cells:
+    try:
+      run_cell(name, config, folder)
+    except Exception as error:  # reported, and the other cells go on
+      failed.append((folder, f'{type(error).__name__}: {error}'))
+  return failed
+
+
+def run_all(name: str, configs, root: pathlib.Path, workers: int):
+  """Runs what has not finished yet; returns the failures."""
+  shared = getattr(
+    importlib.import_module(f'experiments.{name}.sweep'), 'shared', lambda c: c
+  )
+  cells = [(c, str(root / experiment.folder_name(c))) for c in configs]
+  finished = importlib.import_module('seqjax.results').finished
+  waiting = [cell for cell in cells if finished(cell[1], cell[0]) is None]
+  groups = {}
+  for cell in waiting:
+    groups.setdefault(shared(cell[0]), []).append(cell)
+  with tqdm.tqdm(
+    total=len(cells),
+    initial=len(cells) - len(waiting),
+    desc=name,
+    unit='cell',
+    dynamic_ncols=True,
+    smoothing=0,
+  ) as bar:
+    return _run_groups(name, list(groups.values()), workers, bar)
+
+
+def _run_groups(name, groups, workers, bar):
+  """A pool of workers; a group whose worker died is tried once more alone."""
+  failed, died = _run_pool(name, groups, workers, bar)
+  for group in died:
+    again, dead = _run_pool(name, [group], 1, bar)
+    failed += again
+    failed += [
+      (folder, 'its process was killed, most likely for want of memory')
+      for cells in dead
+      for _, folder in cells
+    ]
+  return failed
+
+
+def _run_pool(name, groups, workers, bar):
+  """Failures, and the groups whose worker died."""
+  context = multiprocessing.get_context('spawn')
+  cores = context.Queue()
+  for core in _cores(workers):
+    cores.put(core)
+  failed, died = [], []
+  with concurrent.futures.ProcessPoolExecutor(
+    workers, mp_context=context, initializer=_take_core, initargs=(cores,)
+  ) as pool:
+    running = {pool.submit(run_group, name, cells): cells for cells in groups}
+    try:
+      for future in concurrent.futures.as_completed(running):
+        cells = running[future]
+        try:
+          failed += future.result()
+        except concurrent.futures.process.BrokenProcessPool:
+          died.append(cells)
+          continue
+        bar.set_postfix_str(os.path.basename(cells[-1][1]), refresh=False)
+        bar.update(len(cells))
+    except KeyboardInterrupt:
+      pool.shutdown(wait=False, cancel_futures=True)
+      raise
+  return failed, died
+
+
+def _cores(workers: int) -> list[set[int] | None]:
+  """Which cores each worker may use: its own, or all if it works alone."""
+  if workers == 1 or not hasattr(os, 'sched_getaffinity'):
+    return [None] * workers
+  cores = sorted(os.sched_getaffinity(0))
+  return [set(cores[i::workers]) for i in range(workers)]
+
+
+def _take_core(cores):
+  """Before jax starts its threads, which are as many as the cores it sees."""
+  mine = cores.get()
+  if mine is not None:
+    os.sched_setaffinity(0, mine)
+
+
+def _workers(name: str, preset: str) -> int:
+  """Times are taken alone on the machine, trainings run two at a time."""
+  if name == 'parallelism' or preset == 'gpu':
+    return 1
+  if not hasattr(os, 'sched_getaffinity'):
+    return 1
+  return min(2, len(os.sched_getaffinity(0)))
+
+
+def publish(name: str, configs, root: pathlib.Path, to: pathlib.Path) -> str:
+  """Writes table, figures and verdicts; returns what is printed."""
+  from seqjax import results
+  from seqjax.results import report, table
+
+  plot = importlib.import_module(f'experiments.{name}.plot')
+  claims = importlib.import_module(f'experiments.{name}.claims')
+  rows = []
+  for config in configs:
+    rows += results.collate(root / experiment.folder_name(config))
+  to.mkdir(parents=True, exist_ok=True)
+  table.write(rows, to / 'results.csv')
+  rows = table.read(to / 'results.csv')
+  plot.draw(rows, str(to / 'figure.svg'))
+  verdicts = claims.verdicts(rows)
+  said = f'{claims.summary(rows)}\n\n{report.text(verdicts)}'
+  results.run.write_atomically(
+    to / 'verdicts.md',
+    lambda path: path.write_text(
+      f'```text\n{claims.summary(rows)}\n```\n\n{report.markdown(verdicts)}\n',
+      encoding='utf-8',
+    ),
+  )
+  return f'{said}\n\nFigure: {to / "figure.svg"}\nTable: {to / "results.csv"}'
+
+
+def reproduce(preset: str, only, workdir: str) -> int:
+  """The whole job; returns the exit code."""
+  began, failed, said = time.monotonic(), [], []
+  for name in only:
+    sweep = importlib.import_module(f'experiments.{name}.sweep')
+    configs = sweep.configs(preset)
+    root = pathlib.Path(workdir) / preset / name
+    failures = run_all(name, configs, root / 'cells', _workers(name, preset))
+    failed += failures
+    if not failures:
+      to = ROOT / 'experiments' / name if preset == 'full' else root
+      said.append(publish(name, configs, root / 'cells', to))
+  print('\n\n'.join(said))
+  for folder, why in failed:
+    print(f'FAILED {folder}\n  {why}', file=sys.stderr)
+  print(f'\n{preset}: {(time.monotonic() - began) / 60:.1f} minutes.')
+  return 1 if failed else 0
+
+
+def main(arguments):
+  try:
+    if len(arguments) > 1:
+      raise ValueError(
+        f'Options are written --name=value, but {arguments[1]!r} is not.'
+      )
+    for name in _ONLY.value:
+      experiment.choose(dict.fromkeys(EXPERIMENTS), name, 'experiment')
+    experiment.choose(dict.fromkeys(PRESETS), _PRESET.value, 'preset')
+  except ValueError as error:
+    print(error, file=sys.stderr)
+    sys.exit(2)
+  os.chdir(ROOT)
+  process_environment.apply()
+  try:
+    sys.exit(reproduce(_PRESET.value, _ONLY.value, _WORKDIR.value))
+  except KeyboardInterrupt:
+    print(
+      '\nStopped. What has finished is kept; the same command goes on from'
+      ' there.',
+      file=sys.stderr,
+    )
+    sys.exit(130)
+
+
+if __name__ == '__main__':
+  _PRESET = flags.DEFINE_string(
+    'preset', 'quick', f'How much of it. Among: {", ".join(PRESETS)}.'
+  )
+  _ONLY = flags.DEFINE_list('only', list(EXPERIMENTS), 'Which experiments.')
+  _WORKDIR = flags.DEFINE_string('workdir', 'runs', 'Where runs are written.')
+  app.run(main)
