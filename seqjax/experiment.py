@@ -16,7 +16,6 @@ process.
 
 import contextlib
 import dataclasses
-import difflib
 import itertools
 import re
 import sys
@@ -26,6 +25,8 @@ from typing import Any
 
 from absl import app
 from absl import flags as absl_flags
+
+from seqjax.errors import unknown
 
 _SCALARS = (bool, int, float, str)
 _ITEMS = (int, float, str)
@@ -48,7 +49,7 @@ def choose(mapping: Mapping[str, Any], name: str, what: str) -> Any:
   `what` says what the names stand for: 'mixer', 'task'.
   """
   if name not in mapping:
-    raise ValueError(_unknown(what, name, mapping))
+    raise ValueError(unknown(what, name, mapping))
   return mapping[name]
 
 
@@ -67,7 +68,7 @@ def validate(config: Any, **among: Iterable[str]):
     if allowed is not None:
       for name in value if isinstance(value, tuple) else (value,):
         if name not in allowed:
-          raise ValueError(_unknown(field.name, name, allowed))
+          raise ValueError(unknown(field.name, name, allowed))
 
 
 def grid(Config: type, **lists: Any) -> list[Any]:
@@ -260,7 +261,7 @@ def _check_fields(Config: type, names: Iterable[str]):
   known = [field.name for field in dataclasses.fields(Config)]
   for name in names:
     if name not in known:
-      raise ValueError(_unknown(f'field of {Config.__name__}', name, known))
+      raise ValueError(unknown(f'field of {Config.__name__}', name, known))
 
 
 def _check_type(Config: type, name: str, kind: Any, value: Any):
@@ -281,11 +282,3 @@ def _is(kind: type, value: Any) -> bool:
   if isinstance(value, bool):
     return kind is bool
   return isinstance(value, (int, float) if kind is float else kind)
-
-
-def _unknown(what: str, name: Any, known: Iterable[str]) -> str:
-  """One sentence or two: what is unknown, what may be meant, what there is."""
-  known = list(known)
-  close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
-  meant = f' Did you mean {close[0]!r}?' if close else ''
-  return f'Unknown {what} {name!r}.{meant} There are: {", ".join(known)}.'

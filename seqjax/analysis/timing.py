@@ -11,20 +11,17 @@ machine has been seen to do.
 
 import contextlib
 import math
-import os
-import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import jaxlib
 import numpy as np
 from jax.experimental.compilation_cache import compilation_cache
 
 from seqjax.analysis import flops as flops_lib
-from seqjax.analysis.memory import available_memory, peak_memory, unwaitable
+from seqjax.analysis.memory import peak_memory, unwaitable
 from seqjax.analysis.statistics import Interval, median_interval
 from seqjax.typing import Array
 
@@ -33,7 +30,6 @@ __all__ = [
   'Timing',
   'TimingError',
   'compare',
-  'environment',
   'matmul_peak',
   'outcome',
   'peak_memory',
@@ -191,25 +187,6 @@ def matmul_peak(dtype=jnp.float32) -> float:
   if key not in _PEAKS:
     _PEAKS[key] = _measure_peak(dtype)
   return _PEAKS[key]
-
-
-def environment() -> dict[str, Any]:
-  """Says where times were taken: device, versions, precision, memory."""
-  device = jax.local_devices()[0]
-  return {
-    'platform': device.platform,
-    'device': _processor() if device.platform == 'cpu' else device.device_kind,
-    'devices': jax.local_device_count(),
-    'cpus': len(os.sched_getaffinity(0))
-    if hasattr(os, 'sched_getaffinity')
-    else os.cpu_count(),
-    'memory_bytes': available_memory(),
-    'precision': jax.config.jax_default_matmul_precision or 'default',
-    'x64': bool(jax.config.jax_enable_x64),
-    'jax': jax.__version__,
-    'jaxlib': jaxlib.__version__,
-    'python': platform.python_version(),
-  }
 
 
 # Before the rounds.
@@ -510,12 +487,3 @@ def _measure_peak(dtype) -> float:
     seconds.append(_timed_call('matmul', multiply, (x, x))[0])
   flops = flops_lib.flops_per_multiply_add(dtype) * chain * size**3
   return flops / min(seconds)
-
-
-def _processor() -> str:
-  """Names the CPU, which JAX calls 'cpu'."""
-  with contextlib.suppress(OSError), open('/proc/cpuinfo') as lines:
-    for line in lines:
-      if line.startswith('model name'):
-        return line.split(':', 1)[1].strip()
-  return platform.processor() or platform.machine()

@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Float, Int
 
+from seqjax.errors import unknown
 from seqjax.nn.mixer import CausalMixer, carry_dtype, select_rows
 from seqjax.ops import attention as attention_lib
 from seqjax.ops import segments as segments_lib
@@ -60,10 +61,7 @@ class Attention(CausalMixer):
         f'num_heads={self.num_heads}.'
       )
     if self.positions not in POSITIONS:
-      raise ValueError(
-        f'Attention has positions {", ".join(POSITIONS)}, but '
-        f'positions={self.positions!r} was given.'
-      )
+      raise ValueError(unknown('positions', self.positions, POSITIONS))
     if self.positions == 'rotary' and self._head_size % 2:
       raise ValueError(
         'Rotary positions turn pairs of features and need an even head size, '

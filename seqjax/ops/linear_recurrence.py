@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Inexact
 
+from seqjax.errors import unknown
 from seqjax.typing import Array, Segments
 
 ALGORITHMS = ('auto', 'scan', 'associative')
@@ -68,10 +69,7 @@ def gate(
 def check_algorithm(algorithm: str):
   """Raises ValueError unless `algorithm` is one of ALGORITHMS."""
   if algorithm not in ALGORITHMS:
-    raise ValueError(
-      f'A linear recurrence is computed by one of {", ".join(ALGORITHMS)}, but'
-      f' algorithm={algorithm!r} was given.'
-    )
+    raise ValueError(unknown('algorithm', algorithm, ALGORITHMS))
 
 
 def _scan(carry, decay, drive):

@@ -1,14 +1,13 @@
 """What a task is: batches, a loss and a score, with chance stated exactly."""
 
-import difflib
 import enum
 import zlib
-from collections.abc import Iterable
 from typing import Protocol, runtime_checkable
 
 import jax
 from jaxtyping import Float, Int
 
+from seqjax.errors import unknown
 from seqjax.typing import Array, Batch, Spec
 
 SPLITS = ('train', 'validation', 'test')
@@ -91,11 +90,3 @@ def split_key(
     key = jax.random.key(0, impl='threefry2x32')
   stream = jax.random.fold_in(key, zlib.crc32(split.encode()))
   return jax.random.fold_in(stream, step)
-
-
-def unknown(what: str, name: str, known: Iterable[str]) -> str:
-  """The sentence for a name that is not among the known ones."""
-  known = tuple(known)
-  close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-  meant = f' Did you mean {close[0]!r}?' if close else ''
-  return f'There is no {what} {name!r}, only {", ".join(known)}.{meant}'

@@ -381,13 +381,3 @@ def test_nobody_to_time_is_an_error():
   """An empty comparison has no answer."""
   with pytest.raises(ValueError, match='empty'):
     timing.compare({})
-
-
-def test_the_environment_is_a_row_of_plain_values():
-  """Every measurement carries it."""
-  row = timing.environment()
-  assert all(type(value) in (str, int, bool) for value in row.values())
-  assert row['jax'] == jax.__version__ and row['precision'] == 'default'
-  with jax.default_matmul_precision('highest'), jax.enable_x64(True):
-    row = timing.environment()
-  assert row['precision'] == 'highest' and row['x64'] is True

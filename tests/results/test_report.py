@@ -26,7 +26,7 @@ def test_a_paragraph_says_what_is_known_and_no_more():
   """Interval and seeds only where there are any."""
   assert report.text(VERDICTS).splitlines() == [
     '2.1  SUPPORTED   A scan takes T steps. Effect 1.01 [0.98, 1.05].',
-    '2.2  UNDECIDED   Recall fades | stays. Effect 0.5; seeds: 3.',
+    '2.2  UNDECIDED   Recall fades | stays. Effect 0.5. (3 seeds)',
     '2.6  REFUTED     Nothing crosses.',
   ]
 

@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int
 
+from seqjax.errors import unknown
 from seqjax.ops import losses
-from seqjax.tasks.task import TaskShape, split_key, unknown
+from seqjax.tasks.task import TaskShape, split_key
 from seqjax.typing import Array, Batch, Spec
 
 DESIGNS = ('fixed', 'mixed')

@@ -1,0 +1,105 @@
+"""Softmax attention and its ring buffer against loops."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from seqjax.ops.attention import attention, slot_positions, store
+
+RNG = np.random.default_rng(0)
+
+
+def normal(*shape):
+  return RNG.normal(size=shape).astype(np.float32)
+
+
+def visible(q_place, k_place, q_piece, k_piece, causal, window):
+  """Whether a query sees a key, as the docstring says it."""
+  if k_piece < 0 or q_piece != k_piece:
+    return False
+  if causal and k_place > q_place:
+    return False
+  return window is None or q_place - k_place < window
+
+
+@pytest.mark.parametrize('causal, window', [(True, None), (True, 3), (False, None)])
+def test_attention_is_its_loop(causal, window):
+  """Two heads a group, pieces, padding, a window, other keys than queries."""
+  query, key, value = normal(2, 5, 4, 6), normal(2, 7, 2, 6), normal(2, 7, 2, 3)
+  q_place = np.array([[2, 3, 4, 5, 6], [0, 1, 2, 0, 1]], np.int32)
+  k_place = np.array([[0, 1, 2, 3, 4, 5, 6], [0, 1, 2, 0, 0, 1, 0]], np.int32)
+  q_piece = np.array([[0, 0, 0, 0, -1], [0, 0, 0, 1, 1]], np.int32)
+  k_piece = np.array([[0, -1, 0, 0, 0, 0, -1], [0, 0, 0, -1, 1, 1, -1]], np.int32)
+  given = attention(
+    *map(jnp.asarray, (query, key, value)),
+    query_positions=jnp.asarray(q_place),
+    key_positions=jnp.asarray(k_place),
+    query_segments=jnp.asarray(q_piece),
+    key_segments=jnp.asarray(k_piece),
+    causal=causal,
+    window=window,
+  )
+  for b, t, h in np.ndindex(2, 5, 4):
+    seen = [
+      s for s in range(7)
+      if visible(q_place[b, t], k_place[b, s], q_piece[b, t], k_piece[b, s],
+                 causal, window)
+    ]  # fmt: skip
+    expected = np.zeros(3)
+    if seen:
+      logits = [query[b, t, h] @ key[b, s, h // 2] / np.sqrt(6) for s in seen]
+      weights = np.exp(logits) / np.sum(np.exp(logits))
+      expected = weights @ value[b, seen, h // 2]
+    np.testing.assert_allclose(given[b, t, h], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_query_that_sees_nothing_reads_zero_with_finite_gradients():
+  """No NaN from an empty softmax."""
+  places = jnp.arange(3)[None]
+  nobody = jnp.full((1, 3), -1)
+
+  def read(query, key, value):
+    return attention(
+      query,
+      key,
+      value,
+      query_positions=places,
+      key_positions=places,
+      query_segments=nobody,
+      key_segments=nobody,
+    )
+
+  arrays = [jnp.asarray(normal(1, 3, 1, 2)) for _ in range(3)]
+  assert not read(*arrays).any()
+  gradients = jax.grad(lambda *a: read(*a).sum(), argnums=(0, 1, 2))(*arrays)
+  assert all((gradient == 0).all() for gradient in gradients)
+
+
+def test_large_logits_do_not_overflow():
+  """The maximum is subtracted first."""
+  huge = jnp.full((1, 2, 1, 1), 1e3)
+  places = jnp.arange(2)[None]
+  read = attention(
+    huge, huge, huge, query_positions=places, key_positions=places
+  )
+  np.testing.assert_allclose(read, 1e3)
+
+
+def test_slots_hold_the_latest_positions():
+  """Position p lies in slot p mod S."""
+  assert slot_positions(jnp.array([0, 2, 3, 7]), 3).tolist() == [
+    [-1, -1, -1],
+    [0, 1, -1],
+    [0, 1, 2],
+    [6, 4, 5],
+  ]
+
+
+def test_storing_writes_what_is_kept_and_nothing_else():
+  """In the slots of their positions."""
+  slots = jnp.zeros((1, 3, 1))
+  new = jnp.array([[[5.0], [6.0], [7.0]]])
+  keep = jnp.array([[True, False, True]])
+  after = store(slots, new, jnp.array([[4, 5, 6]]), keep)
+  assert after[0, :, 0].tolist() == [7.0, 5.0, 0.0]

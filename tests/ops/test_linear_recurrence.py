@@ -1,0 +1,62 @@
+"""h_t = a_t h_{t-1} + b_t by every algorithm."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from seqjax.ops.linear_recurrence import ALGORITHMS, linear_recurrence
+from seqjax.typing import Segments
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize('algorithm', ALGORITHMS)
+@pytest.mark.parametrize('dtype', [np.float32, np.complex64])
+def test_every_algorithm_is_the_loop(algorithm, dtype):
+  """Starts clear the state, padding holds it."""
+  shape = 3, 29, 5
+  decay = RNG.uniform(-1, 1, shape).astype(dtype)
+  drive = RNG.normal(size=shape).astype(dtype)
+  if dtype == np.complex64:
+    decay, drive = decay * np.exp(2j).astype(dtype), drive * dtype(1j)
+  carry = RNG.normal(size=(3, 5)).astype(dtype)
+  start, valid = RNG.random((3, 29)) < 0.2, RNG.random((3, 29)) < 0.7
+  last, states = linear_recurrence(
+    jnp.asarray(carry),
+    jnp.asarray(decay),
+    jnp.asarray(drive),
+    Segments(jnp.asarray(start), jnp.asarray(valid)),
+    algorithm=algorithm,
+  )
+  for t in range(29):
+    carry = np.where(start[:, t, None], 0, carry)
+    new = decay[:, t] * carry + drive[:, t]
+    carry = np.where(valid[:, t, None], new, carry)
+    np.testing.assert_allclose(states[:, t], carry, rtol=1e-4, atol=1e-5)
+  np.testing.assert_allclose(last, carry, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize('algorithm', ALGORITHMS)
+def test_ones_in_bfloat16_sum_to_their_number(algorithm):
+  """bfloat16 alone would stop at 256: the state has its own precision."""
+  ones = jnp.ones((1, 4096, 1), jnp.bfloat16)
+  carry = jnp.zeros((1, 1), jnp.float32)
+  last, _ = linear_recurrence(carry, ones, ones, algorithm=algorithm)
+  assert last.dtype == jnp.float32 and last.item() == 4096
+
+
+@pytest.mark.parametrize('algorithm', ALGORITHMS)
+def test_products_of_small_decays_neither_overflow_nor_become_nan(algorithm):
+  """A product of 500 decays of 1e-3 underflows to zero, as it should."""
+  decay = jnp.full((1, 500, 1), 1e-3)
+  _, states = linear_recurrence(
+    jnp.ones((1, 1)), decay, jnp.ones((1, 500, 1)), algorithm=algorithm
+  )
+  np.testing.assert_allclose(states[0, 10:], 1 / (1 - 1e-3), rtol=1e-5)
+
+
+def test_an_unknown_algorithm_is_named_with_its_neighbour():
+  """Before anything is compiled."""
+  zeros = jnp.zeros((1, 2, 1))
+  with pytest.raises(ValueError, match="'scann'. Did you mean 'scan'"):
+    linear_recurrence(zeros[:, 0], zeros, zeros, algorithm='scann')

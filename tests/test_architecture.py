@@ -1,0 +1,88 @@
+"""Who may import whom, and what importing seqjax loads."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+BASE = {'typing', 'errors'}
+ALLOWED = {
+  'typing': set(),
+  'errors': set(),
+  'ops': BASE,
+  'nn': BASE | {'ops'},
+  'models': BASE | {'ops', 'nn'},
+  'analysis': BASE | {'ops', 'nn', 'models'},
+  'tasks': BASE | {'ops'},
+  'training': BASE | {'ops'},
+  'results': set(),
+  'experiment': {'errors'},
+  'testing': BASE | {'ops', 'nn', 'tasks'},
+}
+SOURCES = sorted((ROOT / 'seqjax').rglob('*.py'))
+
+
+def imported(path: pathlib.Path) -> set[str]:
+  """Dotted names of everything a file imports, inside functions too."""
+  names = set()
+  for node in ast.walk(ast.parse(path.read_text())):
+    if isinstance(node, ast.Import):
+      names |= {alias.name for alias in node.names}
+    elif isinstance(node, ast.ImportFrom):
+      assert node.level == 0, f'{path} has a relative import'
+      names |= {f'{node.module}.{alias.name}' for alias in node.names}
+  return names
+
+
+def room(path: pathlib.Path) -> str:
+  """The package or the top-level module a file belongs to."""
+  return path.relative_to(ROOT / 'seqjax').parts[0].removesuffix('.py')
+
+
+@pytest.mark.parametrize(
+  'path', SOURCES, ids=lambda p: str(p.relative_to(ROOT / 'seqjax'))
+)
+def test_every_file_imports_only_what_its_room_may(path):
+  """The layers of CONTRIBUTING.md."""
+  if path == ROOT / 'seqjax' / '__init__.py':
+    assert not imported(path)
+    return
+  for name in imported(path):
+    parts = name.split('.')
+    assert parts[0] != 'experiments', f'{path} imports an experiment'
+    if parts[0] == 'seqjax':
+      assert parts[1] in ALLOWED[room(path)] | {room(path)}, name
+    if room(path) == 'ops':
+      assert parts[0] in {'jax', 'numpy', 'jaxtyping', 'seqjax', 'typing'} | {
+        'collections',
+        'functools',
+        'math',
+      }, f'ops are arrays in, arrays out, but {path} imports {name}'
+    if room(path) == 'testing':
+      assert name.split('.')[1:2] != ['tasks'] or 'task' in name
+
+
+def test_the_allowed_imports_have_no_cycle():
+  """Peeling off rooms that import nothing left ends with nothing left."""
+  left = {name: set(rooms) for name, rooms in ALLOWED.items()}
+  while left:
+    free = {name for name, rooms in left.items() if not rooms & left.keys()}
+    assert free, left
+    left = {name: rooms for name, rooms in left.items() if name not in free}
+
+
+def test_importing_seqjax_loads_neither_tfds_nor_matplotlib():
+  """Heavy things load where they are used; ops load no Flax either."""
+  code = """
+import sys
+import seqjax, seqjax.ops.attention, seqjax.ops.recurrence
+assert 'flax' not in sys.modules
+import seqjax.nn, seqjax.models, seqjax.tasks, seqjax.training, seqjax.results
+import seqjax.results.plotting, seqjax.analysis.timing, seqjax.experiment
+heavy = {'tensorflow_datasets', 'tensorflow', 'matplotlib', 'grain', 'torch'}
+assert not heavy & set(sys.modules), heavy & set(sys.modules)
+"""
+  subprocess.run([sys.executable, '-c', code], check=True, timeout=120)

@@ -1,0 +1,37 @@
+"""What the README says runs."""
+
+import pathlib
+import re
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+README = (ROOT / 'README.md').read_text(encoding='utf-8')
+
+
+@pytest.mark.filterwarnings('default::UserWarning')
+def test_every_python_block_of_the_readme_runs():
+  """One after another, as a reader would paste them."""
+  blocks = re.findall(r'^```python\n(.*?)^```', README, re.M | re.S)
+  assert len(blocks) >= 3
+  namespace = {'__name__': 'readme'}
+  for block in blocks:
+    exec(compile(block, 'README.md', 'exec'), namespace)
+  assert namespace['y_t'].shape == (4, 32)
+  assert set(namespace['gradients']['params']) == {'input', 'recurrent', 'bias'}
+
+
+def test_every_path_that_the_readme_names_exists():
+  """Links and scripts."""
+  links = re.findall(r'\]\(([^)#:]+)\)', README)
+  scripts = re.findall(r'\b(?:scripts|seqjax)/[\w./]*\w', README)
+  assert links and scripts
+  for path in links + scripts:
+    assert (ROOT / path).exists(), path
+
+
+def test_the_readme_opens_with_the_two_commands():
+  """Before anything else that a newcomer could run."""
+  commands = [line.split()[0] for line in README.splitlines() if line[:4] == ' ' * 4 and line.strip()]
+  assert commands[0] == 'scripts/run.sh'
+  assert 'scripts/test.sh' in commands[:3]
