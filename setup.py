@@ -6,51 +6,51 @@ import setuptools
 
 _PLOT = ['matplotlib>=3.8']
 _TEST = [
-    'beartype>=0.18',
-    'pytest>=8',
-    'pytest-xdist>=3.5',
-    'ruff>=0.6',
+  'beartype>=0.18',
+  'pytest>=8',
+  'pytest-xdist>=3.5',
+  'ruff>=0.6',
 ]
 
 setuptools.setup(
-    name='seqjax',
-    version='0.1.0',
-    description=(
-        'Sequence models in JAX and Flax under one protocol: scans, parallel'
-        ' recurrences, attention, and experiments that compare them.'
-    ),
-    long_description=(
-        pathlib.Path(__file__).parent / 'README.md'
-    ).read_text(encoding='utf-8'),
-    long_description_content_type='text/markdown',
-    license='Apache-2.0',
-    license_files=['LICENSE'],
-    python_requires='>=3.11',
-    packages=setuptools.find_packages(include=['seqjax', 'seqjax.*']),
-    install_requires=[
-        'absl-py>=2.1',
-        'flax>=0.12',
-        'importlib_resources>=6',  # tensorflow-datasets uses, not always asks
-        'jax>=0.10',
-        'jaxtyping>=0.3',
-        'numpy>=2',
-        'optax>=0.2.5',
-        'orbax-checkpoint>=0.12',
-        'tensorflow-datasets>=4.9.9',
-        'tqdm>=4.66',
-    ],
-    extras_require={
-        'cuda': ['jax[cuda12]'],
-        'tpu': ['jax[tpu]'],
-        'data': ['array_record', 'grain', 'scikit-learn>=1.4'],
-        'plot': _PLOT,
-        'sweep': ['submitit>=1.5'],
-        'test': _TEST + _PLOT,
-    },
-    classifiers=[
-        'Intended Audience :: Science/Research',
-        'Programming Language :: Python :: 3.11',
-        'Programming Language :: Python :: 3.12',
-        'Topic :: Scientific/Engineering :: Artificial Intelligence',
-    ],
+  name='seqjax',
+  version='0.1.0',
+  description=(
+    'Sequence models in JAX and Flax under one protocol: scans, parallel'
+    ' recurrences, attention, and experiments that compare them.'
+  ),
+  long_description=(pathlib.Path(__file__).parent / 'README.md').read_text(
+    encoding='utf-8'
+  ),
+  long_description_content_type='text/markdown',
+  license='Apache-2.0',
+  license_files=['LICENSE'],
+  python_requires='>=3.11',
+  packages=setuptools.find_packages(include=['seqjax', 'seqjax.*']),
+  install_requires=[
+    'absl-py>=2.1',
+    'flax>=0.12',
+    'importlib_resources>=6',  # tensorflow-datasets uses, not always asks
+    'jax>=0.10',
+    'jaxtyping>=0.3',
+    'numpy>=2',
+    'optax>=0.2.5',
+    'orbax-checkpoint>=0.12',
+    'tensorflow-datasets>=4.9.9',
+    'tqdm>=4.66',
+  ],
+  extras_require={
+    'cuda': ['jax[cuda12]'],
+    'tpu': ['jax[tpu]'],
+    'data': ['array_record', 'grain', 'scikit-learn>=1.4'],
+    'plot': _PLOT,
+    'sweep': ['submitit>=1.5'],
+    'test': _TEST + _PLOT,
+  },
+  classifiers=[
+    'Intended Audience :: Science/Research',
+    'Programming Language :: Python :: 3.11',
+    'Programming Language :: Python :: 3.12',
+    'Topic :: Scientific/Engineering :: Artificial Intelligence',
+  ],
 )

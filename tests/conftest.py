@@ -1,4 +1,4 @@
-"""One worker a test file, unless a test says better: compiled functions stay."""
+"""One worker a file, unless a test says better: compiled functions stay."""
 
 import os
 

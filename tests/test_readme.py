@@ -32,6 +32,10 @@ def test_every_path_that_the_readme_names_exists():
 
 def test_the_readme_opens_with_the_two_commands():
   """Before anything else that a newcomer could run."""
-  commands = [line.split()[0] for line in README.splitlines() if line[:4] == ' ' * 4 and line.strip()]
+  commands = [
+    line.split()[0]
+    for line in README.splitlines()
+    if line[:4] == ' ' * 4 and line.strip()
+  ]
   assert commands[0] == 'scripts/run.sh'
   assert 'scripts/test.sh' in commands[:3]

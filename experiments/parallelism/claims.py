@@ -20,6 +20,7 @@ from seqjax.analysis.statistics import (
   median_interval,
 )
 from seqjax.results import table
+from seqjax.results.plotting import bytes_text as _bytes
 
 RNN, ATTENTION, PARALLEL = 'lstm', 'attention', 'mingru (associative)'
 DRAMATIC = 2.0  # times faster
@@ -61,21 +62,61 @@ def crossovers(rows: Rows) -> list[dict[str, Any]]:
   return found
 
 
+def contestants(rows: Rows) -> list[dict[str, Any]]:
+  """Who competed: width, parameters, carry, and what the hardware was used."""
+  found = []
+  for name in dict.fromkeys(row['mixer'] for row in rows):
+    mine = table.select(rows, mixer=name)
+    trained = [
+      row for row in mine if row['work'] == 'training' and row.get('seconds')
+    ]
+    resident = [row['resident_bytes'] for row in mine if row['resident_bytes']]
+    longest = max(row['length'] for row in mine)
+    (carry,) = {r['state_floats'] for r in mine if r['length'] == longest}
+    share = max((row['share_of_peak'] for row in trained), default=None)
+    found.append(
+      {
+        'mixer': name,
+        'features': mine[0]['features'],
+        'parameters': mine[0]['mixer_parameters'],
+        f'carry floats at {longest}': carry,
+        'best share of matmul peak': '-' if share is None else f'{share:.1%}',
+        'resident, training B=1': ', '.join(map(_bytes, resident)) or '-',
+      }
+    )
+  return found
+
+
+def missing(rows: Rows) -> list[str]:
+  """What was predicted not to fit, and how large it would have been."""
+  return [
+    f'{row["mixer"]}, {row["work"]} at '
+    f'{_at((row["length"], row["batch_size"]))}: does not fit '
+    f'({_bytes(row["needed_bytes"])})'
+    for row in rows
+    if row.get('seconds') is None
+  ]
+
+
 def summary(rows: Rows) -> str:
   """The tables that the main job prints."""
-  return '\n\n'.join(
+  parts = [
     f'{title}\n\n{table.format(lines, list(lines[0]))}'
     for title, lines in (
+      ('Contestants, at equal parameters', contestants(rows)),
       (
         f'Exponents of time in length, from {ASYMPTOTIC} positions on (95 %)',
         exponents(rows),
       ),
       (
-        'Lengths at which attention and each mixer cost the same (95 %)',
+        'Lengths at which each mixer and attention cost the same (95 %); else'
+        ' whether the mixer is the cheaper one',
         crossovers(rows),
       ),
     )
-  )
+    if lines
+  ]
+  return '\n\n'.join([*parts, '\n'.join(missing(rows))]).rstrip()
 
 
 def _sequential_and_slow(rows) -> Verdict:
@@ -170,8 +211,8 @@ def _crossover(rows, name, work, size) -> str:
   found = scaling.crossover(lengths, a, b)
   if found is not None:
     return _show(found, digits=0)
-  cheaper = name if np.median(a[-1]) < np.median(b[-1]) else ATTENTION
-  return f'none in range: {cheaper}'
+  cheaper = np.median(a[-1]) < np.median(b[-1])
+  return f'none in range: {"cheaper" if cheaper else "dearer"}'
 
 
 def _cells(rows) -> list[tuple[str, int]]:

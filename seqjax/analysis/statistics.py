@@ -37,7 +37,7 @@ class _Verdict(NamedTuple):
   effect: float | None
   low: float | None
   high: float | None
-  seeds: int
+  seeds: int | None
 
 
 class Verdict(_Verdict):
@@ -45,7 +45,8 @@ class Verdict(_Verdict):
 
   `verdict` is one of VERDICTS, `sentence` the claim as it came out (with the
   condition, if CONDITIONAL), `effect` its size with the interval `low`, `high`
-  (None where none is claimed), `seeds` how many runs stand behind it.
+  (None where none is claimed), `seeds` how many runs stand behind it (None
+  where nothing is trained).
   """
 
   __slots__ = ()

@@ -1,4 +1,4 @@
-"""Every mixer of the catalogue, and every model made of them, keeps the laws."""
+"""Every mixer of the catalogue keeps the laws, and so do models of them."""
 
 import pytest
 
@@ -50,8 +50,12 @@ def test_every_option_keeps_the_contract(mixer):
 MODELS = {
   'block': Block(GRU(8)),
   'stack': Stack((GRU(8), Attention(8, 16))),
-  'tokens': SequenceModel(Spec((), 5), Spec((), 4), (LSTM(8), TCN(8, levels=2))),
-  'values': SequenceModel(Spec((3,)), Spec((2,)), (MinGRU(8), Attention(8, 16))),
+  'tokens': SequenceModel(
+    Spec((), 5), Spec((), 4), (LSTM(8), TCN(8, levels=2))
+  ),
+  'values': SequenceModel(
+    Spec((3,)), Spec((2,)), (MinGRU(8), Attention(8, 16))
+  ),
   'encoder': SequenceModel(Spec((3,)), Spec((), 4), (Bidirectional(8),)),
 }
 

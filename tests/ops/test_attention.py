@@ -23,14 +23,18 @@ def visible(q_place, k_place, q_piece, k_piece, causal, window):
   return window is None or q_place - k_place < window
 
 
-@pytest.mark.parametrize('causal, window', [(True, None), (True, 3), (False, None)])
+@pytest.mark.parametrize(
+  'causal, window', [(True, None), (True, 3), (False, None)]
+)
 def test_attention_is_its_loop(causal, window):
   """Two heads a group, pieces, padding, a window, other keys than queries."""
   query, key, value = normal(2, 5, 4, 6), normal(2, 7, 2, 6), normal(2, 7, 2, 3)
   q_place = np.array([[2, 3, 4, 5, 6], [0, 1, 2, 0, 1]], np.int32)
   k_place = np.array([[0, 1, 2, 3, 4, 5, 6], [0, 1, 2, 0, 0, 1, 0]], np.int32)
   q_piece = np.array([[0, 0, 0, 0, -1], [0, 0, 0, 1, 1]], np.int32)
-  k_piece = np.array([[0, -1, 0, 0, 0, 0, -1], [0, 0, 0, -1, 1, 1, -1]], np.int32)
+  k_piece = np.array(
+    [[0, -1, 0, 0, 0, 0, -1], [0, 0, 0, -1, 1, 1, -1]], np.int32
+  )
   given = attention(
     *map(jnp.asarray, (query, key, value)),
     query_positions=jnp.asarray(q_place),

@@ -17,12 +17,14 @@ def random_segments(seed=0, shape=(6, 23)):
 
 def test_a_piece_starts_where_the_id_differs_from_the_previous_valid_one():
   """An id that returns is a new piece; the first valid position is none."""
-  ids = jnp.array([
-    [1, 1, 0, 1, 2, 2, 0, 0, 3],
-    [0, 0, 5, 5, 5, 5, 0, 5, 0],
-    [7, 8, 7, 7, 0, 8, 8, 0, 0],
-    [0, 0, 0, 0, 0, 0, 0, 0, 0],
-  ])
+  ids = jnp.array(
+    [
+      [1, 1, 0, 1, 2, 2, 0, 0, 3],
+      [0, 0, 5, 5, 5, 5, 0, 5, 0],
+      [7, 8, 7, 7, 0, 8, 8, 0, 0],
+      [0, 0, 0, 0, 0, 0, 0, 0, 0],
+    ]
+  )
   segments = segments_lib.from_ids(ids)
   np.testing.assert_array_equal(segments.valid, ids != 0)
   for row, starts in zip(ids, segments.start, strict=True):

@@ -1,0 +1,154 @@
+"""The recall experiment, at sizes that take seconds."""
+
+import math
+
+import numpy as np
+import pytest
+
+from experiments.recall import claims, main, plot, sweep
+from experiments.recall.curves import curves, half_lag, show_half_lag
+from seqjax.analysis.statistics import (
+  CONDITIONAL,
+  REFUTED,
+  SUPPORTED,
+  UNDECIDED,
+)
+from seqjax.models import num_parameters
+from seqjax.nn import MIXERS, WindowMLP
+
+
+def test_a_run_gives_a_row_a_lag_also_for_a_mixer_of_the_callers(tmp_path):
+  """And is not done again."""
+  config = main.Config(
+    mixer='mine', design='mixed', lag=4, beyond=2, steps=60, batch_size=8,
+    parameters=2700,
+  )  # fmt: skip
+  mixers = {'mine': lambda features, context: WindowMLP(features, tau=4)}
+  summary = main.run(config, tmp_path, mixers)
+  assert [row['tested_lag'] for row in summary['rows']] == [1, 2, 4, 8]
+  assert all(0 <= row['accuracy'] <= 1 for row in summary['rows'])
+  assert summary['chance'] == 0.125 and summary['ceiling'] == 1
+  assert summary['steps_taken'] == 60
+  assert main.run(config, tmp_path, mixers) == summary
+
+
+def test_an_unknown_mixer_is_named_with_its_neighbour(tmp_path):
+  """Before anything is written."""
+  with pytest.raises(ValueError, match="'ltsm'. Did you mean 'lstm'"):
+    main.run(main.Config(mixer='ltsm'), tmp_path / 'run')
+  assert not list(tmp_path.iterdir())
+
+
+def test_every_contestant_has_the_same_number_of_parameters():
+  """Within a tenth of each other; every mixer of the catalogue is one."""
+  assert set(MIXERS) <= set(main.CONTESTANTS)
+  counts = []
+  for name in main.CONTESTANTS:
+    config = main.Config(mixer=name)
+    task = main.Recall(lag=config.lag)
+    mixer, model = main.make_model(config, task, main.CONTESTANTS)
+    counts.append(num_parameters(mixer))
+    assert mixer.features % 8 == 0 and len(model.mixers) == 1
+  assert max(counts) <= 1.1 * min(counts)
+
+
+@pytest.mark.parametrize('preset', sweep.LAGS)
+def test_runs_that_share_a_compiled_function_stand_together(preset):
+  """A group is a stretch of the sweep, and every config is there once."""
+  configs = sweep.configs(preset)
+  assert len(set(configs)) == len(configs)
+  keys = [sweep.shared(config) for config in configs]
+  changes = sum(a != b for a, b in zip(keys, keys[1:], strict=False))
+  assert changes + 1 == len(set(keys)) < len(configs)
+
+
+def rows(accuracy, seeds=5, rates=(1e-3,)):
+  """accuracy(mixer, design, lag, seed, rate) as the experiment writes it."""
+  made = []
+  for mixer in ('elman', 'gru', 'lstm', 'attention'):
+    for design, lags in (('fixed', (8, 32, 128)), ('mixed', (128,))):
+      for lag in lags:
+        tested = (lag,) if design == 'fixed' else (8, 16, 32, 64, 128, 256)
+        for seed in range(seeds):
+          for rate in rates:
+            for test in tested:
+              score = accuracy(mixer, design, test, seed, rate)
+              made.append({
+                'mixer': mixer, 'design': design, 'lag': lag,
+                'learning_rate': rate, 'seed': seed, 'tested_lag': test,
+                'accuracy': score, 'examples': 128, 'validation': score,
+                'chance': 0.125, 'device': 'cpu', 'cpus': 2, 'jax': '1',
+                'precision': 'float32', 'commit': 'abc',
+              })  # fmt: skip
+  return made
+
+
+def fades_when_fixed(mixer, design, lag, seed, rate):
+  reach = {'elman': 8, 'gru': 32, 'lstm': 32, 'attention': 999}[mixer]
+  return 1.0 if design == 'mixed' or lag <= reach else 0.125
+
+
+def verdicts(*args, **kwargs):
+  return {v.id: v.verdict for v in claims.verdicts(rows(*args, **kwargs))}
+
+
+def test_verdicts_depend_on_the_design():
+  """What fades only when every lag is long holds on a condition."""
+  found = verdicts(fades_when_fixed)
+  assert found == {'2.2': CONDITIONAL, '2.7': SUPPORTED, '2.9': CONDITIONAL}
+
+
+def test_verdicts_are_reversed_by_reversed_scores():
+  """RNNs that keep everything, and an attention that fades."""
+
+  def reversed_scores(mixer, design, lag, seed, rate):
+    return 1.0 if mixer != 'attention' else 1.0 - 0.1 * math.log2(lag / 8)
+
+  found = verdicts(reversed_scores)
+  assert found == {'2.2': REFUTED, '2.7': REFUTED, '2.9': REFUTED}
+
+
+def test_fewer_than_five_seeds_decide_nothing():
+  """Every seed is drawn, no interval is claimed."""
+  assert set(verdicts(fades_when_fixed, seeds=4).values()) == {UNDECIDED}
+
+
+def test_seeds_that_disagree_decide_nothing():
+  """Noise never counts as support."""
+
+  def noisy(mixer, design, lag, seed, rate):
+    return 1.0 if lag <= 8 or seed % 2 else 0.125
+
+  assert verdicts(noisy)['2.7'] == UNDECIDED
+
+
+def test_the_learning_rate_is_the_best_in_validation():
+  """For every mixer, design and trained lag on its own."""
+
+  def by_rate(mixer, design, lag, seed, rate):
+    return 1.0 if rate == (1e-3 if lag == 8 else 1e-2) else 0.2
+
+  found = curves(rows(by_rate, rates=(1e-3, 1e-2)))
+  fixed = [curve for curve in found if curve.design == 'fixed']
+  assert len(fixed) == 4 and all((c.accuracy == 1).all() for c in fixed)
+
+
+def test_half_lag_is_interpolated_in_the_logarithm():
+  """Half-way between chance and 1, at the first fall below it."""
+  (curve, *_) = curves(rows(fades_when_fixed))
+  half = np.array([1.0, 0.125, 0.125])
+  assert half_lag(curve, half) == pytest.approx(16)
+  assert half_lag(curve, np.array([0.125, 1, 1])) == 0
+  assert math.isinf(half_lag(curve, np.ones(3)))
+  assert show_half_lag(curve).startswith('16')
+  at_chance = curve._replace(accuracy=np.full((5, 3), 0.13))
+  assert show_half_lag(at_chance) == 'unlearnt'
+
+
+def test_a_figure_is_drawn_with_chance_and_every_seed(tmp_path):
+  """Bands from five seeds on; below, lines."""
+  for seeds in (3, 5):
+    path = tmp_path / f'{seeds}.svg'
+    plot.draw(rows(fades_when_fixed, seeds=seeds), str(path))
+    assert 'chance 0.125' in path.read_text()
+  assert 'elman' in claims.summary(rows(fades_when_fixed))

@@ -1,0 +1,30 @@
+"""The wheel, in an environment with nothing else."""
+
+import pathlib
+import re
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+@pytest.mark.slow
+def test_a_built_wheel_runs_the_readmes_snippet(tmp_path):
+  """Installed with what it asks for and no more; it holds seqjax only."""
+  subprocess.run(
+    [sys.executable, '-m', 'pip', 'wheel', '--no-deps', '-q', '-w', tmp_path,
+     ROOT],
+    check=True,
+  )  # fmt: skip
+  (wheel,) = tmp_path.glob('*.whl')
+  tops = {name.split('/')[0] for name in zipfile.ZipFile(wheel).namelist()}
+  assert {top for top in tops if not top.endswith('.dist-info')} == {'seqjax'}
+  subprocess.run([sys.executable, '-m', 'venv', tmp_path / 'env'], check=True)
+  python = tmp_path / 'env' / 'bin' / 'python'
+  subprocess.run([python, '-m', 'pip', 'install', '-q', wheel], check=True)
+  readme = (ROOT / 'README.md').read_text(encoding='utf-8')
+  snippet = re.search(r'^```python\n(.*?)^```', readme, re.M | re.S).group(1)
+  subprocess.run([python, '-c', snippet], check=True, cwd=tmp_path)
