@@ -24,7 +24,7 @@ class Bidirectional(SequenceMixer):
   context: int | None = None
   dtype: Any = jnp.float32
   param_dtype: Any = jnp.float32
-  mixer: CausalMixer | None = None
+  mixer: SequenceMixer | None = None
 
   def __post_init__(self):
     super().__post_init__()

@@ -8,7 +8,11 @@ from jaxtyping import Float
 
 from seqjax.nn.mixer import CausalMixer, carry_dtype
 from seqjax.ops import segments as segments_lib
-from seqjax.ops.convolution import causal_convolution, causal_convolution_step
+from seqjax.ops.convolution import (
+  add_bias,
+  causal_convolution,
+  causal_convolution_step,
+)
 from seqjax.typing import Array, Segments
 
 
@@ -75,7 +79,7 @@ class TCN(CausalMixer):
         carry[i], x_t, kernel, dilation=dilation
       )
       windows.append(window)
-      x_t = x_t + nn.relu(y.astype(self.dtype) + bias)
+      x_t = x_t + nn.relu(add_bias(y, bias))
     return tuple(windows), x_t.astype(self.dtype)
 
   def unroll(self, carry, x, segments: Segments | None = None):
@@ -88,7 +92,7 @@ class TCN(CausalMixer):
         carry[i], x, kernel, segments, dilation=dilation
       )
       windows.append(window)
-      x = x + nn.relu(y.astype(self.dtype) + bias)
+      x = x + nn.relu(add_bias(y, bias))
     x = segments_lib.zero_padding(x.astype(self.dtype), segments)
     return tuple(windows), x
 

@@ -8,7 +8,11 @@ from jaxtyping import Float
 
 from seqjax.nn.mixer import CausalMixer, carry_dtype
 from seqjax.ops import segments as segments_lib
-from seqjax.ops.convolution import causal_convolution, causal_convolution_step
+from seqjax.ops.convolution import (
+  add_bias,
+  causal_convolution,
+  causal_convolution_step,
+)
 from seqjax.typing import Array, Segments
 
 
@@ -76,6 +80,4 @@ class WindowMLP(CausalMixer):
     return self.tau
 
   def _finish(self, y):
-    return self.out(
-      nn.relu(y.astype(self.dtype) + self.bias.astype(self.dtype))
-    )
+    return self.out(nn.relu(add_bias(y, self.bias.astype(self.dtype))))

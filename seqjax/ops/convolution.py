@@ -1,5 +1,6 @@
 """Causal convolution over the valid positions of a piece."""
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Shaped
 
@@ -66,6 +67,14 @@ def causal_convolution(
     jnp.zeros((), seen.dtype),
   )
   return window, y
+
+
+def add_bias(
+  y: Float[Array, 'B *T E'], bias: Float[Array, 'E']
+) -> Float[Array, 'B *T E']:
+  """y plus one number a feature, in the precision of the bias."""
+  bias = jax.lax.expand_dims(bias, range(y.ndim - 1))
+  return y.astype(bias.dtype) + bias
 
 
 def _gather(

@@ -52,7 +52,7 @@ def elman_step(
   weights: ElmanWeights, carry: Float[Array, 'B H'], x_t: Float[Array, 'B D']
 ) -> Float[Array, 'B H']:
   """h_t = tanh(W x_t + U h_{t-1} + b)   (Elman, 1990)."""
-  drive = _project(x_t, weights.input, carry) + weights.bias
+  drive = _project(x_t, weights.input, carry) + weights.bias[None]
   return jnp.tanh(drive + _project(carry, weights.recurrent, carry))
 
 
@@ -65,13 +65,13 @@ def gru_step(
   r_t (U_n h_{t-1} + c_n)): the reset gate acts after the recurrent product, as
   in cuDNN and Flax, where the paper has it before.
   """
-  from_input = _project(x_t, weights.input, carry) + weights.bias
+  from_input = _project(x_t, weights.input, carry) + weights.bias[None]
   from_state = _project(carry, weights.recurrent, carry)
   reset_x, update_x, new_x = jnp.split(from_input, 3, axis=-1)
   reset_h, update_h, new_h = jnp.split(from_state, 3, axis=-1)
   reset = jax.nn.sigmoid(reset_x + reset_h)
   update = jax.nn.sigmoid(update_x + update_h)
-  new = jnp.tanh(new_x + reset * (new_h + weights.candidate_bias))
+  new = jnp.tanh(new_x + reset * (new_h + weights.candidate_bias[None]))
   return (1 - update) * new + update * carry
 
 
@@ -86,7 +86,7 @@ def lstm_step(
   gates = (
     _project(x_t, weights.input, carry.hidden)
     + _project(carry.hidden, weights.recurrent, carry.hidden)
-    + weights.bias
+    + weights.bias[None]
   )
   i, f, g, o = jnp.split(gates, 4, axis=-1)
   cell = jax.nn.sigmoid(f) * carry.cell + jax.nn.sigmoid(i) * jnp.tanh(g)

@@ -22,8 +22,8 @@ from seqjax.typing import Segments
 @pytest.mark.parametrize(
   'mixer, reach',
   [
-    (TCN(4, kernel_size=3, levels=2), 7),
-    (TCN(4, kernel_size=2, levels=3), 8),
+    (TCN(16, kernel_size=3, levels=2), 7),
+    (TCN(16, kernel_size=2, levels=3), 8),
     (WindowMLP(4, tau=5), 5),
     (Attention(4, context=6), 6),
   ],
@@ -32,7 +32,7 @@ from seqjax.typing import Segments
 def test_the_receptive_field_is_where_the_jacobian_ends(mixer, reach):
   """Not zero at its edge, exactly zero beyond."""
   assert mixer.receptive_field == reach
-  x = jax.random.normal(jax.random.key(0), (1, 12, 4))
+  x = jax.random.normal(jax.random.key(0), (1, 12, mixer.features))
   variables = mixer.init(jax.random.key(1), x)
   jacobian = jax.jacrev(lambda x: mixer.apply(variables, x)[0, -1])(x)
   felt = np.abs(jacobian).max(axis=(0, 1, 3)) > 0
