@@ -47,13 +47,16 @@ def run_group(name: str, cells) -> list[tuple[str, str]]:
 
 def run_all(name: str, configs, root: pathlib.Path, workers: int):
   """Runs what has not finished yet; returns the failures."""
-  shared = getattr(
-    importlib.import_module(f'experiments.{name}.sweep'), 'shared', lambda c: c
-  )
+  shared = importlib.import_module(f'experiments.{name}.sweep').shared
   cells = [(c, str(root / experiment.folder_name(c))) for c in configs]
   finished = importlib.import_module('seqjax.results').finished
-  waiting = [cell for cell in cells if finished(cell[1], cell[0]) is None]
-  groups = {}
+  waiting, failed, groups = [], [], {}
+  for config, folder in cells:
+    try:
+      if finished(folder, config) is None:
+        waiting.append((config, folder))
+    except ValueError as error:  # another config's run lies there
+      failed.append((folder, str(error)))
   for cell in waiting:
     groups.setdefault(shared(cell[0]), []).append(cell)
   with tqdm.tqdm(
@@ -64,7 +67,7 @@ def run_all(name: str, configs, root: pathlib.Path, workers: int):
     dynamic_ncols=True,
     smoothing=0,
   ) as bar:
-    return _run_groups(name, list(groups.values()), workers, bar)
+    return failed + _run_groups(name, list(groups.values()), workers, bar)
 
 
 def _run_groups(name, groups, workers, bar):

@@ -22,4 +22,4 @@ for argument in "$@"; do
 done
 exec .venv/bin/python -m pytest -n "${SEQJAX_TEST_PROCESSES:-auto}" \
   --dist=loadgroup --jaxtyping-packages=seqjax,beartype.beartype \
-  "${select[@]}" "${arguments[@]}"
+  ${select[@]+"${select[@]}"} ${arguments[@]+"${arguments[@]}"}

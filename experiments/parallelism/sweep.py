@@ -32,3 +32,8 @@ def configs(preset: str) -> list[Config]:
     )
     for cell in cells
   ]
+
+
+def shared(config: Config) -> Config:
+  """Nothing: every cell has compiled functions of its own."""
+  return config

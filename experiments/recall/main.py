@@ -8,10 +8,12 @@ examples have the same lag, in the mixed one lags are log-uniform up to it.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import optax
 
 from seqjax import experiment, results, training
 from seqjax.experiment import option
@@ -65,6 +67,20 @@ class Config:
   solved: float = option(0.99, 'Validation accuracy at every lag that ends it.')
   seed: int = option(0, 'Seeds the parameters and the training examples.')
 
+  def __post_init__(self):
+    for name in ('lag', 'steps', 'batch_size', 'parameters'):
+      if getattr(self, name) < 1:
+        raise ValueError(
+          f'{name} is a number of at least 1, but {name}='
+          f'{getattr(self, name)} was given.'
+        )
+    if self.beyond < 0 or not self.learning_rate > 0:
+      raise ValueError(
+        'beyond is at least 0 and learning_rate positive, but '
+        f'beyond={self.beyond} and learning_rate={self.learning_rate} were '
+        'given.'
+      )
+
 
 def run(
   config: Config,
@@ -107,18 +123,18 @@ def make_model(
   return mixer, model
 
 
-# Made once for every number of steps: compiled functions are kept by optimizer.
-_OPTIMIZERS = {}
+@functools.cache
+def _optimizer(steps: int) -> optax.GradientTransformation:
+  """Made once: compiled functions are kept by optimizer."""
+  return training.adamw(steps, warmup=min(50, steps // 10))
 
 
 def _train(config, task, model, record):
   """The last state, and its validation scores by lag."""
-  if config.steps not in _OPTIMIZERS:
-    _OPTIMIZERS[config.steps] = training.adamw(config.steps)
   for state, metrics in training.train(
     model,
     task,
-    _OPTIMIZERS[config.steps],
+    _optimizer(config.steps),
     jax.random.key(config.seed),
     steps=config.steps,
     batch_size=config.batch_size,

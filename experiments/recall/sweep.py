@@ -4,11 +4,18 @@ import dataclasses
 
 from experiments.recall.main import CONTESTANTS, Config
 from seqjax import experiment
+from seqjax.nn import MIXERS
 
 LAGS = {
   'quick': (8, 32, 128),
   'full': (8, 32, 128, 512),
   'gpu': (8, 32, 128, 512, 2048),
+}
+# The variants of initialisation and positions take more time than quick has.
+MIXERS_OF = {
+  'quick': tuple(MIXERS),
+  'full': tuple(CONTESTANTS),
+  'gpu': tuple(CONTESTANTS),
 }
 SEEDS = {'quick': 3, 'full': 5, 'gpu': 5}
 STEPS = {'quick': 800, 'full': 1000, 'gpu': 3000}
@@ -30,7 +37,7 @@ def configs(preset: str) -> list[Config]:
     'learning_rate': LEARNING_RATES[preset],
     'seed': tuple(range(SEEDS[preset])),
   }
-  base = {'mixer': tuple(CONTESTANTS), 'steps': (STEPS[preset],)}
+  base = {'mixer': MIXERS_OF[preset], 'steps': (STEPS[preset],)}
   mixed = experiment.grid(
     Config, design=('mixed',), lag=(max(lags),), beyond=(2,), **base, **both
   )

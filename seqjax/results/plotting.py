@@ -311,7 +311,7 @@ def by_machine(
     return {'': next(iter(machines.values()))}
   devices = [device for device, _ in machines]
   return {
-    device if devices.count(device) == 1 else f'{device}, {cpus} cpus': part
+    device if devices.count(device) == 1 else f'{device}, {_cpus(cpus)}': part
     for (device, cpus), part in machines.items()
   }
 
@@ -322,12 +322,16 @@ def footer(figure: Any, rows: Iterable[Mapping[str, Any]], note: str = ''):
   `note` goes before it: 'Thin lines are the three seeds.'
   """
   sources = dict.fromkeys(
-    f'{row["device"]}, {row["cpus"]} cpus · {row["precision"]} ·'
+    f'{row["device"]}, {_cpus(row["cpus"])} · {row["precision"]} ·'
     f' jax {row["jax"]} · commit {_short_commit(row["commit"])}'
     for row in rows
   )
   text = '\n'.join([note, *sources] if note else sources)
   figure.supxlabel(text, x=0.01, ha='left', **_SMALL)
+
+
+def _cpus(count: int) -> str:
+  return f'{count} cpu{"s" * (count != 1)}'
 
 
 def _short_commit(commit: str) -> str:

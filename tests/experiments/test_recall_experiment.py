@@ -39,6 +39,25 @@ def test_an_unknown_mixer_is_named_with_its_neighbour(tmp_path):
   assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+  'bad, message',
+  [
+    ({'lag': 0}, 'lag=0'),
+    ({'steps': -1}, 'steps=-1'),
+    ({'beyond': -1}, 'beyond=-1'),
+    ({'learning_rate': 0.0}, 'learning_rate=0.0'),
+    ({'design': 'fix'}, "mean 'fixed'"),
+  ],
+)
+def test_bad_knobs_are_refused_before_anything_is_written(
+  bad, message, tmp_path
+):
+  """One sentence, no folder."""
+  with pytest.raises(ValueError, match=message):
+    main.run(main.Config(**bad), tmp_path / 'run')
+  assert not list(tmp_path.iterdir())
+
+
 def test_every_contestant_has_the_same_number_of_parameters():
   """Within a tenth of each other; every mixer of the catalogue is one."""
   assert set(MIXERS) <= set(main.CONTESTANTS)
