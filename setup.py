@@ -37,7 +37,6 @@ setuptools.setup(
     'optax>=0.2.5',
     'orbax-checkpoint>=0.12',
     'tensorflow-datasets>=4.9.9',
-    'tqdm>=4.66',
   ],
   extras_require={
     'cuda': ['jax[cuda12]'],

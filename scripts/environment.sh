@@ -10,7 +10,7 @@ find_python() {
   local candidate
   for candidate in ${SEQJAX_PYTHON:-python3.11 python3.12 python3.13 python3}
   do
-    if "$candidate" -c 'import sys, venv; assert sys.version_info >= (3, 11)' \
+    if "$candidate" -c 'import sys, venv, ensurepip; assert sys.version_info >= (3, 11)' \
       >/dev/null 2>&1; then
       echo "$candidate"
       return
@@ -30,7 +30,9 @@ prepare() {
   fi
   python=$(find_python) || return 1
   echo "Installing seqjax[$extras] into .venv (once)." >&2
-  [ -x .venv/bin/python ] || "$python" -m venv .venv || return 1
+  # A venv whose making was interrupted has a python, but no pip.
+  .venv/bin/python -m pip --version >/dev/null 2>&1 ||
+    "$python" -m venv --clear .venv || return 1
   .venv/bin/python -m pip install --quiet --disable-pip-version-check \
     --editable ".[$extras]" || return 1
   echo "$wanted" >"$stamp"

@@ -13,6 +13,7 @@ import importlib
 import multiprocessing
 import os
 import pathlib
+import shutil
 import sys
 import time
 
@@ -59,6 +60,9 @@ def run_all(name: str, configs, root: pathlib.Path, workers: int):
       failed.append((folder, str(error)))
   for cell in waiting:
     groups.setdefault(shared(cell[0]), []).append(cell)
+  if len(waiting) < len(cells):
+    kept = len(cells) - len(waiting) - len(failed)
+    print(f'{name}: {kept} finished cells are kept, see {root}.')
   with tqdm.tqdm(
     total=len(cells),
     initial=len(cells) - len(waiting),
@@ -128,7 +132,7 @@ def _take_core(cores):
 
 def _workers(name: str, preset: str) -> int:
   """Times are taken alone on the machine, trainings run two at a time."""
-  if name == 'parallelism' or preset == 'gpu':
+  if name == 'parallelism' or preset == 'gpu' or shutil.which('nvidia-smi'):
     return 1
   if not hasattr(os, 'sched_getaffinity'):
     return 1
@@ -192,10 +196,11 @@ def main(arguments):
   except ValueError as error:
     print(error, file=sys.stderr)
     sys.exit(2)
+  workdir = os.path.abspath(_WORKDIR.value)
   os.chdir(ROOT)
   process_environment.apply()
   try:
-    sys.exit(reproduce(_PRESET.value, _ONLY.value, _WORKDIR.value))
+    sys.exit(reproduce(_PRESET.value, _ONLY.value, workdir))
   except KeyboardInterrupt:
     print(
       '\nStopped. What has finished is kept; the same command goes on from'

@@ -101,42 +101,43 @@ def assert_mixer_contract(
     raise ValueError(
       f'At most two tensors may be zero by construction, but {zero} were named.'
     )
+  make = functools.partial(_Subject, mixer, zero=zero, tolerance=tolerance)
   with jax.default_matmul_precision('highest'):
     if can_stream(mixer):
-      _assert_causal(mixer, zero, tolerance)
+      _assert_causal(make)
     else:
-      _assert_noncausal(mixer, tolerance)
+      _assert_noncausal(make)
 
 
-def _assert_causal(mixer, zero, tolerance):
-  _check_structure(mixer)
+def _assert_causal(make):
+  _check_structure(make)
   with jax.enable_x64(True):
-    subject = _Subject(mixer, jnp.float64, seed=0)
+    subject = make(jnp.float64)
     carry = _reached_carry(subject)
     _check_causality(subject, carry)
     _check_padding(subject, carry)
     _check_packing(subject)
     _check_cutting(subject, carry)
-    _check_unroll(subject, carry, zero, tolerance)
-    _check_call(subject)
+    _check_unroll(subject, carry)
+    _check_call(subject, carry)
     _check_vmap(subject, carry)
-  single = _Subject(mixer, jnp.float32, seed=0)
+  single = make(jnp.float32)
   carry = _reached_carry(single)
-  _check_unroll(single, carry, zero, tolerance)
-  _check_jit(single, carry, tolerance)
-  _check_precision(mixer, single, carry)
+  _check_unroll(single, carry)
+  _check_jit(single, carry)
+  _check_precision(single, make(jnp.bfloat16, param_dtype=jnp.float32), carry)
 
 
-def _assert_noncausal(mixer, tolerance):
+def _assert_noncausal(make):
   with jax.enable_x64(True):
-    subject = _Subject(mixer, jnp.float64, seed=0)
+    subject = make(jnp.float64)
     _check_padding(subject, None)
     _check_packing(subject)
-    _check_call(subject)
+    _check_no_segments(subject)
     _check_vmap(subject, None)
-  single = _Subject(mixer, jnp.float32, seed=0)
-  _check_jit(single, None, tolerance)
-  _check_precision(mixer, single, None)
+  single = make(jnp.float32)
+  _check_jit(single, None)
+  _check_precision(single, make(jnp.bfloat16, param_dtype=jnp.float32), None)
 
 
 class _Case(NamedTuple):
@@ -159,10 +160,11 @@ class _Result(NamedTuple):
 class _Subject:
   """A mixer in one precision, random parameters, and its compiled functions."""
 
-  def __init__(self, mixer: SequenceMixer, dtype, seed: int):
-    self.mixer = with_dtypes(mixer, dtype, dtype)
+  def __init__(self, mixer, dtype, param_dtype=None, *, zero, tolerance):
+    self.mixer = with_dtypes(mixer, dtype, param_dtype or dtype)
     self.dtype = jnp.dtype(dtype)
-    self.rng = np.random.default_rng(seed)
+    self.zero, self.tolerance = zero, tolerance
+    self.rng = np.random.default_rng(0)
     self.x = self.inputs()
     shapes = jax.eval_shape(self.mixer.init, jax.random.key(0), self.x)
     self.variables = jax.tree.map(self.random_like, shapes)
@@ -189,6 +191,26 @@ class _Subject:
 
   def run(self, case: _Case) -> _Result:
     return self.unroll(self.variables, *case)
+
+  def agree(self, law, what, given, expected):
+    """Every tensor of one tree against its namesake in the other."""
+    expected = jax.tree_util.tree_leaves_with_path(expected)
+    given = jax.tree_util.tree_leaves_with_path(given)
+    for (path, a), (_, b) in zip(given, expected, strict=True):
+      name = _name(path)
+      said = f'{what}: {name}' if name else what
+      if name.removeprefix('gradients/') in self.zero:
+        _compare_zeros(law, said, a, b)
+      elif not jnp.issubdtype(b.dtype, jnp.inexact):
+        _compare_exactly(law, said, a, b)
+      else:
+        _compare(law, said, a, b, self._allowed(name, b.dtype))
+
+  def _allowed(self, name, dtype) -> float:
+    """The share of a tensor's largest entry that it may be off by."""
+    table = _BACKWARD if name.startswith('gradients') else _FORWARD
+    precision = jnp.finfo(dtype).dtype.name
+    return table[precision] * (self.tolerance if precision == 'float32' else 1)
 
   def apply_unroll(self, variables, carry, x, segments):
     return _apply_unroll(self.mixer, variables, carry, x, segments)
@@ -253,12 +275,12 @@ def with_dtypes(module: nn.Module, dtype: Any, param_dtype: Any) -> nn.Module:
   return module.clone(**updates)
 
 
-def _check_structure(mixer):
+def _check_structure(make):
   """Carries look the same before and after, whatever x64 is set to."""
   with jax.enable_x64(False):
-    narrow = _carry_signature(_Subject(mixer, jnp.float32, seed=0))
+    narrow = _carry_signature(make(jnp.float32))
   with jax.enable_x64(True):
-    wide = _carry_signature(_Subject(mixer, jnp.float32, seed=0))
+    wide = _carry_signature(make(jnp.float32))
   if narrow != wide:
     raise LawBroken(STRUCTURE, f'x64 turns {narrow} into {wide}.')
 
@@ -278,8 +300,10 @@ def _carry_signature(subject):
   )
   if stepped != initial or unrolled != initial:
     raise LawBroken(STRUCTURE, f'{initial} became {stepped} and {unrolled}.')
-  if y_t.dtype != jnp.float32 or y.dtype != jnp.float32:
-    raise LawBroken(STRUCTURE, f'float32 gave {y_t.dtype} and {y.dtype}.')
+  if {y_t.dtype, y.dtype} != {subject.dtype}:
+    raise LawBroken(
+      STRUCTURE, f'{subject.dtype} gave {y_t.dtype} and {y.dtype}.'
+    )
   if (y.shape[0], *y.shape[2:]) != y_t.shape:
     raise LawBroken(STRUCTURE, f'step gives {y_t}, unroll gives {y}.')
   return initial
@@ -296,7 +320,7 @@ def _check_causality(subject, carry):
   other, cut = subject.inputs(), NUM_POSITIONS // 2
   changed = before._replace(x=subject.x.at[:, cut:].set(other[:, cut:]))
   expected, given = subject.run(before).y, subject.run(changed).y
-  _agree(CAUSALITY, 'outputs', given[:, :cut], expected[:, :cut])
+  subject.agree(CAUSALITY, 'outputs', given[:, :cut], expected[:, :cut])
 
 
 def _check_padding(subject, carry):
@@ -306,7 +330,7 @@ def _check_padding(subject, carry):
     garbage = jnp.where(valid, zeros, _garbage(subject))
     expected = subject.run(_Case(carry, zeros, segments))
     given = subject.run(_Case(carry, garbage, segments))
-    _agree(PADDING, f'garbage, {name}', given, expected)
+    subject.agree(PADDING, f'garbage, {name}', given, expected)
     if bool(jnp.any(jnp.where(_expand(segments.valid, given.y), 0, given.y))):
       raise LawBroken(PADDING, f'{name}: an output at padding is not zero.')
 
@@ -318,8 +342,10 @@ def _check_padding(subject, carry):
   moved = Segments(*(array[rows, order] for array in segments))
   expected = subject.run(_Case(carry, subject.x[rows, order], moved))
   given = subject.run(_Case(carry, subject.x, segments))
-  _agree(PADDING, 'moved to the end, outputs', given.y[rows, order], expected.y)
-  _agree(PADDING, 'moved to the end, carry', given.carry, expected.carry)
+  subject.agree(
+    PADDING, 'moved to the end, outputs', given.y[rows, order], expected.y
+  )
+  subject.agree(PADDING, 'moved to the end, carry', given.carry, expected.carry)
 
 
 def _check_packing(subject):
@@ -336,8 +362,8 @@ def _check_packing(subject):
   pieces = subject.run(_Case(carry, jnp.asarray(x), apart))
   for row, (begin, end) in enumerate(itertools.pairwise(cuts)):
     given, expected = whole.y[0, begin:end], pieces.y[row, : end - begin]
-    _agree(PACKING, f'piece {row}', given, expected)
-  _agree(
+    subject.agree(PACKING, f'piece {row}', given, expected)
+  subject.agree(
     PACKING,
     'the last carry',
     jax.tree.map(lambda leaf: leaf[0], whole.carry),
@@ -358,40 +384,67 @@ def _check_cutting(subject, carry):
   for name, segments in _scenarios().items():
     expected = subject.run(_Case(carry, subject.x, segments))
     given = in_chunks(subject.variables, carry, subject.x, segments)
-    _agree(CUTTING, name, given, (expected.carry, expected.y))
+    subject.agree(CUTTING, name, given, (expected.carry, expected.y))
 
 
-def _check_unroll(subject, carry, zero, tolerance):
+def _check_unroll(subject, carry):
   reference = jax.jit(subject.with_gradients(subject.apply_reference))
   for name, segments in _scenarios().items():
     case = _Case(carry, subject.x, segments)
     expected = reference(subject.variables, *case)
-    _agree(UNROLL, name, subject.run(case), expected, tolerance)
-    _reject_vacuous(name, expected, zero)
+    subject.agree(UNROLL, name, subject.run(case), expected)
+    _reject_vacuous(UNROLL, name, expected, subject.zero)
 
 
-def _check_call(subject):
-  """With segments and without; a call has gradients of its outputs alone."""
+def _check_call(subject, carry):
+  """Calls with and without segments, and unrolls without, in two chunks."""
+
+  def unroll_bare(variables, carry, x, segments):
+    carry, first = subject.apply_unroll(variables, carry, x[:, :16], None)
+    carry, second = subject.apply_unroll(variables, carry, x[:, 16:], None)
+    return carry, jnp.concatenate([first, second], axis=1)
 
   @jax.jit
-  def called(*args):
-    with_segments = subject.with_gradients(subject.apply_call)
-    without = subject.with_gradients(subject.apply_bare)
-    return with_segments(*args), without(*args)
+  def run(*args):
+    call = subject.with_gradients(subject.apply_call)
+    bare_call = subject.with_gradients(subject.apply_bare)
+    bare_unroll = subject.with_gradients(unroll_bare)
+    return call(*args), bare_call(*args), bare_unroll(*args)
 
-  def compare(law, what, given, expected):
-    for result in (given, expected):
-      for name in [n for n in result.gradients if n.startswith('carry')]:
-        del result.gradients[name]
-    _agree(law, what, given._replace(carry=None), expected._replace(carry=None))
-
-  carry = subject.initial()
+  initial = subject.initial()
   for name in ('random', 'one piece'):
-    case = _Case(carry, subject.x, _scenarios()[name], carry_weight=0.0)
-    expected = subject.run(case)
-    given, bare = called(subject.variables, *case)
-    compare(CALL, name, given, expected)
-  compare(NO_SEGMENTS, 'a row of one piece', bare, expected)
+    segments = _scenarios()[name]
+    case = _Case(initial, subject.x, segments, carry_weight=0.0)
+    expected = _without_carry(subject.run(case))
+    valid = _expand(segments.valid, subject.x)
+    x = jnp.where(valid, subject.x, _garbage(subject))
+    given, bare_call, bare_unroll = run(
+      subject.variables, *_Case(carry, x, segments)
+    )
+    subject.agree(CALL, name, _without_carry(given), expected)
+  # The last scenario is one piece without padding: no segments at all.
+  subject.agree(NO_SEGMENTS, 'call', _without_carry(bare_call), expected)
+  whole = subject.run(_Case(carry, subject.x, segments))
+  subject.agree(NO_SEGMENTS, 'unroll', bare_unroll, whole)
+
+
+def _check_no_segments(subject):
+  """The call of a mixer without a carry, which is all that it has."""
+  bare = jax.jit(subject.with_gradients(subject.apply_bare))
+  case = _Case(None, subject.x, _scenarios()['one piece'])
+  expected = subject.run(case)
+  subject.agree(NO_SEGMENTS, 'call', bare(subject.variables, *case), expected)
+  _reject_vacuous(NO_SEGMENTS, 'call', expected, subject.zero)
+
+
+def _without_carry(result):
+  """Outputs and their gradients, of what has no part in a carry."""
+  gradients = {
+    name: gradient
+    for name, gradient in result.gradients.items()
+    if not name.startswith('carry')
+  }
+  return result._replace(carry=None, gradients=gradients)
 
 
 def _check_vmap(subject, carry):
@@ -405,17 +458,17 @@ def _check_vmap(subject, carry):
   for i, variables in enumerate((subject.variables, other)):
     expected = subject.unroll(variables, *case)
     member = jax.tree.map(lambda leaf: leaf[i], given)  # noqa: B023
-    _agree(VMAP, f'member {i}', member, (expected.carry, expected.y))
+    subject.agree(VMAP, f'member {i}', member, (expected.carry, expected.y))
 
 
-def _check_jit(subject, carry, tolerance):
+def _check_jit(subject, carry):
   case = _Case(carry, subject.x, _scenarios()['random'])
   expected = subject.run(case)
   given = subject.apply_unroll(subject.variables, *case[:3])
-  _agree(JIT, 'unroll', given, (expected.carry, expected.y), tolerance)
+  subject.agree(JIT, 'unroll', given, (expected.carry, expected.y))
 
 
-def _check_precision(mixer, single, carry):
+def _check_precision(single, half, carry):
   """Both read the same numbers, rounded so that bfloat16 can hold them."""
 
   def rounded(leaf):
@@ -423,32 +476,21 @@ def _check_precision(mixer, single, carry):
       return leaf
     return leaf.astype(jnp.bfloat16).astype(jnp.float32)
 
-  half = with_dtypes(mixer, jnp.bfloat16, jnp.float32)
   variables, x = jax.tree.map(rounded, (single.variables, single.x))
   segments = _scenarios()['random']
   expected = single.unroll(variables, *_Case(carry, x, segments)).y
-  run = jax.jit(functools.partial(_apply_unroll, half))
-  after, given = run(variables, carry, x, segments)
-  if given.dtype != jnp.bfloat16:
-    raise LawBroken(PRECISION, f'a bfloat16 module gave {given.dtype}.')
-  if any(leaf.dtype == jnp.bfloat16 for leaf in jax.tree.leaves(after)):
-    raise LawBroken(PRECISION, 'a carry is held in bfloat16.')
-  allowed = _FORWARD['bfloat16']
-  _compare(PRECISION, 'outputs', given.astype(jnp.float32), expected, allowed)
-
-
-def _agree(law, what, given, expected, tolerance=1.0):
-  """Every tensor of one tree against its namesake in the other."""
-  expected = jax.tree_util.tree_leaves_with_path(expected)
-  given = jax.tree_util.tree_leaves_with_path(given)
-  for (path, a), (_, b) in zip(given, expected, strict=True):
-    name = _name(path)
-    allowed = 0.0
-    if jnp.issubdtype(b.dtype, jnp.inexact):
-      table = _BACKWARD if name.startswith('gradients') else _FORWARD
-      precision = jnp.finfo(b.dtype).dtype.name
-      allowed = table[precision] * (tolerance if precision == 'float32' else 1)
-    _compare(law, f'{what}: {name}' if name else what, a, b, allowed)
+  forms = {'unroll': half.apply_unroll}
+  if half.causal:
+    signature = _carry_signature(half)
+    if any(leaf.dtype == jnp.bfloat16 for leaf in jax.tree.leaves(signature)):
+      raise LawBroken(PRECISION, 'a carry is held in bfloat16.')
+    forms['step'] = half.apply_reference
+  run = jax.jit(lambda *args: {k: form(*args)[1] for k, form in forms.items()})
+  for name, given in run(variables, carry, x, segments).items():
+    if given.dtype != jnp.bfloat16:
+      raise LawBroken(PRECISION, f'{name} in bfloat16 gave {given.dtype}.')
+    given = given.astype(jnp.float32)
+    _compare(PRECISION, name, given, expected, _FORWARD['bfloat16'])
 
 
 def _compare(law, what, given, expected, allowed):
@@ -470,7 +512,20 @@ def _compare(law, what, given, expected, allowed):
     )
 
 
-def _reject_vacuous(what, expected, zero):
+def _compare_exactly(law, what, given, expected):
+  """Counters and masks."""
+  if not np.array_equal(given, expected):
+    raise LawBroken(law, f'{what} is {given}, not {expected}.')
+
+
+def _compare_zeros(law, what, *tensors):
+  """What was said to be zero by construction."""
+  for tensor in tensors:
+    if not float(jnp.max(jnp.abs(tensor))) < VACUOUS:
+      raise LawBroken(law, f'{what} was said to be zero, and is not.')
+
+
+def _reject_vacuous(law, what, expected, zero):
   """Raises where a tensor is so small that agreeing on it means nothing."""
   for path, leaf in jax.tree_util.tree_leaves_with_path(expected):
     name = _name(path).removeprefix('gradients/')
@@ -478,7 +533,7 @@ def _reject_vacuous(what, expected, zero):
       continue
     if name not in zero and float(jnp.max(jnp.abs(leaf))) < VACUOUS:
       raise LawBroken(
-        UNROLL,
+        law,
         f'{what}: {name} is zero, so that agreeing on it proves nothing; if it '
         f'is zero by construction, pass zero=({name!r},) and say why.',
       )

@@ -1,4 +1,4 @@
-"""One worker a file, unless a test says better: compiled functions stay."""
+"""One group a file, unless a test says better."""
 
 import pytest
 

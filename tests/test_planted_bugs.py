@@ -164,6 +164,30 @@ def attention_of_calls_without_window(query, key, value, **arguments):
   return attention(query, key, value, **arguments)
 
 
+def padding_in_a_residual(self, call, x, segments):
+  """Adds nothing of x, and with it whatever the padding holds."""
+  return call(x, segments) + 0.0 * x
+
+
+def with_call(change: Callable) -> Callable:
+  """Plants a bug around calls of whole sequences."""
+
+  def plant(mixer, monkeypatch):
+    class Buggy(mixer):
+      def __call__(self, x, segments=None):
+        return change(self, super().__call__, x, segments)
+
+    return Buggy(8, 16)
+
+  return plant
+
+
+def window_overlooked_without_segments(window, x, kernel, segments, dilation):
+  if segments is None:
+    window = jnp.zeros_like(window)
+  return causal_convolution(window, x, kernel, segments, dilation=dilation)
+
+
 def changed_convolution(change: Callable) -> Callable:
   """`causal_convolution` on inputs of which one thing is wrong."""
 
@@ -276,7 +300,15 @@ BUGS = {
     with_patch(
       'seqjax.ops.attention.attention', attention_of_calls_without_window),
     testing.CALL),
+  'NaN in the padding reaches a call': (
+    Attention, with_call(padding_in_a_residual), testing.CALL),
   # In convolutions.
+  'without segments the window is overlooked': (
+    TCN,
+    with_patch(
+      'seqjax.nn.convolution.causal_convolution',
+      changed_convolution(window_overlooked_without_segments)),
+    testing.NO_SEGMENTS),
   'taps count padding': (
     TCN,
     with_patch(
@@ -321,7 +353,13 @@ BUGS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize('bug', BUGS)
+@pytest.mark.parametrize(
+  'bug',
+  [
+    pytest.param(bug, marks=pytest.mark.xdist_group(f'bugs {mixer.__name__}'))
+    for bug, (mixer, _, _) in BUGS.items()
+  ],
+)
 def test_every_planted_bug_is_caught_by_the_law_it_breaks(bug, monkeypatch):
   """The contract fails, and its message names the law."""
   mixer, plant, law = BUGS[bug]

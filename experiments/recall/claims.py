@@ -101,7 +101,7 @@ def _attention_does_not(inside: Curves, rows: Rows) -> Verdict:
   flat, parts = {}, []
   for design in DESIGNS:
     curve = inside['attention', design]
-    flat['attention', design] = _is_flat(slope_interval(curve))
+    flat['attention', design] = _is_flat(curve)
     parts.append(
       f'with {_design(design)} accuracy changes by '
       f'{slope(curve, curve.mean):+.4f} a doubling of the lag, up to '
@@ -135,9 +135,13 @@ def _lstm_eases(inside: Curves) -> Verdict:
   return _judge('2.9', holds, curve, '; '.join(parts), interval)
 
 
-def _is_flat(interval: Interval | None) -> bool | None:
-  """Within .01 either way; False where it falls by more; None in between."""
-  if interval is None:
+def _is_flat(curve: Curve) -> bool | None:
+  """Within .01 either way; False where it falls by more; None in between.
+
+  A mixer that has not learnt anything is flat too, and says nothing.
+  """
+  interval = slope_interval(curve)
+  if interval is None or not curve.learnt:
     return None
   if max(abs(interval.low), abs(interval.high)) <= FLAT:
     return True
@@ -145,9 +149,12 @@ def _is_flat(interval: Interval | None) -> bool | None:
 
 
 def _fades(curve: Curve) -> bool | None:
-  """Whether L50 lies below the longest lag; None where seeds disagree."""
+  """Whether L50 lies below the longest lag; None where seeds disagree.
+
+  Or where nothing was learnt at any lag, so that nothing could fade.
+  """
   interval = half_lag_interval(curve)
-  if interval is None:
+  if interval is None or not curve.learnt:
     return None
   if math.isinf(interval.low):
     return False
@@ -157,7 +164,7 @@ def _fades(curve: Curve) -> bool | None:
 def _eases(lstm: Curve, elman: Curve) -> bool | None:
   """Better than Elman's and not unlimited; False where it is one, not both."""
   ours, theirs = half_lag_interval(lstm), half_lag_interval(elman)
-  if ours is None or theirs is None:
+  if ours is None or theirs is None or not (lstm.learnt and elman.learnt):
     return None
   if math.isinf(ours.low) or ours.high <= theirs.low:
     return False

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from seqjax.analysis.statistics import Interval, bootstrap_interval
+from seqjax.analysis.statistics import Interval, mean_interval
 from seqjax.results import table
 
 MIN_SEEDS = 5  # below it no interval is claimed
@@ -19,7 +19,7 @@ class Curve(NamedTuple):
   design: str
   lags: tuple[int, ...]
   accuracy: np.ndarray
-  examples: int  # tested at each lag, over all seeds
+  examples: int  # tested at each lag, the same ones for every seed
   chance: float
   trained_lag: int  # the longest lag in training
 
@@ -38,9 +38,12 @@ class Curve(NamedTuple):
     return bool(np.any(self.mean > self.chance + 3 * error))
 
   def band(self) -> tuple[list[float], list[float]]:
-    """Bootstrap interval of the mean over seeds, at every lag."""
-    intervals = [bootstrap_interval(column) for column in self.accuracy.T]
-    return [i.low for i in intervals], [i.high for i in intervals]
+    """Interval of the mean over seeds at every lag, within 0 and 1."""
+    intervals = [mean_interval(column) for column in self.accuracy.T]
+    low, high = (
+      [getattr(i, end) for i in intervals] for end in Interval._fields[1:]
+    )
+    return list(np.clip(low, 0, 1)), list(np.clip(high, 0, 1))
 
   def until(self, lag: int) -> 'Curve':
     """The curve up to a lag."""
@@ -66,7 +69,7 @@ def _curve(rows, mixer, design) -> Curve:
   seeds = sorted({row['seed'] for row in chosen})
   cell = {(row['seed'], row['tested_lag']): row for row in chosen}
   accuracy = [[cell[s, lag]['accuracy'] for lag in lags] for s in seeds]
-  examples = min(row['examples'] for row in chosen) * len(seeds)
+  examples = min(row['examples'] for row in chosen)
   trained = max(row['lag'] for row in chosen)
   return Curve(
     mixer,
@@ -110,17 +113,28 @@ def half_lag(curve: Curve, accuracy: np.ndarray | None = None) -> float:
 
 
 def half_lag_interval(curve: Curve) -> Interval | None:
-  """L50 with its interval over seeds; None with fewer than five."""
+  """L50 with its percentile bootstrap over seeds; None with fewer than five.
+
+  Of five seeds it is on the narrow side; L50 has no better-behaved mean, since
+  it may lie beyond the lags.
+  """
   if curve.num_seeds < MIN_SEEDS:
     return None
-  return bootstrap_over_seeds(curve, lambda rows: half_lag(curve, rows.mean(0)))
+  rows, rng = curve.accuracy, np.random.default_rng(0)
+  drawn = [
+    half_lag(curve, rows[rng.integers(len(rows), size=len(rows))].mean(axis=0))
+    for _ in range(1000)
+  ]
+  # Percentiles are values that occurred: infinite ones do no harm.
+  low, high = np.quantile(drawn, [0.025, 0.975], method='nearest')
+  return Interval(half_lag(curve), float(low), float(high))
 
 
 def slope_interval(curve: Curve) -> Interval | None:
   """Accuracy gained a doubling of the lag, with its interval over seeds."""
   if curve.num_seeds < MIN_SEEDS:
     return None
-  return bootstrap_over_seeds(curve, lambda rows: slope(curve, rows.mean(0)))
+  return mean_interval([slope(curve, row) for row in curve.accuracy])
 
 
 def slope(curve: Curve, accuracy: np.ndarray) -> float:
@@ -128,23 +142,6 @@ def slope(curve: Curve, accuracy: np.ndarray) -> float:
   x = np.log2(curve.lags)
   x = x - x.mean()
   return float(x @ accuracy / (x @ x))
-
-
-def bootstrap_over_seeds(
-  curve: Curve, statistic, resamples: int = 1000
-) -> Interval:
-  """Percentile interval of a statistic of whole seeds, drawn with replacement.
-
-  Percentiles are values that occurred, so that infinite ones do no harm.
-  """
-  rng = np.random.default_rng(0)
-  rows = curve.accuracy
-  drawn = [
-    statistic(rows[rng.integers(len(rows), size=len(rows))])
-    for _ in range(resamples)
-  ]
-  low, high = np.quantile(drawn, [0.025, 0.975], method='nearest')
-  return Interval(statistic(rows), float(low), float(high))
 
 
 def show_half_lag(curve: Curve) -> str:

@@ -23,8 +23,8 @@ from seqjax.tasks.synthetic.recall import DESIGNS, Recall
 
 
 def _chrono(features: int, context: int) -> LSTM:
-  """An LSTM that is given the scale of the lags."""
-  return LSTM(features, context, max_lag=context)
+  """An LSTM that is given the scale of the lags: its context in training."""
+  return LSTM(features, context, max_lag=max(context, 3))
 
 
 def _forget_bias(features: int, context: int) -> LSTM:
@@ -94,12 +94,13 @@ def run(
     return done
   task = Recall(lag=config.lag, design=config.design)
   mixer, model = make_model(config, task, mixers)
+  _, longer_model = make_model(config, task, mixers, max(config.beyond, 1))
   with results.Run(workdir, config) as record:
     state, validation = _train(config, task, model, record)
     rows = _test(model, state.params, task)
     if config.beyond:
       longer = Recall(lag=config.beyond * config.lag, design='fixed')
-      rows += _test(model, state.params, longer)
+      rows += _test(longer_model, state.params, longer)
     return record.finish(
       rows=rows,
       features=mixer.features,
@@ -112,11 +113,14 @@ def run(
 
 
 def make_model(
-  config: Config, task: Recall, mixers: Mapping[str, Callable]
+  config: Config, task: Recall, mixers: Mapping[str, Callable], times: int = 1
 ) -> tuple[CausalMixer, SequenceModel]:
-  """One block without a perceptron: the mixer alone has to remember."""
+  """One block without a perceptron: the mixer alone has to remember.
+
+  `times` the longest lag fit into the context; parameters do not depend on it.
+  """
   make = experiment.choose(mixers, config.mixer, 'mixer')
-  context = max(config.beyond, 1) * config.lag + 1
+  context = times * config.lag + 1
   features = features_for(lambda width: make(width, context), config.parameters)
   mixer = make(features, context)
   model = SequenceModel(task.input, task.output, (mixer,), expansion=0)

@@ -81,7 +81,6 @@ if __name__ == '__main__':
   _RESULTS = flags.DEFINE_list(
     'results', ['experiments/recall/results.csv'], 'Tables to draw.'
   )
-  _TO = flags.DEFINE_string(
-    'to', 'experiments/recall/figure.svg', 'The figure, .svg or .png.'
-  )
+  _TO = flags.DEFINE_string('to', None, 'The figure, .svg or .png.')
+  flags.mark_flag_as_required('to')
   app.run(main)

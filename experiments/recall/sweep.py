@@ -30,21 +30,29 @@ def configs(preset: str) -> list[Config]:
   """Every mixer at every lag of the fixed design, and once in the mixed one.
 
   Runs that differ in seed and learning rate alone come one after another: they
-  share a compiled function.
+  share a compiled function. Trainings at the longest fixed lag of `full` would
+  take as long as all others together, and have one learning rate.
   """
   lags = experiment.choose(LAGS, preset, 'preset')
-  both = {
-    'learning_rate': LEARNING_RATES[preset],
-    'seed': tuple(range(SEEDS[preset])),
-  }
-  base = {'mixer': MIXERS_OF[preset], 'steps': (STEPS[preset],)}
-  mixed = experiment.grid(
-    Config, design=('mixed',), lag=(max(lags),), beyond=(2,), **base, **both
-  )
-  fixed = experiment.grid(
-    Config, design=('fixed',), lag=lags[::-1], **base, **both
-  )
-  return mixed + fixed  # long ones first, so that two workers end together
+  cells = []
+  for design, lag in [
+    ('mixed', max(lags)),
+    *(('fixed', n) for n in lags[::-1]),
+  ]:
+    rates = LEARNING_RATES[preset]
+    if preset == 'full' and (design, lag) == ('fixed', 512):
+      rates = (3e-3,)
+    cells += experiment.grid(
+      Config,
+      mixer=MIXERS_OF[preset],
+      design=(design,),
+      lag=(lag,),
+      beyond=(2 if design == 'mixed' else 0,),
+      steps=(STEPS[preset],),
+      learning_rate=rates,
+      seed=range(SEEDS[preset]),
+    )
+  return cells  # long ones first, so that two workers end together
 
 
 def shared(config: Config) -> Config:

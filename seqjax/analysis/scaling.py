@@ -11,11 +11,12 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from seqjax.analysis.statistics import Interval, median_interval
+from seqjax.analysis.statistics import (
+  Interval,
+  median_interval,
+  student_quantile,
+)
 from seqjax.typing import Array
-
-# Student's t, 97.5 %, for 1 to 6 degrees of freedom.
-_STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447)
 
 
 def exponent(lengths: Sequence | Array, seconds: Sequence | Array) -> Interval:
@@ -23,7 +24,7 @@ def exponent(lengths: Sequence | Array, seconds: Sequence | Array) -> Interval:
 
   Float[L R]: least squares a round, the median of the slopes with its
   order-statistic interval. Float[L]: Student's interval of the one regression
-  (more than eight lengths keep the quantile of eight), which says how far the
+  (more than twelve lengths keep the quantile of twelve), which says how far the
   curve is from a power law; two lengths leave it unknown (nan). A slope is an
   average over the lengths given, and cost is rarely one power throughout.
   """
@@ -114,8 +115,7 @@ def _regression_interval(
     return Interval(slope, math.nan, math.nan)
   residuals = (y - y.mean()) - slope * (x - x.mean())
   variance = residuals @ residuals / freedom / np.sum((x - x.mean()) ** 2)
-  quantile = _STUDENT[min(freedom, len(_STUDENT)) - 1]
-  half = quantile * math.sqrt(variance)
+  half = student_quantile(freedom) * math.sqrt(variance)
   return Interval(slope, slope - half, slope + half)
 
 

@@ -18,6 +18,11 @@ VERDICTS = (SUPPORTED, REFUTED, CONDITIONAL, UNDECIDED)
 COVERAGE = 0.95
 
 
+_STUDENT = (
+  12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228
+)  # fmt: skip
+
+
 class Interval(NamedTuple):
   """An estimate and its 95 % interval; nan at both ends where none is known."""
 
@@ -88,6 +93,28 @@ def _order_statistic(count: int) -> int:
     missed += math.comb(count, rank)
     rank += 1
   return rank
+
+
+def mean_interval(samples: Sequence | Array) -> Interval:
+  """The mean with Student's 95 % interval: for few seeds, of normal scores.
+
+  A percentile bootstrap of five is too narrow; Student's quantile knows how few
+  they are. Raises ValueError with fewer than two samples.
+  """
+  numbers = _numbers(samples)
+  if len(numbers) < 2:
+    raise ValueError(
+      f'An interval of the mean needs 2 samples or more, but got {samples}.'
+    )
+  freedom = len(numbers) - 1
+  half = student_quantile(freedom) * numbers.std(ddof=1) / len(numbers) ** 0.5
+  mean = float(numbers.mean())
+  return Interval(mean, mean - float(half), mean + float(half))
+
+
+def student_quantile(freedom: int) -> float:
+  """Student's t, 97.5 %; beyond ten degrees that of ten, which is wider."""
+  return _STUDENT[min(freedom, len(_STUDENT)) - 1]
 
 
 def bootstrap_interval(

@@ -33,6 +33,13 @@ class SequenceModel(CausalMixer):
   dtype: Any = jnp.float32
   param_dtype: Any = jnp.float32
 
+  def __post_init__(self):
+    if not self.mixers:
+      raise ValueError(
+        'A sequence model needs one mixer or more, but got none.'
+      )
+    super().__post_init__()
+
   def setup(self):
     types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
     features = self.mixers[0].features

@@ -33,6 +33,11 @@ class Bidirectional(SequenceMixer):
         'Bidirectional reads a causal mixer both ways, but mixer is a '
         f'{type(self.mixer).__name__}.'
       )
+    if self.mixer is not None and self.mixer.features != self.features:
+      raise ValueError(
+        f'Bidirectional has features={self.features}, but the mixer that it '
+        f'reads both ways has features={self.mixer.features}; make them equal.'
+      )
 
   def setup(self):
     mixer = self.mixer or GRU(

@@ -18,7 +18,7 @@ from seqjax.typing import Spec
 
 
 def grouped(cases):
-  """One worker a mixer, so that compiled functions are shared."""
+  """One group a mixer: its tests run on one worker, next to each other."""
   return [
     pytest.param(value, id=name, marks=pytest.mark.xdist_group(name))
     for name, value in cases.items()

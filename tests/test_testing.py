@@ -1,0 +1,60 @@
+"""What the contract says of tensors that are zero, and of empty mixers."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+import pytest
+
+from seqjax import testing
+from seqjax.nn import GRU, MinGRU, SequenceMixer
+
+
+class WithDeadParameter(MinGRU):
+  """A minGRU with a parameter that nothing depends on."""
+
+  def setup(self):
+    super().setup()
+    self.dead = self.param('dead', nn.initializers.ones, (3,), self.param_dtype)
+
+  def step(self, carry, x_t):
+    carry, y_t = super().step(carry, x_t)
+    return carry, y_t + 0 * jnp.sum(self.dead).astype(y_t.dtype)
+
+  def unroll(self, carry, x, segments=None):
+    carry, y = super().unroll(carry, x, segments)
+    return carry, y + 0 * jnp.sum(self.dead).astype(y.dtype)
+
+
+class Silent(SequenceMixer):
+  """Its outputs are zero, so that it agrees with everything."""
+
+  features: int = 8
+  dtype: type = jnp.float32
+  param_dtype: type = jnp.float32
+
+  def __call__(self, x, segments=None):
+    return jnp.zeros_like(x)
+
+
+def test_a_tensor_that_is_always_zero_proves_nothing():
+  """Unless it is named as zero by construction."""
+  with pytest.raises(testing.LawBroken, match="zero=.'params/dead'"):
+    testing.assert_mixer_contract(WithDeadParameter(8))
+  testing.assert_mixer_contract(WithDeadParameter(8), zero=('params/dead',))
+
+
+def test_what_is_named_as_zero_has_to_be():
+  """A name is no way around a law."""
+  with pytest.raises(testing.LawBroken, match='said to be zero, and is not'):
+    testing.assert_mixer_contract(GRU(8), zero=('params/bias',))
+
+
+def test_a_mixer_that_says_nothing_breaks_the_laws():
+  """Agreeing on zeros is vacuous."""
+  with pytest.raises(testing.LawBroken, match='proves nothing'):
+    testing.assert_mixer_contract(Silent())
+
+
+def test_at_most_two_tensors_may_be_zero():
+  """More would be an empty contract."""
+  with pytest.raises(ValueError, match='At most two'):
+    testing.assert_mixer_contract(GRU(8), zero=('a', 'b', 'c'))
