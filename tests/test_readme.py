@@ -10,14 +10,16 @@ README = (ROOT / 'README.md').read_text(encoding='utf-8')
 
 
 @pytest.mark.filterwarnings('default::UserWarning')
-def test_every_python_block_of_the_readme_runs():
+def test_every_python_block_of_the_readme_runs(tmp_path, monkeypatch):
   """One after another, as a reader would paste them."""
+  monkeypatch.chdir(tmp_path)
   blocks = re.findall(r'^```python\n(.*?)^```', README, re.M | re.S)
   assert len(blocks) >= 3
   namespace = {'__name__': 'readme'}
   for block in blocks:
     exec(compile(block, 'README.md', 'exec'), namespace)
   assert namespace['y_t'].shape == (4, 32)
+  assert 'leaky' in (tmp_path / 'runs/mine/figure.svg').read_text()
   assert set(namespace['gradients']['params']) == {'input', 'recurrent', 'bias'}
 
 
@@ -28,6 +30,19 @@ def test_every_path_that_the_readme_names_exists():
   assert links and scripts
   for path in links + scripts:
     assert (ROOT / path).exists(), path
+
+
+@pytest.mark.parametrize(
+  'page',
+  [ROOT / 'README.md', *sorted(ROOT.glob('experiments/*/README.md'))],
+  ids=lambda p: p.parent.name,
+)
+def test_every_figure_of_a_page_is_there(page):
+  """And no place is left to be filled in."""
+  text = page.read_text(encoding='utf-8')
+  assert '@@' not in text
+  for path in re.findall(r'!\[[^\]]*\]\(([^)]+)\)', text):
+    assert (page.parent / path).exists(), path
 
 
 def test_the_readme_opens_with_the_two_commands():

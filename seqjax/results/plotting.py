@@ -299,20 +299,21 @@ def _engineering(value: Real, units: Mapping[float, str]) -> str:
 def by_machine(
   rows: Iterable[Mapping[str, Any]],
 ) -> dict[str, list[Mapping[str, Any]]]:
-  """Rows by the machine they were measured on, first seen first.
+  """Rows by where they come from, first seen first.
 
-  The keys are for labels: the device, with the number of cpus where one device
-  was met with several, and '' where there is a single machine.
+  That is the file they were read from, where there are several, and the device.
+  The keys are for labels: the device, with the file's name where one device is
+  met in several files, and '' where all come from one place.
   """
-  machines = {}
+  places = {}
   for row in rows:
-    machines.setdefault((row['device'], row['cpus']), []).append(row)
-  if len(machines) == 1:
-    return {'': next(iter(machines.values()))}
-  devices = [device for device, _ in machines]
+    places.setdefault((row['device'], row.get('source')), []).append(row)
+  if len(places) == 1:
+    return {'': next(iter(places.values()))}
+  devices = [device for device, _ in places]
   return {
-    device if devices.count(device) == 1 else f'{device}, {_cpus(cpus)}': part
-    for (device, cpus), part in machines.items()
+    device if devices.count(device) == 1 else f'{device}, {source}': part
+    for (device, source), part in places.items()
   }
 
 

@@ -42,11 +42,15 @@ def write(rows: Iterable[Mapping[str, Any]], path: str | os.PathLike):
 def read(*paths: str | os.PathLike) -> list[dict[str, Any]]:
   """The rows of one file, or of several (machines, say) one after another.
 
-  Every row has every column; what its file lacks is None.
+  Every row has every column; what its file lacks is None. Rows of several files
+  say in the column `source` which one they come from.
   """
   if not paths:
     raise ValueError('read takes the path of at least one CSV file.')
-  rows = [row for path in paths for row in _read_file(pathlib.Path(path))]
+  rows = []
+  for path in paths:
+    source = {'source': str(path)} if len(paths) > 1 else {}
+    rows += [row | source for row in _read_file(pathlib.Path(path))]
   columns = _columns(rows)
   return [{column: row.get(column) for column in columns} for row in rows]
 

@@ -85,3 +85,13 @@ def test_a_verdict_is_one_of_four():
   assert verdict.verdict == 'SUPPORTED' and verdict.seeds == 5
   with pytest.raises(ValueError, match="UNDECIDED.* claim 2.1 .*'supported'"):
     statistics.Verdict('2.1', 'supported', *rest)
+
+
+def test_the_interval_of_a_mean_is_students():
+  """Five numbers, checked by hand: 2.776 s / sqrt(5)."""
+  interval = statistics.mean_interval([1.0, 2.0, 3.0, 4.0, 5.0])
+  assert interval.value == 3
+  assert interval.high - 3 == pytest.approx(2.776 * 2.5**0.5 / 5**0.5)
+  assert 3 - interval.low == pytest.approx(interval.high - 3)
+  with pytest.raises(ValueError, match='2 samples or more'):
+    statistics.mean_interval([1.0])

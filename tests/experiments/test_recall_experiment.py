@@ -141,6 +141,11 @@ def test_seeds_that_disagree_decide_nothing():
   assert verdicts(noisy)['2.7'] == UNDECIDED
 
 
+def test_mixers_that_learnt_nothing_decide_nothing():
+  """Flat at chance is no memory, and no fading either."""
+  assert set(verdicts(lambda *_: 0.125).values()) == {UNDECIDED}
+
+
 def test_the_learning_rate_is_the_best_in_validation():
   """For every mixer, design and trained lag on its own."""
 

@@ -136,16 +136,17 @@ def test_places_are_spread_as_little_as_needed(wanted, placed):
 
 def test_machines_overlay_with_their_names_and_fillings(tmp_path):
   """The footer names both; a machine alone needs no name."""
-  both = rows() + rows(device='gpu Other') + rows(device='gpu Other', cpus=9)
+  both = rows() + rows(device='gpu Other', source='b.csv')
+  both += rows(device='gpu Other', source='c.csv', cpus=9)
   assert list(plotting.by_machine(rows())) == ['']
   assert list(plotting.by_machine(both)) == [
     'cpu Somebody',
-    'gpu Other, 2 cpus',
-    'gpu Other, 9 cpus',
+    'gpu Other, b.csv',
+    'gpu Other, c.csv',
   ]
   figure, panel = draw(both)
   labels = [line.get_label() for line in panel.get_lines()]
-  assert 'gru gpu Other, 9 cpus' in labels and len(labels) == 24
+  assert 'gru gpu Other, c.csv' in labels and len(labels) == 24
   first, second = panel.get_lines()[0], panel.get_lines()[8]
   assert first.get_color() == second.get_color()
   assert first.get_fillstyle() != second.get_fillstyle()

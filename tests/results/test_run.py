@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -256,6 +257,7 @@ def test_two_values_for_one_column_are_an_error(tmp_path):
     results.collate(tmp_path / 'nowhere')
 
 
+@pytest.mark.skipif(shutil.which('git') is None, reason='git is not here')
 def test_the_commit_says_whether_code_was_changed(tmp_path):
   """Results that were redrawn and files git does not know leave it clean."""
 

@@ -60,13 +60,15 @@ def test_what_would_not_be_read_back_is_refused(tmp_path, value):
 
 
 def test_files_of_several_machines_follow_each_other(tmp_path):
-  """Each row keeps its own device; a column one file lacks is None there."""
-  table.write([{'device': 'cpu', 'x': 1}], tmp_path / 'a.csv')
-  table.write([{'device': 'gpu', 'y': 2}], tmp_path / 'b.csv')
-  assert table.read(tmp_path / 'a.csv', tmp_path / 'b.csv') == [
-    {'device': 'cpu', 'x': 1, 'y': None},
-    {'device': 'gpu', 'x': None, 'y': 2},
+  """Each row says which file it is from; what that lacks is None there."""
+  a, b = tmp_path / 'a.csv', tmp_path / 'b.csv'
+  table.write([{'device': 'cpu', 'x': 1}], a)
+  table.write([{'device': 'gpu', 'y': 2}], b)
+  assert table.read(a, b) == [
+    {'device': 'cpu', 'x': 1, 'source': str(a), 'y': None},
+    {'device': 'gpu', 'x': None, 'source': str(b), 'y': 2},
   ]
+  assert table.read(a) == [{'device': 'cpu', 'x': 1}]
 
 
 def test_a_file_that_is_no_table_is_told(tmp_path):

@@ -1,9 +1,14 @@
 """The scripts: how processes are started, and what a bad flag gets."""
 
+import importlib
 import importlib.util
+import multiprocessing
+import os
 import pathlib
+import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -87,5 +92,14 @@ def test_a_worker_that_is_killed_does_not_take_the_others_with_it(tmp_path):
   reproduce = script('reproduce')
   main = importlib.import_module('experiments.recall.main')
   configs = [main.Config(lag=lag, steps=51, batch_size=4) for lag in (2, 3, 4)]
+
+  def kill_one():
+    workers = multiprocessing.active_children()
+    assert workers
+    os.kill(workers[0].pid, signal.SIGKILL)
+
+  killer = threading.Timer(3.0, kill_one)  # while it still compiles
+  killer.start()
   assert reproduce.run_all('recall', configs, tmp_path, workers=2) == []
+  killer.join()
   assert len(list(tmp_path.rglob('summary.json'))) == 3
