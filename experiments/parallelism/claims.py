@@ -73,6 +73,9 @@ def contestants(rows: Rows) -> list[dict[str, Any]]:
     resident = [row['resident_bytes'] for row in mine if row['resident_bytes']]
     longest = max(row['length'] for row in mine)
     (carry,) = {r['state_floats'] for r in mine if r['length'] == longest}
+    slowest = max(
+      (row['compile_seconds'] for row in trained), default=float('nan')
+    )
     share = max((row['share_of_peak'] for row in trained), default=None)
     found.append(
       {
@@ -81,6 +84,7 @@ def contestants(rows: Rows) -> list[dict[str, Any]]:
         'parameters': mine[0]['mixer_parameters'],
         f'carry floats at {longest}': carry,
         'best share of matmul peak': '-' if share is None else f'{share:.1%}',
+        'longest compile, training': f'{slowest:.2g} s',
         'resident, training B=1': ', '.join(map(_bytes, resident)) or '-',
       }
     )
@@ -124,36 +128,35 @@ def _sequential_and_slow(rows) -> Verdict:
   ratios = _ratios(rows, RNN, ATTENTION, 'training')
   slower = {cell for cell, r in ratios.items() if r.low > 1}
   faster = {cell for cell, r in ratios.items() if r.high < 1}
-  cell = max(ratios)
+  longest = max(ratios)
   share, other = (
-    _share_of_peak(rows, name, *cell) for name in (RNN, ATTENTION)
+    _share_of_peak(rows, name, *longest) for name in (RNN, ATTENTION)
   )
-  parallel = _ratios(rows, PARALLEL, RNN, 'training').get(cell)
   sentence = (
-    f'In training the LSTM takes {ratios[cell].value:.2g} times the time of '
-    f'attention at {_at(cell)}; it is slower at {_list(slower)} and faster at '
-    f'{_list(faster)}. It uses {share:.1%} of the matmul peak there, attention '
-    f'{other:.1%}'
+    f'In training the LSTM takes {ratios[longest].value:.2g} times the time of '
+    f'attention at {_at(longest)}; it is slower at {_list(slower)}, faster at '
+    f'{_list(faster)}{_left_out(rows)}. It uses {share:.1%} of the matmul peak '
+    f'there, attention {other:.1%}'
   )
+  parallel = _ratios(rows, PARALLEL, RNN, 'training').get(longest)
   if parallel is not None:
     sentence += (
       '; minGRU, whose recurrence is linear and runs as an associative scan, '
       f'takes {parallel.value:.2g} times the LSTM'
     )
-  return _verdict('2.1', ratios, slower, faster, cell, sentence)
+  return _verdict('2.1', ratios, slower, faster, sentence)
 
 
 def _dramatically_faster(rows) -> Verdict:
   """Twice as fast in training everywhere?  And what of decoding?"""
   ratios = _ratios(rows, RNN, ATTENTION, 'training')
-  slower = {cell for cell, r in ratios.items() if r.low > DRAMATIC}
-  faster = {cell for cell, r in ratios.items() if r.high < DRAMATIC}
-  cell = max(ratios)
-  decoding = _ratios(rows, RNN, ATTENTION, 'decoding')
+  holds = {cell for cell, r in ratios.items() if r.low > DRAMATIC}
+  fails = {cell for cell, r in ratios.items() if r.high < DRAMATIC}
   sentence = (
     f'Attention trains more than {DRAMATIC:g} times as fast as the LSTM at '
-    f'{_list(slower)}, and does not at {_list(faster)}'
+    f'{_list(holds)}; it does not at {_list(fails)}{_left_out(rows)}'
   )
+  decoding = _ratios(rows, RNN, ATTENTION, 'decoding')
   if decoding:
     last = max(decoding)
     sentence += (
@@ -162,29 +165,32 @@ def _dramatically_faster(rows) -> Verdict:
       f'whose carry has {_state_floats(rows, ATTENTION, last[0]):,} floats '
       f'against {_state_floats(rows, RNN, last[0]):,}'
     )
-  return _verdict('2.6', ratios, slower, faster, cell, sentence)
+  return _verdict('2.6', ratios, holds, fails, sentence)
 
 
-def _verdict(claim, ratios, slower, faster, cell, sentence) -> Verdict:
-  """Supported everywhere, refuted everywhere, or conditional on the cell."""
-  if slower == set(ratios):
+def _left_out(rows) -> str:
+  """Where attention would need too much memory to be trained at all."""
+  cells = {
+    (row['length'], row['batch_size'])
+    for row in table.select(rows, mixer=ATTENTION, work='training')
+    if row.get('seconds') is None
+  }
+  return f', and attention does not fit at {_list(cells)}' if cells else ''
+
+
+def _verdict(claim, ratios, holds, fails, sentence) -> Verdict:
+  """Supported or refuted in every cell, or conditional on it."""
+  if holds == set(ratios):
     verdict = SUPPORTED
-  elif faster == set(ratios):
+  elif fails == set(ratios):
     verdict = REFUTED
-  elif slower and faster:
+  elif holds and fails:
     verdict = CONDITIONAL
   else:
     verdict = UNDECIDED
-  effect = ratios[cell]
-  rounds = 0  # nothing here is trained, so no seed is involved
-  return Verdict(
-    claim,
-    verdict,
-    sentence + '.',
-    effect.value,
-    effect.low,
-    effect.high,
-    rounds,
+  effect = ratios[max(ratios)]
+  return Verdict(  # nothing is trained, so no seed is involved
+    claim, verdict, sentence + '.', effect.value, effect.low, effect.high, None
   )
 
 
@@ -211,7 +217,10 @@ def _crossover(rows, name, work, size) -> str:
   found = scaling.crossover(lengths, a, b)
   if found is not None:
     return _show(found, digits=0)
-  cheaper = np.median(a[-1]) < np.median(b[-1])
+  sides = np.sign(np.median(a, axis=1) - np.median(b, axis=1))
+  if len(set(sides)) > 1:
+    return 'more than one'
+  cheaper = sides[-1] < 0
   return f'none in range: {"cheaper" if cheaper else "dearer"}'
 
 
