@@ -1,9 +1,12 @@
 """What the README says runs."""
 
+import importlib
 import pathlib
 import re
 
 import pytest
+
+from seqjax.results import report, table
 
 ROOT = pathlib.Path(__file__).parent.parent
 README = (ROOT / 'README.md').read_text(encoding='utf-8')
@@ -30,6 +33,17 @@ def test_every_path_that_the_readme_names_exists():
   assert links and scripts
   for path in links + scripts:
     assert (ROOT / path).exists(), path
+
+
+@pytest.mark.parametrize('name', ['parallelism', 'recall'])
+def test_every_verdict_of_the_readme_is_what_the_table_says(name):
+  """Computed anew from the committed rows, to the letter."""
+  claims = importlib.import_module(f'experiments.{name}.claims')
+  rows = table.read(ROOT / 'experiments' / name / 'results.csv')
+  verdicts = claims.verdicts(rows)
+  assert report.text(verdicts) in README
+  page = (ROOT / 'experiments' / name / 'verdicts.md').read_text('utf-8')
+  assert report.markdown(verdicts) in page and claims.summary(rows) in page
 
 
 @pytest.mark.parametrize(

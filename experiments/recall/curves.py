@@ -153,7 +153,7 @@ def show_half_lag(curve: Curve) -> str:
   if interval is None:
     return text
   low, high = _show(curve, interval.low), _show(curve, interval.high)
-  return f'{text} [{low}, {high}]'
+  return text if low == high == text else f'{text} [{low}, {high}]'
 
 
 def _show(curve, lag) -> str:
