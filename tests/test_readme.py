@@ -28,7 +28,8 @@ def test_every_python_block_of_the_readme_runs(tmp_path, monkeypatch):
 
 def test_every_path_that_the_readme_names_exists():
   """Links and scripts."""
-  links = re.findall(r'\]\(([^)#:]+)\)', README)
+  prose = re.sub(r'^```.*?^```', '', README, flags=re.M | re.S)
+  links = re.findall(r'\]\(([^)#:]+)\)', prose)
   scripts = re.findall(r'\b(?:scripts|seqjax)/[\w./]*\w', README)
   assert links and scripts
   for path in links + scripts:

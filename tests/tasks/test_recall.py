@@ -160,7 +160,7 @@ def test_a_batch_is_a_function_of_key_and_step(design, split):
     ({'lag': -3}, 'lag of at least 1, but lag=-3'),
     ({'num_facts': 1}, 'num_facts of at least 2, but num_facts=1'),
     ({'num_distractors': 0}, 'num_distractors of at least 1'),
-    ({'design': 'mixd'}, "design 'mixd'.*fixed.*Did you mean 'mixed'"),
+    ({'design': 'mixd'}, "design 'mixd'. Did you mean 'mixed'.*fixed"),
   ],
 )
 def test_bad_options_are_refused_at_construction(options, message):
