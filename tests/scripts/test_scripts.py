@@ -1,7 +1,6 @@
 """The scripts: how processes are started, and what a bad flag gets."""
 
 import importlib
-import importlib.util
 import multiprocessing
 import os
 import pathlib
@@ -10,26 +9,16 @@ import subprocess
 import sys
 import threading
 
+import process_environment
 import pytest
+import reproduce
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 
 
-def script(name):
-  """A script as a module."""
-  sys.path.insert(0, str(ROOT / 'scripts'))
-  spec = importlib.util.spec_from_file_location(
-    name, ROOT / 'scripts' / f'{name}.py'
-  )
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  sys.path.remove(str(ROOT / 'scripts'))
-  return module
-
-
 def test_what_the_user_set_is_appended_to_and_never_overwritten(monkeypatch):
   """A name that is given keeps its value."""
-  environment = script('process_environment')
+  environment = process_environment
   monkeypatch.setattr(environment.shutil, 'which', lambda name: None)
   monkeypatch.setattr(environment.platform, 'system', lambda: 'Linux')
   set_by_user = {
@@ -68,7 +57,6 @@ def test_finished_cells_are_kept_and_failed_ones_reported(
   tmp_path, monkeypatch
 ):
   """A stopped job goes on where it was; the others are not stopped by one."""
-  reproduce = script('reproduce')
   main = importlib.import_module('experiments.recall.main')
   good, bad = (
     main.Config(lag=2, steps=51, batch_size=4, parameters=p)
@@ -89,7 +77,6 @@ def test_finished_cells_are_kept_and_failed_ones_reported(
 @pytest.mark.slow
 def test_a_worker_that_is_killed_does_not_take_the_others_with_it(tmp_path):
   """Its cells are tried once more, and the rest goes on."""
-  reproduce = script('reproduce')
   main = importlib.import_module('experiments.recall.main')
   configs = [main.Config(lag=lag, steps=51, batch_size=4) for lag in (2, 3, 4)]
 
