@@ -1,6 +1,6 @@
 """Flax Linen layers: parameters around the formulas of `seqjax.ops`."""
 
-from seqjax.nn.attention import Attention, AttentionCarry, LocalAttention
+from seqjax.nn.attention import Attention, LocalAttention
 from seqjax.nn.bidirectional import Bidirectional
 from seqjax.nn.catalog import MIXERS, NONCAUSAL_MIXERS
 from seqjax.nn.convolution import TCN, GatedConv
@@ -8,6 +8,7 @@ from seqjax.nn.cross_attention import CrossAttention, Memory
 from seqjax.nn.delta_net import DeltaNet, GatedDeltaNet
 from seqjax.nn.flax_cells import from_flax, to_flax
 from seqjax.nn.full_attention import FullAttention
+from seqjax.nn.key_value_cache import AttentionCarry
 from seqjax.nn.linear_attention import GLA, LinearAttention, Retention
 from seqjax.nn.linear_rnn import LRU, RGLRU, MinGRU, MinLSTM
 from seqjax.nn.mamba import Mamba

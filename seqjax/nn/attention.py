@@ -1,34 +1,21 @@
 """Causal softmax attention over the last positions of a piece."""
 
-from typing import NamedTuple
-
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
+from seqjax.nn import key_value_cache
+from seqjax.nn.key_value_cache import AttentionCarry
 from seqjax.nn.mixer import (
   CausalMixer,
   carry_dtype,
   check_sizes,
   check_step,
   check_unroll,
-  select_rows,
 )
 from seqjax.nn.self_attention import SelfAttention
-from seqjax.ops import attention as attention_lib
 from seqjax.ops import segments as segments_lib
 from seqjax.typing import Array, Segments
-
-
-class AttentionCarry(NamedTuple):
-  """The last keys and values of each row's piece, in a ring of slots.
-
-  `count` is how many valid positions the piece has had; empty slots are zero.
-  """
-
-  key: Float[Array, 'B S G K']
-  value: Float[Array, 'B S G K']
-  count: Int[Array, 'B']
 
 
 class Attention(SelfAttention, CausalMixer):
@@ -49,42 +36,35 @@ class Attention(SelfAttention, CausalMixer):
   @nn.nowrap
   def initialize_carry(self, batch_size: int) -> AttentionCarry:
     heads = self._num_kv_heads, self._head_size
-    shape = batch_size, self.receptive_field, *heads
     dtype = carry_dtype(self.dtype)
-    return AttentionCarry(  # an array each, so that a carry can be donated
-      jnp.zeros(shape, dtype),
-      jnp.zeros(shape, dtype),
-      jnp.zeros((batch_size,), jnp.int32),
-    )
+    return key_value_cache.empty(batch_size, self.receptive_field, heads, dtype)
 
   def step(self, carry, x_t):
     check_step(self, carry, x_t)
     place = carry.count[:, None]
     query, key, value = self._project(x_t[:, None], place)
-    everywhere = jnp.ones_like(place, dtype=bool)
-    keys = attention_lib.store(carry.key, key, place, everywhere)
-    values = attention_lib.store(carry.value, value, place, everywhere)
-    held = attention_lib.slot_positions(carry.count + 1, self.receptive_field)
+    carry = key_value_cache.extend(carry, key, value)
+    held = key_value_cache.positions(carry)
     y = self._attend(
       query,
-      keys.astype(self.dtype),
-      values.astype(self.dtype),
+      carry.key.astype(self.dtype),
+      carry.value.astype(self.dtype),
       query_positions=place,
       key_positions=held,
       key_segments=held,  # -1 where a slot is empty
     )
-    return AttentionCarry(keys, values, carry.count + 1), y[:, 0]
+    return carry, y[:, 0]
 
   def unroll(self, carry, x, segments: Segments | None = None):
     check_unroll(self, carry, x, segments)
     batch_size, num_positions = x.shape[:2]
     self._check_length(num_positions)
-    count, places = segments_lib.positions(carry.count, segments, num_positions)
+    _, places = segments_lib.positions(carry.count, segments, num_positions)
     pieces = segments_lib.piece_index(segments, batch_size, num_positions)
     query, key, value = self._project(
       segments_lib.zero_padding(x, segments), places
     )
-    held = attention_lib.slot_positions(carry.count, self.receptive_field)
+    held = key_value_cache.positions(carry)
     y = self._attend(
       query,
       jnp.concatenate([carry.key.astype(self.dtype), key], axis=1),
@@ -95,17 +75,7 @@ class Attention(SelfAttention, CausalMixer):
       key_segments=jnp.concatenate([jnp.minimum(held, 0), pieces], axis=1),
       window=self.receptive_field,
     )
-    last = segments_lib.num_starts(segments, batch_size)
-    recent = places >= count[:, None] - self.receptive_field
-    keep = (pieces == last[:, None]) & recent
-
-    def store(slots, new):
-      slots = select_rows(last > 0, jnp.zeros_like(slots), slots)
-      return attention_lib.store(slots, new, places, keep)
-
-    carry = AttentionCarry(
-      store(carry.key, key), store(carry.value, value), count
-    )
+    carry = key_value_cache.extend(carry, key, value, segments)
     return carry, segments_lib.zero_padding(y, segments)
 
   def __call__(

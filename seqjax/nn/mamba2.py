@@ -1,23 +1,18 @@
 """A state-space layer with one decay a head, so that matmuls compute it."""
 
-import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from seqjax.nn.convolved import ConvolvedMixer
 from seqjax.nn.initializers import log_uniform, step_bias
 from seqjax.nn.matrix_state import MatrixStateMixer
-from seqjax.nn.mixer import carry_dtype, check_step, check_unroll
-from seqjax.ops import segments as segments_lib
-from seqjax.ops.convolution import (
-  add_bias,
-  depthwise_convolution,
-  depthwise_convolution_step,
-)
+from seqjax.nn.mixer import carry_dtype
+from seqjax.ops.convolution import add_bias
 from seqjax.ops.linear_attention import gated_outer, gated_outer_step
-from seqjax.typing import Array, Segments
+from seqjax.typing import Array
 
 
 class SelectiveDecay(nn.Module):
@@ -43,14 +38,7 @@ class SelectiveDecay(nn.Module):
     return step, -rate * step
 
 
-class Mamba2Carry(NamedTuple):
-  """The last inputs of the convolution, and a matrix for each head."""
-
-  window: Float[Array, 'B W E']
-  state: Float[Array, 'B H K V']
-
-
-class Mamba2(MatrixStateMixer):
+class Mamba2(ConvolvedMixer, MatrixStateMixer):
   """S_t = exp(-rate dt_t) S_{t-1} + dt_t B_t u_t^T, v_t = S_t^T C_t + D u_t.
 
   Dao & Gu (2024, section 7.1 and figure 6): u, B and C are silu(conv(W x)), B
@@ -75,37 +63,16 @@ class Mamba2(MatrixStateMixer):
   expand: int = 2
   kernel_size: int = 4
 
+  _recur = staticmethod(gated_outer)
+  _recur_step = staticmethod(gated_outer_step)
+
   def setup(self):
-    inner, convolved = self._inner, self._convolved
-    self.enter = self._dense(inner + convolved + self.num_heads)
+    self.enter = self._dense(self._inner + self._convolved + self.num_heads)
     self.decay = SelectiveDecay(**self._types)
     self.norm, self.out = nn.RMSNorm(**self._types), self._dense(self.features)
-    lecun, zeros = nn.initializers.lecun_normal(), nn.initializers.zeros
-    shape, dtype = (self.kernel_size, convolved), self.param_dtype
-    self.kernel = self.param('kernel', lecun, shape, dtype)
-    self.bias = self.param('bias', zeros, (convolved,), dtype)
+    self._set_up_kernel(nn.initializers.lecun_normal(), bias=True)
     ones = nn.initializers.ones
-    self.skip = self.param('skip', ones, (self.num_heads,), dtype)
-
-  @nn.nowrap
-  def initialize_carry(self, batch_size: int) -> Mamba2Carry:
-    shape = batch_size, self.kernel_size - 1, self._convolved
-    window = jnp.zeros(shape, carry_dtype(self.dtype))
-    return Mamba2Carry(window, self._zero_state(batch_size))
-
-  def step(self, carry, x_t):
-    check_step(self, carry, x_t)
-    return self._run(depthwise_convolution_step, gated_outer_step, carry, x_t)
-
-  def unroll(self, carry, x, segments: Segments | None = None):
-    check_unroll(self, carry, x, segments)
-    x = segments_lib.zero_padding(x, segments)
-    convolve = functools.partial(depthwise_convolution, segments=segments)
-    recur = functools.partial(
-      gated_outer, segments=segments, algorithm=self.algorithm
-    )
-    carry, y = self._run(convolve, recur, carry, x)
-    return carry, segments_lib.zero_padding(y, segments)
+    self.skip = self.param('skip', ones, (self.num_heads,), self.param_dtype)
 
   @property
   def _inner(self) -> int:
@@ -123,21 +90,14 @@ class Mamba2(MatrixStateMixer):
   def _key_size(self) -> int:
     return self.state_size
 
-  def _run(self, convolve, recur, carry, x):
-    """The layer, given the ops for one position or many."""
+  def _enter(self, x):
     ends = [self._inner, self._inner + self._convolved]
     gate, u, logit = jnp.split(self.enter(x), ends, axis=-1)
-    window, u = convolve(carry.window, u, self.kernel.astype(self.dtype))
-    coefficients, value = self._coefficients(u, logit)
-    state, y = recur(carry.state, *coefficients)
-    skip = self.skip.astype(self.dtype)[:, None]
-    y = y.astype(self.dtype) + jnp.broadcast_to(skip, value.shape) * value
-    y = self.out(self.norm(y.reshape(gate.shape) * nn.silu(gate)))
-    return Mamba2Carry(window, state), y
+    return u, (gate, logit)
 
-  def _coefficients(self, u, logit):
-    """C, B, dt u and log decay, for every head; and u."""
-    u = nn.silu(add_bias(u, self.bias.astype(self.dtype)))
+  def _coefficients(self, u, rest):
+    """C, B, dt u and log decay, for every head; u and the gate."""
+    gate, logit = rest
     ends = [self._inner, self._inner + self.state_size]
     value, key, query = jnp.split(u, ends, axis=-1)
     value = value.reshape(*logit.shape, self._value_size)
@@ -146,4 +106,10 @@ class Mamba2(MatrixStateMixer):
       jnp.broadcast_to(a[..., None, :], (*logit.shape, self.state_size))
       for a in (key, query)
     )
-    return (query, key, step[..., None] * value, log_decay), value
+    return (query, key, step[..., None] * value, log_decay), (value, gate)
+
+  def _leave(self, states, rest):
+    value, gate = rest
+    skip = self.skip.astype(self.dtype)[:, None]
+    y = states.astype(self.dtype) + jnp.broadcast_to(skip, value.shape) * value
+    return self.out(self.norm(y.reshape(gate.shape) * nn.silu(gate)))

@@ -54,15 +54,12 @@ class MLSTM(MatrixStateMixer):
   key_size: int | None = None
 
   def setup(self):
-    biased = {'use_bias': True}
-    self.query, self.key = (
-      self._split(self._key_size, **biased) for _ in range(2)
-    )
-    self.value, self.output_gate = (
-      self._split(self._value_size, **biased) for _ in range(2)
-    )
+    self.query = self._split(self._key_size, use_bias=True)
+    self.key = self._split(self._key_size, use_bias=True)
+    self.value = self._split(self._value_size, use_bias=True)
+    self.output_gate = self._split(self._value_size, use_bias=True)
     self.gates = self._dense(
-      2 * self.num_heads, bias_init=_init_gate_bias, **biased
+      2 * self.num_heads, use_bias=True, bias_init=_init_gate_bias
     )
     self.out = self._merge()
 

@@ -111,12 +111,12 @@ def _assert_causal(make):
     _check_padding(subject, carry)
     _check_packing(subject)
     _check_cutting(subject, carry)
-    _check_unroll(subject, carry)
+    _check_unroll(subject, carry, subject)
     _check_call(subject, carry)
     _check_vmap(subject, carry)
   single = make(jnp.float32)
   carry = _reached_carry(single)
-  _check_unroll(single, carry)
+  _check_unroll(single, carry, subject)
   _check_jit(single, carry)
   _check_precision(single, make(jnp.bfloat16, param_dtype=jnp.float32), carry)
 
@@ -162,6 +162,7 @@ class _Subject:
     shapes = jax.eval_shape(self.mixer.init, jax.random.key(0), self.x)
     self.variables = jax.tree.map(self.random_like, shapes)
     self.unroll = jax.jit(self.with_gradients(self.apply_unroll))
+    self.reference = jax.jit(self.with_gradients(self.apply_reference))
 
   @property
   def causal(self) -> bool:
@@ -197,7 +198,7 @@ class _Subject:
       elif not jnp.issubdtype(b.dtype, jnp.inexact):
         _compare_exactly(law, said, a, b)
       else:
-        _compare(law, said, a, b, self._allowed(name, b.dtype))
+        _compare(law, said, a, b, self._allowed(name, a.dtype))
 
   def _allowed(self, name, dtype) -> float:
     """The share of a tensor's largest entry that it may be off by."""
@@ -319,12 +320,11 @@ def _check_causality(subject, carry):
 def _check_padding(subject, carry):
   for name, segments in _scenarios().items():
     zeros = zero_padding(subject.x, segments)
-    valid = _expand(segments.valid, zeros)
-    garbage = jnp.where(valid, zeros, _garbage(subject))
+    garbage = _with_garbage(subject, segments)
     expected = subject.run(_Case(carry, zeros, segments))
     given = subject.run(_Case(carry, garbage, segments))
     subject.agree(PADDING, f'garbage, {name}', given, expected)
-    if bool(jnp.any(jnp.where(_expand(segments.valid, given.y), 0, given.y))):
+    if np.asarray(given.y)[~np.asarray(segments.valid)].any():
       raise LawBroken(PADDING, f'{name}: an output at padding is not zero.')
 
   segments = _scenarios()['pads in the middle']
@@ -380,45 +380,55 @@ def _check_cutting(subject, carry):
     subject.agree(CUTTING, name, given, (expected.carry, expected.y))
 
 
-def _check_unroll(subject, carry):
-  reference = jax.jit(subject.with_gradients(subject.apply_reference))
+def _check_unroll(subject, carry, exact):
+  """`exact` is the same mixer in float64, and takes the steps."""
   for name, segments in _scenarios().items():
     case = _Case(carry, subject.x, segments)
-    expected = reference(subject.variables, *case)
+    with jax.enable_x64(True):
+      given = subject.variables, carry, subject.x
+      variables, *wide = jax.tree.map(_widened, given)
+      expected = exact.reference(variables, *_Case(*wide, segments))
     subject.agree(UNROLL, name, subject.run(case), expected)
     _reject_vacuous(UNROLL, name, expected, subject.zero)
 
 
+def _widened(leaf):
+  if not jnp.issubdtype(leaf.dtype, jnp.inexact):
+    return leaf
+  return np.asarray(leaf, jnp.promote_types(leaf.dtype, jnp.float64))
+
+
 def _check_call(subject, carry):
-  """Calls with and without segments, and unrolls without, in two chunks."""
+  """Calls with and without segments, and unrolls without."""
 
   def unroll_bare(variables, carry, x, segments):
-    carry, first = subject.apply_unroll(variables, carry, x[:, :16], None)
-    carry, second = subject.apply_unroll(variables, carry, x[:, 16:], None)
-    return carry, jnp.concatenate([first, second], axis=1)
+    return subject.apply_unroll(variables, carry, x, None)
+
+  inherited = type(subject.mixer).__call__ is CausalMixer.__call__
 
   @jax.jit
   def run(*args):
-    call = subject.with_gradients(subject.apply_call)
-    bare_call = subject.with_gradients(subject.apply_bare)
-    bare_unroll = subject.with_gradients(unroll_bare)
-    return call(*args), bare_call(*args), bare_unroll(*args)
+    """What the class inherits is `unroll` by its definition."""
+    forms = {'unroll': unroll_bare}
+    if not inherited:
+      forms |= {'call': subject.apply_call, 'bare call': subject.apply_bare}
+    return {k: subject.with_gradients(f)(*args) for k, f in forms.items()}
 
   initial = subject.initial()
-  for name in ('random', 'one piece'):
+  for name in ('one piece',) if inherited else ('random', 'one piece'):
     segments = _scenarios()[name]
     case = _Case(initial, subject.x, segments, carry_weight=0.0)
     expected = _without_carry(subject.run(case))
-    valid = _expand(segments.valid, subject.x)
-    x = jnp.where(valid, subject.x, _garbage(subject))
-    given, bare_call, bare_unroll = run(
-      subject.variables, *_Case(carry, x, segments)
-    )
-    subject.agree(CALL, name, _without_carry(given), expected)
+    x = _with_garbage(subject, segments)
+    given = run(subject.variables, *_Case(carry, x, segments))
+    if not inherited:
+      subject.agree(CALL, name, _without_carry(given['call']), expected)
   # The last scenario is one piece without padding: no segments at all.
-  subject.agree(NO_SEGMENTS, 'call', _without_carry(bare_call), expected)
+  if not inherited:
+    bare = _without_carry(given['bare call'])
+    subject.agree(NO_SEGMENTS, 'call', bare, expected)
   whole = subject.run(_Case(carry, subject.x, segments))
-  subject.agree(NO_SEGMENTS, 'unroll', bare_unroll, whole)
+  subject.agree(NO_SEGMENTS, 'unroll', given['unroll'], whole)
 
 
 def _check_no_segments(subject):
@@ -455,14 +465,23 @@ def _check_vmap(subject, carry):
 
 
 def _check_jit(subject, carry):
-  case = _Case(carry, subject.x, _scenarios()['random'])
-  expected = subject.run(case)
-  given = subject.apply_unroll(subject.variables, *case[:3])
-  subject.agree(JIT, 'unroll', given, (expected.carry, expected.y))
+  """A step that is not compiled, or the call of what takes none."""
+  case = _Case(carry, subject.x, _scenarios()['one piece'])
+  expected = subject.run(case).y
+  apply = functools.partial(subject.mixer.apply, subject.variables)
+  if subject.causal:
+    _, y_t = apply(carry, subject.x[:, 0], method='step')
+    subject.agree(JIT, 'step', y_t, expected[:, 0])
+  else:
+    y = apply(subject.x, case.segments)
+    subject.agree(JIT, 'call', y, expected)
 
 
 def _check_precision(single, half, carry):
-  """Both read the same numbers, rounded so that bfloat16 can hold them."""
+  """Both read the same numbers, rounded so that bfloat16 can hold them.
+
+  The steps of single precision, which nothing else looks at, go along.
+  """
 
   def rounded(leaf):
     if not jnp.issubdtype(leaf.dtype, jnp.floating):
@@ -477,9 +496,12 @@ def _check_precision(single, half, carry):
     signature = _carry_signature(half)
     if any(leaf.dtype == jnp.bfloat16 for leaf in jax.tree.leaves(signature)):
       raise LawBroken(PRECISION, 'a carry is held in bfloat16.')
-    forms['step'] = half.apply_reference
+    forms |= {'step': half.apply_reference, 'single': single.apply_reference}
   run = jax.jit(lambda *args: {k: form(*args)[1] for k, form in forms.items()})
-  for name, given in run(variables, carry, x, segments).items():
+  outputs = run(variables, carry, x, segments)
+  if half.causal:
+    single.agree(UNROLL, 'float32 steps', outputs.pop('single'), expected)
+  for name, given in outputs.items():
     if given.dtype != jnp.bfloat16:
       raise LawBroken(PRECISION, f'{name} in bfloat16 gave {given.dtype}.')
     given = given.astype(jnp.float32)
@@ -514,7 +536,7 @@ def _compare_exactly(law, what, given, expected):
 def _compare_zeros(law, what, *tensors):
   """What was said to be zero by construction."""
   for tensor in tensors:
-    if not float(jnp.max(jnp.abs(tensor))) < VACUOUS:
+    if not np.max(np.abs(np.asarray(tensor))) < VACUOUS:
       raise LawBroken(law, f'{what} was said to be zero, and is not.')
 
 
@@ -524,7 +546,7 @@ def _reject_vacuous(law, what, expected, zero):
     name = _name(path).removeprefix('gradients/')
     if not jnp.issubdtype(leaf.dtype, jnp.inexact) or not leaf.size:
       continue
-    if name not in zero and float(jnp.max(jnp.abs(leaf))) < VACUOUS:
+    if name not in zero and np.max(np.abs(np.asarray(leaf))) < VACUOUS:
       raise LawBroken(
         law,
         f'{what}: {name} is zero, so that agreeing on it proves nothing; if it '
@@ -571,11 +593,12 @@ def _trivial() -> Segments:
   return Segments(np.zeros(shape, bool), np.ones(shape, bool))
 
 
-def _garbage(subject):
-  """NaN, or other tokens where inputs are tokens."""
-  if jnp.issubdtype(subject.x.dtype, jnp.inexact):
-    return jnp.full_like(subject.x, jnp.nan)
-  return subject.inputs()
+def _with_garbage(subject, segments):
+  """NaN in the padding, or other tokens where inputs are tokens."""
+  x, other = np.array(subject.x), np.asarray(subject.inputs())
+  garbage = np.nan if np.issubdtype(x.dtype, np.inexact) else other
+  padding = ~np.asarray(_expand(segments.valid, x))
+  return jnp.asarray(np.where(padding, garbage, x), x.dtype)
 
 
 def _apply_unroll(mixer, variables, carry, x, segments):
