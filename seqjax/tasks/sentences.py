@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import jax
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Int, Integer
 
 from seqjax.errors import unknown
 from seqjax.tasks import epochs
@@ -64,6 +64,14 @@ class Sentences(Language):
     counts = _read_counts(path)[: self.length].sum(axis=0)
     shares = counts[counts > 0] / counts.sum()
     return float(-shares @ np.log2(shares))
+
+  def encode(self, text: str) -> Int[np.ndarray, 'T']:
+    """The bytes of a text."""
+    return np.frombuffer(text.encode('utf-8'), np.uint8).astype(np.int32)
+
+  def decode(self, tokens: Integer[Array, 'T']) -> str:
+    """The text of bytes; what is none becomes U+FFFD."""
+    return bytes(np.asarray(tokens).tolist()).decode('utf-8', errors='replace')
 
   def batch(
     self,

@@ -51,7 +51,10 @@ class Task(Protocol):
 
   @property
   def on_device(self) -> bool:
-    """Whether `batch` runs inside `jit` and `vmap`; else it gives NumPy."""
+    """Whether `batch` runs inside `jit` and `vmap`; else it gives NumPy.
+
+    So does a solver inside `jit`.
+    """
 
   @property
   def chance(self) -> float | None:

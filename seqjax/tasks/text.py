@@ -84,6 +84,11 @@ class Text(Language):
     return self.input
 
   @property
+  def sequential(self) -> bool:
+    """Whether a row reads on where it stood in the batch before."""
+    return self.sampling == 'sequential'
+
+  @property
   def chance(self) -> float:
     """In bits a character or byte."""
     return self._read().entropy

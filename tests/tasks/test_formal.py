@@ -300,8 +300,18 @@ def test_chance_is_that_of_all_strings(kind, lengths):
     assert task.chance_at(length) == pytest.approx(right / asked, rel=1e-12)
 
 
-def test_chance_is_a_mean_over_the_lengths_of_training():
-  """Weighted by symbols asked for; one constant where there is one answer."""
+def test_chance_is_a_mean_over_the_lengths_of_validation_and_test():
+  """One constant where there is one answer; else by symbols asked for."""
+  alone = [BucketSort(length=n, min_length=n).chance for n in (11, 12)]
+  expected = np.average(alone, weights=[11, 12])
+  assert BucketSort(length=12).held_out_lengths == (11, 12)
+  assert BucketSort(length=12).chance == pytest.approx(expected)
+  tied = math.comb(24, 12) / 2**24
+  assert Majority(length=25).chance == pytest.approx((1 + tied / 2) / 2)
+
+
+def test_chance_is_that_of_training_where_nothing_can_be_held_out():
+  """A mean over its lengths, weighted as above."""
   alone = [BucketSort(length=n, min_length=n).chance for n in (1, 2, 3)]
   expected = np.average(alone, weights=[1, 2, 3])
   assert BucketSort(length=3).chance == pytest.approx(expected)

@@ -1,6 +1,8 @@
 """Bugs planted in a real task, each caught by the law that it breaks."""
 
 import itertools
+import os
+import time
 from typing import ClassVar
 
 import jax
@@ -9,6 +11,11 @@ import pytest
 
 from seqjax import testing
 from seqjax.tasks import Recall
+from seqjax.tasks.synthetic.copying import LagCopy
+from seqjax.tasks.synthetic.formal.permuting import ReverseString
+from seqjax.tasks.synthetic.formal.stack import StackManipulation
+from seqjax.tasks.synthetic.mqar import MQAR
+from seqjax.tasks.synthetic.transduction import Transduction
 
 CALLS = itertools.count()
 
@@ -93,6 +100,50 @@ class ChanceOfTheVocabulary(Recall):
     return 1 / (self.num_facts + self.num_distractors)
 
 
+class ChanceTooHigh(ReverseString):
+  chance: ClassVar[float] = 0.57
+
+
+class ChanceTooLow(ReverseString):
+  chance: ClassVar[float] = 0.43
+
+
+class ChanceOfTraining(Transduction):
+  """Which has short strings too, where the end counts for more."""
+
+  @property
+  def scored_lengths(self):
+    return self.lengths
+
+
+class TooFewExamples(LagCopy):
+  """2^12 rows, and training has an eighth of them in eight batches."""
+
+  bits: ClassVar[float] = 40.0
+
+
+class RecallTooHard(MQAR):
+  """Masks hardly repeat, so that none tells how often it asks what."""
+
+  chance: ClassVar[float] = 0.7
+
+
+class ChanceOfKeysAndValues(MQAR):
+  @property
+  def chance(self):
+    return 1 / self.vocab
+
+
+class StackTooHard(StackManipulation):
+  chance: ClassVar[float] = 0.7
+
+
+class StackTooEasy(StackManipulation):
+  """One in three, as if all answers were equally likely."""
+
+  chance: ClassVar[float] = 1 / 3
+
+
 class WrongSolver(Recall):
   def solve(self, batch):
     return jnp.minimum(super().solve(batch), self.num_facts - 2)
@@ -103,7 +154,38 @@ class SolverThatPeeks(Recall):
     return batch.targets
 
 
-BUGS = {
+class OnlyHere(Recall):
+  """As one of `__main__`, which is another module there."""
+
+  def __setstate__(self, state):
+    raise AttributeError('Only here.')
+
+
+class EndsTheProcess(Recall):
+  def __setstate__(self, state):
+    os._exit(3)
+
+
+class Sleeps(Recall):
+  def __setstate__(self, state):
+    time.sleep(60)
+
+
+class NoSolver(Recall):
+  def __getattribute__(self, name):
+    if name == 'solve':
+      raise AttributeError(name)
+    return super().__getattribute__(name)
+
+
+class SolverThatReadsTheTarget(Transduction):
+  """The shifted target holds all of it but the end."""
+
+  def solve(self, batch):
+    return jnp.roll(batch.inputs[1], -1, axis=1)
+
+
+RECALL = {
   FloatTokens: testing.SHAPES,
   TokenBeyondVocabulary: testing.SHAPES,
   ForgetsTheStep: testing.DETERMINISM,
@@ -118,12 +200,51 @@ BUGS = {
   ChanceOfTheVocabulary: testing.CHANCE,
   WrongSolver: testing.CEILING,
   SolverThatPeeks: testing.CEILING,
+  NoSolver: testing.CEILING,
+}
+PAIRS = {'vocab': 64, 'length': 32}
+BUGS = {
+  **{kind(lag=40): law for kind, law in RECALL.items()},
+  ChanceTooHigh(): testing.CHANCE,
+  ChanceTooLow(): testing.CHANCE,
+  ChanceOfTraining(): testing.CHANCE,
+  TooFewExamples(num_symbols=2, lag=2, length=12): testing.SPLIT,
+  RecallTooHard(**PAIRS): testing.CHANCE,
+  ChanceOfKeysAndValues(**PAIRS): testing.CHANCE,
+  StackTooHard(): testing.CHANCE,
+  StackTooEasy(): testing.CHANCE,
+  SolverThatReadsTheTarget(): testing.CEILING,
 }
 
 
-@pytest.mark.parametrize('bug', BUGS, ids=lambda bug: bug.__name__)
-def test_a_planted_bug_is_caught_by_its_law(bug):
+@pytest.mark.parametrize('task', BUGS, ids=lambda task: type(task).__name__)
+def test_a_planted_bug_is_caught_by_its_law(task):
   """And the error names the law."""
   with pytest.raises(testing.LawBroken) as caught:
-    testing.assert_task_contract(bug(lag=40))
-  assert caught.value.law == BUGS[bug]
+    testing.assert_task_contract(task, batches=8)
+  assert caught.value.law == BUGS[task]
+
+
+def test_a_task_that_another_process_cannot_load_does_no_harm_to_the_next():
+  """The law says what to do about it; whether it is found here or there."""
+
+  class Local(Recall):
+    pass
+
+  for bug, words in (
+    (Local, 'pickle.*Local.* module that can be imported'),
+    (OnlyHere, 'AttributeError: Only here.* module that can be imported'),
+    (EndsTheProcess, 'it ended with 3'),
+  ):
+    with pytest.raises(testing.LawBroken, match=words):
+      testing.assert_task_contract(bug(lag=40), batches=4)
+  testing.assert_task_contract(Recall(lag=40), batches=4)
+
+
+def test_another_process_is_not_waited_for_without_end(monkeypatch):
+  """Nor does one that has been given up answer for the next task."""
+  with monkeypatch.context() as patch:
+    patch.setattr('seqjax.testing.another_process.PATIENCE', 0.5)
+    with pytest.raises(testing.LawBroken, match='no answer within 0.5 seconds'):
+      testing.assert_task_contract(Sleeps(lag=40), batches=4)
+  testing.assert_task_contract(Recall(lag=40), batches=4)

@@ -181,6 +181,46 @@ def test_chance_of_having_been_seen_is_exact():
   assert task.chance == pytest.approx(best, rel=1e-12)
 
 
+@pytest.mark.parametrize(
+  'task',
+  [
+    LagCopy(num_symbols=2, lag=2, length=12),
+    Unpacking(length=6),
+    HierarchicalMotifs(depth=3),
+    MQAR(vocab=16, length=8, num_pairs=2),
+    CompositionalMQAR(vocab=8, length=6, num_pairs=1),
+  ],
+  ids=_name,
+)
+def test_few_examples_are_not_held_out(task):
+  """One sentence, when they are asked for; training goes on."""
+  task.batch(KEY, 0, 2, 'train')
+  with pytest.raises(ValueError, match='bits .* but 24 are needed .* for test'):
+    task.batch(KEY, 0, 2, 'test')
+
+
+@pytest.mark.parametrize(
+  'task, num_begun',
+  [
+    (HierarchicalMotifs(depth=2, num_symbols=3, num_synonyms=2), 4),
+    (LagCopy(num_symbols=3, lag=1, length=4), 4),
+    (Unpacking(num_bits=1, length=4), 4),
+    (MQAR(vocab=8, length=6, num_pairs=1, num_overwrites=1), 4),
+    (CompositionalMQAR(vocab=8, length=6, num_pairs=1), 4),
+  ],
+  ids=_name,
+)
+def test_bits_count_the_examples_that_there_are(task, num_begun):
+  """Up to where noise begins, which has a token of its own at every place."""
+  rows = _batch(task, batch_size=2048).inputs
+  found = len(np.unique(rows[:, :num_begun], axis=0))
+  noise = rows.shape[1] - num_begun
+  if isinstance(task, MQAR | CompositionalMQAR):
+    noise -= task.num_pairs
+  bits = math.log2(found) + noise * math.log2(task.input.vocab or 1)
+  assert task.bits == pytest.approx(bits)
+
+
 ALL = [
   *PLAIN,
   *DRAWN[-4:],

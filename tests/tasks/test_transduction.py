@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 
+from seqjax.tasks.synthetic import _language as language
 from seqjax.tasks.synthetic import _phrases as phrases
 from seqjax.tasks.synthetic.transduction import OPERATIONS, Transduction
 from seqjax.tasks.synthetic.translation import Translation
@@ -94,6 +95,27 @@ def test_chance_is_that_of_all_strings(operation):
         counts[i, len(target)][symbol] += 3.0**-length
   right = sum(max(c.values()) for c in counts.values())
   assert task.chance == pytest.approx(right / asked)
+
+
+def test_chance_is_that_of_the_lengths_held_out():
+  """Of few words, hence shorter, sentences nobody asks but training."""
+  alone = [Transduction(length=n, min_length=n).chance for n in (8, 9)]
+  expected = np.average(alone, weights=[9, 10])
+  assert Transduction(length=9).held_out_lengths == (8, 9)
+  assert Transduction(length=9).chance == pytest.approx(expected)
+  task = Translation(num_nouns=4, num_adjectives=1, num_verbs=1)
+  one = phrases.best_guesses(language.clause(task.target))
+  both = phrases.join(
+    language.clause(task.target),
+    phrases.word(task.target.conjunction, task.target.size),
+    language.clause(task.target),
+  )
+  assert task.held_out_clauses == (2,)
+  right, words = phrases.best_guesses(both)
+  assert task.chance == pytest.approx((right + 1) / (words + 1))
+  assert Translation(
+    num_nouns=4, num_adjectives=1, num_verbs=1, max_clauses=1
+  ).chance == pytest.approx((one[0] + 1) / (one[1] + 1))
 
 
 def _words(task):

@@ -19,15 +19,15 @@ HELD_OUT_BITS = 24
 
 
 def check_space(task: Any, split: str, bits: float):
-  """Refuses to hold out strings that training is bound to see.
+  """Refuses to hold out examples that training is bound to see.
 
   Raises:
-    ValueError: validation or test strings are asked for, but two draws are
+    ValueError: validation or test examples are asked for, but two draws are
       the same one with a probability above 2^-24.
   """
   if split != 'train' and bits < HELD_OUT_BITS:
     raise ValueError(
-      f'{task} has {bits:.1f} bits of different strings, but {HELD_OUT_BITS} '
+      f'{task} has {bits:.1f} bits of different examples, but {HELD_OUT_BITS} '
       f'are needed to hold some out for {split}: make them longer.'
     )
 
@@ -44,7 +44,8 @@ class Strings(Classification):
 
   There are few short strings, so training has them all. Validation and test
   draw only lengths at which two draws are the same string with a probability
-  of at most 2^-24 (`held_out_lengths`); chance is that of training.
+  of at most 2^-24 (`held_out_lengths`). Chance is that of validation and test;
+  of training, where no string is long enough for them.
 
   To measure beyond the trained length, make another task with a greater
   `length` and `min_length`; `positions` gives both the same T.
@@ -83,6 +84,11 @@ class Strings(Classification):
   def held_out_lengths(self) -> tuple[int, ...]:
     """The lengths of validation and test strings, equally likely."""
     return tuple(n for n in self.lengths if self._bits(n) >= HELD_OUT_BITS)
+
+  @property
+  def scored_lengths(self) -> tuple[int, ...]:
+    """The lengths that chance is a mean over: those held out, if any are."""
+    return self.held_out_lengths or self.lengths
 
   @property
   def num_positions(self) -> int:
@@ -128,8 +134,8 @@ class Question(Strings):
 
   @property
   def chance(self) -> float:
-    """The share of the commonest answer over the lengths of training."""
-    shares = [self._distribution(length) for length in self.lengths]
+    """The share of the commonest answer over `scored_lengths`."""
+    shares = [self._distribution(length) for length in self.scored_lengths]
     return float(np.max(np.mean(shares, axis=0)))
 
   def chance_at(self, length: int) -> float:
@@ -189,10 +195,10 @@ class Rewriting(Strings):
 
   @property
   def chance(self) -> float | None:
-    """Right answers over symbols asked for, over the lengths of training."""
+    """Right answers over symbols asked for, over `scored_lengths`."""
     if self._expected(self.length) is None:
       return None
-    expected = [self._expected(length) for length in self.lengths]
+    expected = [self._expected(length) for length in self.scored_lengths]
     right, asked = np.sum(expected, axis=0)
     return float(right / asked)
 

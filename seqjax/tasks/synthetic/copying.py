@@ -1,6 +1,7 @@
 """Saying again what was said: after a silence, among noise, at a fixed lag."""
 
 import dataclasses
+import math
 from typing import ClassVar
 
 import jax
@@ -9,6 +10,7 @@ from jaxtyping import Int
 
 from seqjax.tasks.options import at_least
 from seqjax.tasks.synthetic._draw import distinct, integers
+from seqjax.tasks.synthetic._strings import check_space
 from seqjax.tasks.task import Classification, split_key
 from seqjax.typing import Array, Batch, Spec, TaskShape
 
@@ -179,7 +181,8 @@ class LagCopy(Classification):
       targets  - - - 5 0 2 0 4 7 2
 
   Symbols are uniform and independent, so whoever sees fewer than lag + 1
-  positions is at chance.
+  positions is at chance. Validation and test need rows of 24 bits or more, or
+  training would have theirs.
 
   Attributes:
     num_symbols: how many different symbols there are.
@@ -211,6 +214,11 @@ class LagCopy(Classification):
   def chance(self) -> float:
     return 1 / self.num_symbols
 
+  @property
+  def bits(self) -> float:
+    """-log2 of the probability that two draws are the same row."""
+    return self.length * math.log2(self.num_symbols)
+
   def batch(
     self,
     key: jax.Array,
@@ -219,6 +227,7 @@ class LagCopy(Classification):
     split: str = 'train',
   ) -> Batch:
     """Draws examples on the device; works inside `jit` and `vmap`."""
+    check_space(self, split, self.bits)
     inputs = integers(
       split_key(key, split, step),
       (batch_size, self.length),

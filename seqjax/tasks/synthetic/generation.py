@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 
 from seqjax.tasks.options import at_least
 from seqjax.tasks.synthetic._draw import integers
+from seqjax.tasks.synthetic._strings import check_space
 from seqjax.tasks.task import Classification, Regression, split_key
 from seqjax.typing import Array, Batch, Spec, TaskShape
 
@@ -33,7 +34,8 @@ class Unpacking(Classification):
                1 0 0 0
       targets  2 0 1 1
 
-  Symbols are uniform and independent.
+  Symbols are uniform and independent. Validation and test need messages of 24
+  bits or more, or training would have theirs.
 
   Attributes:
     num_bits: of a symbol; there are 2^num_bits of them.
@@ -41,7 +43,7 @@ class Unpacking(Classification):
   """
 
   num_bits: int = 2
-  length: int = 16
+  length: int = 20
 
   shape: ClassVar[TaskShape] = TaskShape.ONE_TO_MANY
   on_device: ClassVar[bool] = True
@@ -62,6 +64,11 @@ class Unpacking(Classification):
   def chance(self) -> float:
     return 1 / self.output.vocab
 
+  @property
+  def bits(self) -> float:
+    """-log2 of the probability that two draws are the same message."""
+    return float(self.num_bits * self.length)
+
   def batch(
     self,
     key: jax.Array,
@@ -70,6 +77,7 @@ class Unpacking(Classification):
     split: str = 'train',
   ) -> Batch:
     """Draws examples on the device; works inside `jit` and `vmap`."""
+    check_space(self, split, self.bits)
     shape = (batch_size, self.length, self.num_bits)
     bits = integers(split_key(key, split, step), shape, 0, 2)
     packed = bits.reshape(batch_size, -1).astype(jnp.float32)

@@ -11,6 +11,7 @@ from jaxtyping import Int
 
 from seqjax.tasks.options import at_least
 from seqjax.tasks.synthetic._draw import integers, lengths
+from seqjax.tasks.synthetic._strings import check_space
 from seqjax.tasks.task import Classification, split_key
 from seqjax.typing import Array, Batch, Spec, TaskShape
 
@@ -133,9 +134,10 @@ class HierarchicalMotifs(Classification):
 
   At every level each symbol has `num_synonyms` motifs, fixed by `seed`, no two
   symbols share one, and one is chosen uniformly; so a motif tells its symbol,
-  and the row its root. The random hierarchy model: Cagnetta et al., "How Deep
-  Neural Networks Learn Compositional Data", 2024, with as many classes as
-  symbols.
+  and the row its root. Validation and test need 24 bits of choices or more, or
+  training would have their rows. The random hierarchy model: Cagnetta et al.,
+  "How Deep Neural Networks Learn Compositional Data", 2024, with as many
+  classes as symbols.
 
   Attributes:
     depth: how many levels of motifs there are.
@@ -145,7 +147,7 @@ class HierarchicalMotifs(Classification):
     seed: fixes the motifs.
   """
 
-  depth: int = 4
+  depth: int = 5
   num_symbols: int = 8
   num_synonyms: int = 4
   branching: int = 2
@@ -185,6 +187,7 @@ class HierarchicalMotifs(Classification):
     split: str = 'train',
   ) -> Batch:
     """Draws examples on the device; works inside `jit` and `vmap`."""
+    check_space(self, split, self.bits)
     root_key, *level_keys = jax.random.split(
       split_key(key, split, step), self.depth + 1
     )
@@ -212,6 +215,13 @@ class HierarchicalMotifs(Classification):
       meaning = meaning.at[self._motifs(level)].set(symbol)
       symbols = meaning[codes]
     return symbols[:, 0]
+
+  @property
+  def bits(self) -> float:
+    """-log2 of the probability that two draws are the same row."""
+    num_choices = sum(self.branching**level for level in range(self.depth))
+    choices = num_choices * math.log2(self.num_synonyms)
+    return math.log2(self.num_symbols) + choices
 
   def _motifs(self, level: int) -> Int[Array, 'C L']:
     """The motifs of each symbol, as numbers to the base num_symbols."""

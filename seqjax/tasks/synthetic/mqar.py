@@ -1,6 +1,7 @@
 """Associative recall: many keys, their values, and many questions."""
 
 import dataclasses
+import math
 from typing import ClassVar, NamedTuple
 
 import jax
@@ -9,6 +10,7 @@ from jaxtyping import Int
 
 from seqjax.tasks.options import at_least
 from seqjax.tasks.synthetic._draw import distinct, integers
+from seqjax.tasks.synthetic._strings import check_space
 from seqjax.tasks.task import Classification, split_key
 from seqjax.typing import Array, Batch, Spec, TaskShape
 
@@ -67,6 +69,20 @@ class _AssociativeRecall(Classification):
     """How many times a row says that a key has a value."""
     raise NotImplementedError
 
+  @property
+  def bits(self) -> float:
+    """At most -log2 of the probability that two draws are the same row.
+
+    That of bindings and noise; what is asked where can but add to them.
+    """
+    begun = 2 * self.num_bindings + self.num_pairs
+    noise = (self.length - begun) * math.log2(self.vocab)
+    return math.log2(self._num_bound()) + noise
+
+  def _num_bound(self) -> int:
+    """How many different bindings there are, all equally likely."""
+    raise NotImplementedError
+
   def batch(
     self,
     key: jax.Array,
@@ -75,6 +91,7 @@ class _AssociativeRecall(Classification):
     split: str = 'train',
   ) -> Batch:
     """Draws examples on the device; works inside `jit` and `vmap`."""
+    check_space(self, split, self.bits)
     binding_key, place_key, noise_key = jax.random.split(
       split_key(key, split, step), 3
     )
@@ -148,6 +165,9 @@ class MQAR(_AssociativeRecall):
   values, where the paper has logits over the whole vocabulary, and token 0 is
   a key like the others.
 
+  Validation and test need 24 bits of bindings and noise or more, or training
+  would have their rows.
+
   `Batch.group` is the distance from a question back to the key whose value is
   asked for, in positions.
 
@@ -174,6 +194,11 @@ class MQAR(_AssociativeRecall):
   @property
   def num_bindings(self) -> int:
     return self.num_pairs + self.num_overwrites
+
+  def _num_bound(self) -> int:
+    keys = math.perm(self.num_keys, self.num_pairs)
+    values = math.perm(self.vocab - self.num_keys, self.num_bindings)
+    return keys * values * math.perm(self.num_pairs, self.num_overwrites)
 
   def solve(self, batch: Batch) -> Int[Array, 'B T']:
     """The targets wherever a bound key stands, from the inputs alone."""
@@ -230,6 +255,11 @@ class CompositionalMQAR(_AssociativeRecall):
   @property
   def num_bindings(self) -> int:
     return 2 * self.num_pairs
+
+  def _num_bound(self) -> int:
+    keys = math.perm(self.num_keys, self.num_bindings)
+    values = math.perm(self.vocab - self.num_keys, self.num_pairs)
+    return keys * values * math.perm(self.num_bindings, self.num_pairs)
 
   def solve(self, batch: Batch) -> Int[Array, 'B T']:
     """The targets wherever a key with two hops stands, from the inputs."""

@@ -40,6 +40,10 @@ class Recall(Classification):
   instead, so that every one of them is measured equally well. `Batch.group` is
   the example's lag.
 
+  There are num_facts * num_distractors^(lag - 1) rows at a lag of `lag`. Where
+  they are few, 2^12 at a lag of 4, training sees most of those that validation
+  and test have; 2^24, at a lag of 8, is enough to hold some out.
+
   Targets, weights and outputs are those of an aligned task ([B T], [B T C]):
   models give an output at every position. The score is one number an example.
 

@@ -65,8 +65,8 @@ class Transduction(Strings):
 
   @property
   def chance(self) -> float:
-    """Right answers over symbols asked for, over the lengths of training."""
-    expected = [self._expected(length) for length in self.lengths]
+    """Right answers over symbols asked for, over `scored_lengths`."""
+    expected = [self._expected(length) for length in self.scored_lengths]
     right, asked = np.sum(expected, axis=0)
     return float(right / asked)
 

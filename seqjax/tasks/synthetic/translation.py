@@ -48,9 +48,9 @@ class Translation(Classification):
   Words are numbered from 1. `seed` says which word of the target language has
   which number, which nouns have which gender, and which are two words. All
   choices in a sentence are uniform and independent. Training soon sees most
-  short sentences: validation and test have `held_out_clauses`, while chance is
-  that of training. `Batch.group` is the length of the source, at every position
-  of the target.
+  short sentences: validation and test have `held_out_clauses`, and chance is
+  theirs; that of training, where no sentence is long enough for them.
+  `Batch.group` is the length of the source, at every position of the target.
 
   Attributes:
     num_nouns: how many nouns there are, each singular and plural.
@@ -107,7 +107,9 @@ class Translation(Classification):
     sentences = [clause(self.target)]
     for _ in range(self.max_clauses - 1):
       sentences.append(phrases.join(sentences[-1], joint, sentences[0]))
-    shares = [1 / self.max_clauses] * self.max_clauses
+    fewest = min(self.held_out_clauses, default=1)
+    sentences = sentences[fewest - 1 :]
+    shares = [1 / len(sentences)] * len(sentences)
     right, words = phrases.best_guesses(phrases.mix(sentences, shares))
     return (right + 1) / (words + 1)
 

@@ -11,7 +11,7 @@ from seqjax.tasks.catalog import TASKS
 from seqjax.tasks.task import SPLITS
 from seqjax.typing import Batch
 
-VERSION = '1.0.0'  # of the frozen sets; to be raised when a task draws anew
+VERSION = '1.1.0'  # of the frozen sets; to be raised when a task draws anew
 EXPECTED = pathlib.Path(__file__).with_name('checksums.json')
 SIDES = ('source', 'target')  # of unaligned inputs and segments
 BATCH_SIZE = 64

@@ -1,0 +1,75 @@
+"""One more process, which computes again what was computed here."""
+
+import atexit
+import contextlib
+import functools
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+PATIENCE = 60  # seconds that it is given for an answer
+
+
+def call(function: Callable, argument: Any) -> Any:
+  """function(argument), as another process computes it.
+
+  Raises:
+    RuntimeError: it could not be loaded or computed there.
+    ChildProcessError: the process ended, or was killed after `PATIENCE`
+      seconds; the next call starts another.
+  """
+  message = pickle.dumps((function, argument))
+  process = _process()
+  patience = threading.Timer(PATIENCE, process.kill)
+  patience.start()
+  try:
+    pickle.dump(message, process.stdin)
+    process.stdin.flush()
+    answer, failure = pickle.load(process.stdout)
+  except (BrokenPipeError, EOFError) as error:
+    raise ChildProcessError(_end(process)) from error
+  finally:
+    patience.cancel()
+  if failure:
+    raise RuntimeError(failure)
+  return answer
+
+
+@functools.cache
+def _process() -> subprocess.Popen:
+  """It ends with this process."""
+  process = subprocess.Popen(
+    [sys.executable, '-c', f'from {__name__} import _serve; _serve()'],
+    stdin=subprocess.PIPE,
+    stdout=subprocess.PIPE,
+  )
+  atexit.register(_end, process)
+  return process
+
+
+def _end(process) -> str:
+  """Closes the pipes, waits, and says how it ended."""
+  _process.cache_clear()
+  with contextlib.suppress(BrokenPipeError), process:
+    pass
+  if process.returncode == -signal.SIGKILL:
+    return f'killed: no answer within {PATIENCE} seconds, or no memory left'
+  return f'it ended with {process.returncode}'
+
+
+def _serve():
+  """Answers until nobody asks; what is printed goes where errors go."""
+  answers, sys.stdout = sys.stdout.buffer, sys.stderr
+  with contextlib.suppress(EOFError):
+    while message := pickle.load(sys.stdin.buffer):
+      try:
+        function, argument = pickle.loads(message)
+        answer = function(argument), None
+      except (Exception, SystemExit) as error:
+        answer = None, f'{type(error).__name__}: {error}'
+      pickle.dump(answer, answers)
+      answers.flush()
