@@ -7,6 +7,7 @@ import setuptools
 _DATA = ['array_record', 'grain', 'pillow', 'scikit-learn>=1.4']
 _PEERS = ['equinox>=0.11']  # torch is compared with where it is installed
 _PLOT = ['matplotlib>=3.8']
+_TENSORBOARD = ['tensorboardX>=2.6']
 _TEST = [
   'beartype>=0.18',
   'pytest>=8',
@@ -48,7 +49,8 @@ setuptools.setup(
     'peers': _PEERS,
     'plot': _PLOT,
     'sweep': ['submitit>=1.5'],
-    'test': _TEST + _DATA + _PLOT,
+    'tensorboard': _TENSORBOARD,
+    'test': _TEST + _DATA + _PLOT + _TENSORBOARD,
   },
   classifiers=[
     'Intended Audience :: Science/Research',

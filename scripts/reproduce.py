@@ -8,9 +8,9 @@ that are committed, into the experiments' own folders. Exit code 0 only if every
 cell finished.
 """
 
-import concurrent.futures
+import contextlib
+import functools
 import importlib
-import multiprocessing
 import os
 import pathlib
 import shutil
@@ -25,6 +25,7 @@ import tqdm  # noqa: E402
 from absl import app, flags  # noqa: E402
 
 from seqjax import experiment  # noqa: E402
+from seqjax.results import sweeps  # noqa: E402
 
 EXPERIMENTS = ('parallelism', 'recall')
 PRESETS = ('quick', 'full', 'gpu')
@@ -35,99 +36,37 @@ def run_cell(name: str, config, folder: str):
   importlib.import_module(f'experiments.{name}.main').run(config, folder)
 
 
-def run_group(name: str, cells) -> list[tuple[str, str]]:
-  """Cells that share compiled functions; the failed ones and why."""
-  failed = []
-  for config, folder in cells:
-    try:
-      run_cell(name, config, folder)
-    except Exception as error:  # reported, and the other cells go on
-      failed.append((folder, f'{type(error).__name__}: {error}'))
-  return failed
-
-
 def run_all(name: str, configs, root: pathlib.Path, workers: int):
   """Runs what has not finished yet; returns the failures."""
   shared = importlib.import_module(f'experiments.{name}.sweep').shared
-  cells = [(c, str(root / experiment.folder_name(c))) for c in configs]
-  finished = importlib.import_module('seqjax.results').finished
-  waiting, failed, groups = [], [], {}
-  for config, folder in cells:
-    try:
-      if finished(folder, config) is None:
-        waiting.append((config, folder))
-    except ValueError as error:  # another config's run lies there
-      failed.append((folder, str(error)))
+  cells = [
+    sweeps.Cell(c, str(root / experiment.folder_name(c))) for c in configs
+  ]
+  waiting, refused = sweeps.waiting(cells)
+  failed = [(cell.folder, why) for cell, why in refused]
+  groups = {}
   for cell in waiting:
-    groups.setdefault(shared(cell[0]), []).append(cell)
+    groups.setdefault(shared(cell.config), []).append(cell)
   if len(waiting) < len(cells):
     kept = len(cells) - len(waiting) - len(failed)
     print(f'{name}: {kept} finished cells are kept, see {root}.')
-  with tqdm.tqdm(
+  ended = sweeps.run(
+    functools.partial(run_cell, name), groups.values(), processes=workers
+  )
+  bar = tqdm.tqdm(
     total=len(cells),
     initial=len(cells) - len(waiting),
     desc=name,
     unit='cell',
     dynamic_ncols=True,
     smoothing=0,
-  ) as bar:
-    return failed + _run_groups(name, list(groups.values()), workers, bar)
-
-
-def _run_groups(name, groups, workers, bar):
-  """A pool of workers; a group whose worker died is tried once more alone."""
-  failed, died = _run_pool(name, groups, workers, bar)
-  for group in died:
-    again, dead = _run_pool(name, [group], 1, bar)
-    failed += again
-    failed += [
-      (folder, 'its process was killed, most likely for want of memory')
-      for cells in dead
-      for _, folder in cells
-    ]
+  )
+  with bar, contextlib.closing(ended):
+    for cell, why in ended:
+      failed += [(cell.folder, why)] if why else []
+      bar.set_postfix_str(os.path.basename(cell.folder), refresh=False)
+      bar.update()
   return failed
-
-
-def _run_pool(name, groups, workers, bar):
-  """Failures, and the groups whose worker died."""
-  context = multiprocessing.get_context('spawn')
-  cores = context.Queue()
-  for core in _cores(workers):
-    cores.put(core)
-  failed, died = [], []
-  with concurrent.futures.ProcessPoolExecutor(
-    workers, mp_context=context, initializer=_take_core, initargs=(cores,)
-  ) as pool:
-    running = {pool.submit(run_group, name, cells): cells for cells in groups}
-    try:
-      for future in concurrent.futures.as_completed(running):
-        cells = running[future]
-        try:
-          failed += future.result()
-        except concurrent.futures.process.BrokenProcessPool:
-          died.append(cells)
-          continue
-        bar.set_postfix_str(os.path.basename(cells[-1][1]), refresh=False)
-        bar.update(len(cells))
-    except KeyboardInterrupt:
-      pool.shutdown(wait=False, cancel_futures=True)
-      raise
-  return failed, died
-
-
-def _cores(workers: int) -> list[set[int] | None]:
-  """Which cores each worker may use: its own, or all if it works alone."""
-  if workers == 1 or not hasattr(os, 'sched_getaffinity'):
-    return [None] * workers
-  cores = sorted(os.sched_getaffinity(0))
-  return [set(cores[i::workers]) for i in range(workers)]
-
-
-def _take_core(cores):
-  """Before jax starts its threads, which are as many as the cores it sees."""
-  mine = cores.get()
-  if mine is not None:
-    os.sched_setaffinity(0, mine)
 
 
 def _workers(name: str, preset: str) -> int:

@@ -4,15 +4,19 @@
         --mixer=attention
     python scripts/train.py --task=text --corpus=my/notes --mixer=lstm
 
-The run is a folder with its config, its metrics and a summary: scores on the
-validation and the test split, with chance and ceiling beside them.
+The run is a folder with its config, its metrics, its checkpoints and a summary:
+scores on the validation and the test split, with chance and ceiling beside
+them. A run that was stopped or killed goes on where it was by the same command,
+and ends as if it had not been. SIGTERM saves before it stops: exit code 75.
 """
 
 import ast
 import dataclasses
+import functools
 import inspect
 import pathlib
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -26,7 +30,13 @@ from seqjax.errors import unknown  # noqa: E402
 from seqjax.experiment import option  # noqa: E402
 from seqjax.models import model_for  # noqa: E402
 from seqjax.nn import MIXERS  # noqa: E402
+from seqjax.results import stopping  # noqa: E402
+from seqjax.results.checkpoint import Checkpoints  # noqa: E402
+from seqjax.results.watch import Watch  # noqa: E402
 from seqjax.tasks import TASKS  # noqa: E402
+from seqjax.typing import Batch  # noqa: E402
+
+CHECKPOINTS = 'checkpoints'  # the folder of them in a run's
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,13 +57,24 @@ class Config:
   learning_rate: float = option(3e-3, 'Peak of the schedule.')
   log_every: int = option(100, 'Updates between two lines of metrics.')
   seed: int = option(0, 'Seeds the parameters and the order of the data.')
+  carried: bool = option(False, 'Go on from the carry of the batch before.')
+  patience: int = option(
+    0, 'Evaluations without a better one that end training; 0: none do.'
+  )
+  save_every: float = option(60.0, 'Seconds between two checkpoints.')
+  keep_latest: int = option(2, 'Checkpoints to keep, the newest.')
+  keep_best: int = option(1, 'Checkpoints to keep, best in validation.')
 
   def __post_init__(self):
-    for name in ('features', 'layers', 'steps', 'batch_size', 'log_every'):
-      if getattr(self, name) < 1:
+    least = {'patience': 0, 'save_every': 0, 'keep_best': 0} | dict.fromkeys(
+      ('features', 'layers', 'steps', 'batch_size', 'log_every', 'keep_latest'),
+      1,
+    )
+    for name, bound in least.items():
+      if getattr(self, name) < bound:
         raise ValueError(
-          f'{name} must be at least 1, but {name}={getattr(self, name)} was '
-          'given.'
+          f'{name} must be at least {bound}, but {name}={getattr(self, name)} '
+          'was given.'
         )
     if self.corpus and not self.task.startswith('text'):
       raise ValueError(
@@ -61,33 +82,130 @@ class Config:
       )
 
 
-def run(config: Config, workdir: str) -> dict[str, Any]:
-  """Trains and scores one model; what has finished is not done again."""
+def run(
+  config: Config,
+  workdir: str,
+  *,
+  tensorboard: bool = False,
+  profile: bool = False,
+) -> dict[str, Any]:
+  """Trains and scores one model; what has finished is not done again.
+
+  Goes on from the newest checkpoint in workdir. Raises `stopping.Preempted`
+  when SIGTERM came, after the state has been saved. The switches change nothing
+  about the result; see `results.watch.Watch`.
+  """
   experiment.validate(config)
   done = results.finished(workdir, config)
   if done is not None:
     return done
   task, model = make(config)
-  with results.Run(workdir, config) as record:
-    state = None
-    for state, metrics in training.train(
-      model,
-      task,
-      training.adamw(config.steps, warmup=min(50, config.steps // 10)),
-      jax.random.key(config.seed),
-      steps=config.steps,
-      batch_size=config.batch_size,
-      learning_rate=config.learning_rate,
-      log_every=config.log_every,
-    ):
-      record.log(state.step, **metrics, validation=_score(model, state, task))
+  with (
+    results.Run(workdir, config) as record,
+    Checkpoints(
+      record.workdir / CHECKPOINTS,
+      latest=config.keep_latest,
+      best=config.keep_best,
+    ) as checkpoints,
+  ):
+    switches = {'tensorboard': tensorboard, 'profile': profile}
+    state = _train(config, task, model, record, checkpoints, switches)
     return record.finish(
       metric=str(task.metric),
+      steps_taken=int(state.step),
       validation=_score(model, state, task),
       test=_score(model, state, task, 'test', batches=16),
       chance=task.chance,
       ceiling=task.ceiling,
     )
+
+
+def _train(
+  config, task, model, record, checkpoints, switches
+) -> training.TrainState:
+  """The last state. Its checkpoint may still be on its way to disk."""
+  state, patience = _begin(config, task, model, record, checkpoints)
+  if patience.is_over(config.patience):
+    return state
+  states = training.train(
+    model,
+    task,
+    _optimizer(config.steps),
+    jax.random.key(config.seed),
+    steps=config.steps,
+    batch_size=config.batch_size,
+    learning_rate=config.learning_rate,
+    log_every=config.log_every,
+    state=state,
+    carried=config.carried,
+  )
+  saved = time.monotonic()
+  sign = 1 if task.metric.higher_is_better else -1
+  tokens = config.batch_size * num_positions(task)
+  watch = Watch(
+    record.workdir, config.steps, tokens, int(state.step), **switches
+  )
+  with stopping.sigterm() as asked, watch:
+    for state, metrics in states:
+      validation = _score(model, state, task)
+      record.log(state.step, **metrics, validation=validation)
+      watch.update(state.step, **metrics, validation=validation)
+      patience = patience.after(sign * validation)
+      over = patience.is_over(config.patience) or state.step == config.steps
+      due = time.monotonic() - saved >= config.save_every
+      if asked.is_set() or over or due:
+        extra = {'patience': patience._asdict()}
+        checkpoints.save(state.step, state, extra, score=sign * validation)
+        saved = time.monotonic()
+      if asked.is_set():
+        checkpoints.wait()
+        raise stopping.Preempted(
+          f'Stopped by SIGTERM at step {state.step} of {config.steps}; it is '
+          f'saved in {str(record.workdir)!r}, and the same command goes on.'
+        )
+      if over:
+        break
+  return state
+
+
+def _begin(config, task, model, record, checkpoints):
+  """The state to go on from, and the patience that is left."""
+  state = initial_state(config, task, model)
+  restored = checkpoints.restore(state)
+  if restored is None:
+    return state, stopping.Patience()
+  state, extra = restored
+  record.resume(state.step)
+  return state, stopping.Patience(**extra['patience'])
+
+
+def initial_state(config: Config, task, model) -> training.TrainState:
+  """At step 0; the checkpoints of a run are of its form."""
+  return training.init(
+    model,
+    task,
+    _optimizer(config.steps),
+    jax.random.key(config.seed),
+    config.learning_rate,
+    carried_rows=config.batch_size if config.carried else None,
+  )
+
+
+def example(task) -> Batch:
+  """The shapes of a batch of one, or one."""
+  draw = functools.partial(task.batch, jax.random.key(0), 0, 1)
+  return jax.eval_shape(draw) if task.on_device else draw()
+
+
+def num_positions(task) -> int:
+  """In a row of inputs; in that of the longer side if there are two."""
+  return max(x.shape[1] for x in jax.tree.leaves(example(task).inputs))
+
+
+@functools.cache
+def _optimizer(steps: int):
+  """Made once: compiled functions are kept by optimizer."""
+  return training.adamw(steps, warmup=min(50, steps // 10))
 
 
 def make(config: Config):
@@ -127,5 +245,86 @@ def _score(model, state, task, split='validation', batches=4) -> float:
   return training.overall(scores)
 
 
+def too_large(config: Config) -> str:
+  """What to say when the device's memory did not suffice: what would do."""
+  from seqjax.analysis import memory
+
+  limit = memory.available_memory()
+  one, two = (_bytes_needed(config, batch_size) for batch_size in (1, 2))
+  # A fifth is left for evaluation, and for what surrounds the step.
+  fitting = (limit * 4 // 5 - one) // max(two - one, 1) + 1
+  needed = one + (config.batch_size - 1) * (two - one)
+  advice = (
+    f'batch_size={2 ** (fitting.bit_length() - 1)} would fit'
+    if fitting > 0
+    else 'not even batch_size=1 would fit: shorten the sequences or make the'
+    ' model smaller'
+  )
+  return (
+    f'The device has not enough memory, {limit / 2**30:,.1f} GiB, for a step '
+    f'with batch_size={config.batch_size}, which takes about '
+    f'{needed / 2**30:,.1f} GiB; {advice}.'
+  )
+
+
+def _bytes_needed(config, batch_size) -> int:
+  """Of one update; compiled, not run."""
+  from seqjax.analysis import timing
+
+  config = dataclasses.replace(config, batch_size=batch_size)
+  task, model = make(config)
+  state = initial_state(config, task, model)
+  step = functools.partial(
+    training.train_step,
+    model=model,
+    task=task,
+    optimizer=_optimizer(config.steps),
+  )
+  batch = task.batch(state.key, 0, batch_size)
+  return timing.predicted_bytes(step, state, batch)
+
+
+def report(config: Config, summary: dict[str, Any], workdir: str) -> str:
+  """What came out, for a person."""
+  known = {'chance': summary['chance'], 'ceiling': summary['ceiling']}
+  beside = [f'{name} {x:.4g}' for name, x in known.items() if x is not None]
+  return (
+    f'{config.task} by {config.mixer}, {summary["steps_taken"]} steps in '
+    f'{summary["time"]:.0f} s: {summary["metric"]} {summary["test"]:.4g} on '
+    f'test, {summary["validation"]:.4g} on validation'
+    f'{" (" * bool(beside)}{", ".join(beside)}{")" * bool(beside)}. '
+    f'See {workdir}.'
+  )
+
+
+def main(config: Config, workdir: str, **switches: bool):
+  """`run`, where what stops it is one sentence and an exit code."""
+  try:
+    print(report(config, run(config, workdir, **switches), workdir))
+  except stopping.Preempted as error:
+    _exit(error, stopping.PREEMPTED)
+  except KeyboardInterrupt:
+    _exit(
+      'Interrupted; the same command goes on from the last checkpoint.', 130
+    )
+  except (ValueError, OSError, training.NotFinite) as error:
+    _exit(error, 1)
+  except jax.errors.JaxRuntimeError as error:
+    if 'RESOURCE_EXHAUSTED' not in str(error):
+      raise
+    _exit(too_large(config), 1)
+
+
+def _exit(sentence, code):
+  print(sentence, file=sys.stderr)
+  sys.exit(code)
+
+
 if __name__ == '__main__':
-  experiment.launch(Config, run, workdir='runs/train')
+  experiment.launch(
+    Config,
+    main,
+    workdir='runs/train',
+    tensorboard='Also write files for TensorBoard (extra tensorboard).',
+    profile='Trace a few intervals with jax.profiler, into workdir/profile.',
+  )

@@ -15,6 +15,7 @@ process.
 """
 
 import contextlib
+import csv
 import dataclasses
 import itertools
 import re
@@ -86,6 +87,38 @@ def grid(Config: type, **lists: Any) -> list[Any]:
   ]
 
 
+def parse_grid(Config: type, text: str) -> list[Any]:
+  """The grid that 'mixer=lstm,gru;seed=0,1' describes, validated; see `grid`.
+
+  A value that holds a comma stands in double quotes, as in
+  'lengths="64,256","512"'.
+  """
+  flags, lists = define_flags(Config), {}
+  for part in filter(None, text.split(';')):
+    name, _, values = part.partition('=')
+    _check_fields(Config, [name := name.strip()])
+    if not values or name in lists:
+      raise ValueError(
+        'A grid is name=value,value;name=value with every name once, but got'
+        f' {part!r}.'
+      )
+    (values,) = csv.reader([values])
+    lists[name] = [_parse_value(flags[name], value) for value in values]
+  configs = grid(Config, **lists)
+  for config in configs:
+    validate(config)
+  return configs
+
+
+def _parse_value(flag: absl_flags.Flag, text: str) -> Any:
+  try:
+    return flag.parser.parse(text.strip())
+  except ValueError as error:
+    raise ValueError(
+      f'{flag.name} takes {flag.parser.syntactic_help}, but {text!r} was given.'
+    ) from error
+
+
 def to_dict(config: Any) -> dict[str, Any]:
   """The fields as JSON holds them: tuples become lists."""
   values = dataclasses.asdict(config)
@@ -149,14 +182,19 @@ def launch(
   run: Callable[[Any, str], Any],
   workdir: str,
   argv: Sequence[str] | None = None,
+  **switches: str,
 ):
   """Parses the command line, calls `run(config, workdir)`, exits.
 
   `workdir` is the default of the flag of that name; `argv`, with the program
   first, stands in for the command line. A bad config is one sentence on stderr
-  and exit code 2; exceptions of `run` propagate.
+  and exit code 2; exceptions of `run` propagate. `switches` (a help text each)
+  are flags that are on or off and no part of the config: what changes nothing
+  about the result. `run` is given them by name.
   """
   flags = define_flags(Config)
+  for name, text in switches.items():
+    absl_flags.DEFINE_boolean(name, False, text, flag_values=flags)
   absl_flags.DEFINE_string(
     'workdir', workdir, 'Folder that the run is written to.', flags
   )
@@ -171,7 +209,8 @@ def launch(
     except ValueError as error:
       print(error, file=sys.stderr)
       sys.exit(2)
-    run(config, flags['workdir'].value)
+    chosen = {name: flags[name].value for name in switches}
+    run(config, flags['workdir'].value, **chosen)
 
   with _installed(flags):
     app.run(main, None if argv is None else list(argv))

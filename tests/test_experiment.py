@@ -156,6 +156,33 @@ def test_a_grid_refuses_unknown_fields_and_bare_values():
     experiment.grid(Config, seed=1)
 
 
+def test_a_grid_is_read_from_text():
+  """Values are those of the flags; quotes hold a comma together."""
+  configs = experiment.parse_grid(Config, 'cell=gru,lstm; lengths="8,32",64')
+  assert configs == experiment.grid(
+    Config, cell=['gru', 'lstm'], lengths=[(8, 32), (64,)]
+  )
+  assert experiment.parse_grid(Config, 'fast=true') == [Config(fast=True)]
+  assert experiment.parse_grid(Config, '') == [Config()]
+
+
+@pytest.mark.parametrize(
+  ('text', 'message'),
+  [
+    ('sed=1', "Config 'sed'. Did you mean 'seed'"),
+    ('seed', "got 'seed'"),
+    ('seed=', "got 'seed='"),
+    ('seed=1;seed=2', 'every name once'),
+    ('seed=1,x', "seed takes an integer, but 'x'"),
+    ('cell=gruu', "'gruu'. Did you mean 'gru'"),
+  ],
+)
+def test_a_grid_in_text_is_checked(text, message):
+  """Names, values, and that both are there."""
+  with pytest.raises(ValueError, match=message):
+    experiment.parse_grid(Config, text)
+
+
 def test_a_config_survives_json():
   """from_dict(to_dict) is the identity, through text."""
   config = Config('gru', ('elman',), (8,), 0.1, 7, True)
@@ -190,6 +217,21 @@ def test_launch_calls_run_with_config_and_workdir():
   assert launch('--seed=3') == ([(Config(seed=3), 'runs/here')], None)
   assert launch('--workdir=there') == ([(Config(), 'there')], None)
   assert 'seed' not in absl_flags.FLAGS
+
+
+def test_switches_are_no_part_of_the_config():
+  """They are given to run by name, off unless asked for."""
+  calls = []
+  with pytest.raises(SystemExit):
+    experiment.launch(
+      Config,
+      lambda config, workdir, **switches: calls.append((config, switches)),
+      'runs/here',
+      ['program', '--trace'],
+      trace='Write a trace.',
+      quiet='Print nothing.',
+    )
+  assert calls == [(Config(), {'trace': True, 'quiet': False})]
 
 
 @pytest.mark.parametrize(

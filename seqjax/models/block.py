@@ -86,6 +86,10 @@ class Block(CausalMixer):
     return x + self.drop(y, deterministic=deterministic)
 
 
+# The same block, of which a derivative keeps only what goes in.
+RematBlock = nn.remat(Block, methods=('__call__', 'unroll'))
+
+
 def check_options(expansion: int, dropout: float, mlp: str):
   """Raises ValueError unless a block can have these options."""
   if expansion < 0:

@@ -36,6 +36,7 @@ class Classifier(nn.Module):
     pooling: over valid positions: 'last' takes the last of them, 'mean' their
       average (padding has weight 0), 'max' their largest, feature by feature.
     expansion, dropout, mlp: as in `Block`.
+    remat: as in `Stack`.
   """
 
   input: Spec
@@ -45,6 +46,7 @@ class Classifier(nn.Module):
   expansion: int = 2
   dropout: float = 0.0
   mlp: str = 'plain'
+  remat: bool = False
   dtype: Any = jnp.float32
   param_dtype: Any = jnp.float32
 
@@ -69,6 +71,7 @@ class Classifier(nn.Module):
       self.expansion,
       self.dropout,
       self.mlp,
+      self.remat,
       name='stack',
       **types,
     )

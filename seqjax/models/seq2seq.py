@@ -51,6 +51,7 @@ class Seq2Seq(nn.Module):
     attention: None, or the score of `CrossAttention`: 'dot', 'additive'.
     num_heads: of that attention.
     expansion, dropout, mlp: as in `Block`.
+    remat: as in `Stack`, of both sides.
   """
 
   input: Spec
@@ -62,6 +63,7 @@ class Seq2Seq(nn.Module):
   expansion: int = 2
   dropout: float = 0.0
   mlp: str = 'plain'
+  remat: bool = False
   dtype: Any = jnp.float32
   param_dtype: Any = jnp.float32
 
@@ -90,10 +92,12 @@ class Seq2Seq(nn.Module):
     options = self.expansion, self.dropout, self.mlp
     source, target = self.encoder[0].features, self.decoder[0].features
     self.source_embedding = specs.embedding(self.input, source, **types)
-    self.stack = Stack(_clones(self.encoder), *options, **types)
+    encoder = _clones(self.encoder)
+    self.stack = Stack(encoder, *options, self.remat, **types)
     self.target_embedding = specs.embedding(self.output, target, **types)
+    block = RematDecoderBlock if self.remat else DecoderBlock
     self.blocks = [
-      DecoderBlock(mixer, self.attention, self.num_heads, *options, **types)
+      block(mixer, self.attention, self.num_heads, *options, **types)
       for mixer in _clones(self.decoder)
     ]
     self.norm = nn.RMSNorm(**types)
@@ -239,6 +243,10 @@ class DecoderBlock(nn.Module):
       y = self.perceptron(self.mlp_norm(x))
       x = x + self.drop(y, deterministic=deterministic)
     return x
+
+
+# The same block, of which a derivative keeps only what goes in.
+RematDecoderBlock = nn.remat(DecoderBlock, methods=('unroll',))
 
 
 def _clones(mixers):

@@ -23,6 +23,7 @@ class SequenceModel(CausalMixer):
       values of a shape.
     mixers: one a layer, all of the same features, which are the stream's.
     expansion, dropout, mlp: as in `Block`.
+    remat: as in `Stack`.
   """
 
   input: Spec
@@ -31,6 +32,7 @@ class SequenceModel(CausalMixer):
   expansion: int = 2
   dropout: float = 0.0
   mlp: str = 'plain'
+  remat: bool = False
   dtype: Any = jnp.float32
   param_dtype: Any = jnp.float32
 
@@ -47,6 +49,7 @@ class SequenceModel(CausalMixer):
       self.expansion,
       self.dropout,
       self.mlp,
+      self.remat,
       **types,
     )
     self.readout = specs.readout(self.output, **types)

@@ -1,17 +1,13 @@
 """h_t = a_t h_{t-1} + b_t, elementwise: sequential, or parallel over time."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Inexact
 
 from seqjax.errors import unknown
-from seqjax.ops.chunks import chunks, cut, paste
 from seqjax.typing import Array, Segments
 
 ALGORITHMS = ('auto', 'plain', 'scan', 'associative')
-CHUNK = 64  # positions, whose coefficients should fit into a cache
 
 
 def linear_recurrence_step(
@@ -99,63 +95,50 @@ def _body(state, coefficients):
 
 @jax.custom_vjp
 def _scan(carry, decay, drive):
-  """All states, a chunk at a time."""
-  states, _ = _walk(carry, decay, drive)
-  return states
+  return _walk(carry, decay, drive)
 
 
 def _walk(carry, decay, drive):
-  """All states, and those before every chunk."""
+  """All states; every step reads and writes its position where it lies."""
 
-  def chunk(size, carry, begin):
-    before, states = carry
-    part = cut((decay, drive), begin, size)
-    state, after = jax.lax.scan(_body, before, part)
-    return (state, paste(states, after, begin)), before
+  def body(t, loop):
+    state, states = loop
+    state = linear_recurrence_step(state, _at(decay, t), _at(drive, t))
+    return state, _put(states, state, t)
 
-  states, befores = jnp.zeros_like(drive), []
-  for size, begins in chunks(drive.shape[1], CHUNK):
-    (carry, states), before = jax.lax.scan(
-      functools.partial(chunk, size), (carry, states), begins
-    )
-    befores.append(before)
-  return states, befores
+  loop = carry, jnp.zeros_like(drive)
+  _, states = jax.lax.fori_loop(0, drive.shape[1], body, loop)
+  return states
 
 
 def _scan_forward(carry, decay, drive):
-  states, befores = _walk(carry, decay, drive)
-  return states, (carry, decay, states, befores)
+  states = _walk(carry, decay, drive)
+  return states, (carry, decay, states)
 
 
 def _scan_backward(saved, gradient):
-  """l_t = g_t + a_{t+1} l_{t+1}: that of b_t; and l_t h_{t-1}: that of a_t.
+  """l_t = g_t + a_{t+1} l_{t+1}: that of b_t; and l_t h_{t-1}: that of a_t."""
+  carry, decay, states = saved
+  last = decay.shape[1] - 1
 
-  What the drives get takes the place of what the states were given.
-  """
-  carry, decay, states, befores = saved
+  def body(i, loop):
+    later, of_drive = loop
+    now = _at(gradient, last - i) + later
+    return _at(decay, last - i) * now, _put(of_drive, now, last - i)
 
-  def body(later, inputs):
-    decay, gradient = inputs
-    now = gradient + later
-    return decay * now, now
+  # Not written over the gradient: a loop that also reads it would copy it.
+  loop = jnp.zeros_like(carry), jnp.zeros_like(gradient)
+  of_carry, of_drive = jax.lax.fori_loop(0, last + 1, body, loop)
+  earlier = jnp.concatenate([carry[:, None], states[:, :-1]], axis=1)
+  return of_carry, of_drive * earlier, of_drive
 
-  def chunk(size, carry, inputs):
-    later, of_decay, of_drive = carry
-    begin, before = inputs
-    part = cut((decay, of_drive), begin, size)
-    later, now = jax.lax.scan(body, later, part, reverse=True)
-    state = cut(states, begin, size)
-    earlier = jnp.concatenate([before[None], state[:-1]])
-    of_decay = paste(of_decay, now * earlier, begin)
-    return (later, of_decay, paste(of_drive, now, begin)), None
 
-  totals = jnp.zeros_like(carry), jnp.zeros_like(decay), gradient
-  cuts = chunks(decay.shape[1], CHUNK)
-  for (size, begins), before in reversed(list(zip(cuts, befores, strict=True))):
-    totals, _ = jax.lax.scan(
-      functools.partial(chunk, size), totals, (begins, before), reverse=True
-    )
-  return totals
+def _at(array, t):
+  return jax.lax.dynamic_index_in_dim(array, t, axis=1, keepdims=False)
+
+
+def _put(array, value, t):
+  return jax.lax.dynamic_update_index_in_dim(array, value, t, axis=1)
 
 
 _scan.defvjp(_scan_forward, _scan_backward)

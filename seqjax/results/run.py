@@ -4,13 +4,16 @@
     metrics.jsonl   one JSON object a line: step, metrics, time
     summary.json    what `finish` was given, and time; only of a finished run
     failed.json     the exception that ended an unfinished run
+    checkpoints     where `results.checkpoint` keeps its states
 
-`time` is the one key that holds clock readings (seconds since the run began):
-without it, files of two equal runs on one machine are equal. JSON knows no
+`time` is the one key that holds clock readings (seconds since the run began,
+less those between a stop and a start): without it, the metrics and summaries of
+two equal runs on one machine are equal, stopped or not. JSON knows no
 NaN, so a number that is not finite is written as the text "NaN", "Infinity" or
 "-Infinity" and read back as a float; null is Python's None and nothing else.
 """
 
+import contextlib
 import dataclasses
 import datetime
 import functools
@@ -23,6 +26,7 @@ import platform
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -40,13 +44,15 @@ class Run:
   """Writes one run into `workdir`.
 
       with Run(workdir, config) as run:
+        if restored: run.resume(step)
         run.log(step, loss=loss)
         return run.finish(accuracy=accuracy)
 
   `config` is a dataclass whose fields are numbers, text, None, or tuples of
   them. ValueError, and nothing is written, where workdir holds the run of
   another config or a finished one (see `finished`). An unfinished run of the
-  same config starts anew. An exception inside `with` leaves no summary.json.
+  same config starts anew, or goes on by `resume`. An exception inside `with`
+  leaves no summary.json.
   """
 
   def __init__(self, workdir: str | os.PathLike, config: Any):
@@ -58,6 +64,7 @@ class Run:
         f' its summary, and deleting the folder lets it run again.'
       )
     self._summary = None
+    self._metrics = None
 
   def __enter__(self) -> 'Run':
     self._began = time.perf_counter()
@@ -66,7 +73,6 @@ class Run:
       self.workdir.mkdir(parents=True, exist_ok=True)
       _write_json(self.workdir / 'config.json', content)
       (self.workdir / 'failed.json').unlink(missing_ok=True)
-      self._metrics = open(self.workdir / 'metrics.jsonl', 'w')
     except OSError as error:
       raise ValueError(
         f'The workdir {str(self.workdir)!r} cannot be written:'
@@ -74,11 +80,14 @@ class Run:
       ) from error
     return self
 
-  def __exit__(self, kind, error, traceback):
-    self._metrics.close()
+  def __exit__(self, kind, error, trace):
+    if self._metrics is None and error is None:
+      self._open_metrics(None)  # no line, not even of a run that was stopped
+    if self._metrics is not None:
+      with contextlib.suppress(OSError):  # every line has been flushed
+        self._metrics.close()
     if error is not None:
-      content = {'error': f'{kind.__name__}: {error}', 'time': self._clock()}
-      _write_json(self.workdir / 'failed.json', content)
+      self._note_failure(error)
     elif self._summary is None:
       raise RuntimeError(
         f'The run in {str(self.workdir)!r} ended without'
@@ -87,12 +96,27 @@ class Run:
     else:
       _write_json(self.workdir / 'summary.json', self._summary)
 
+  def resume(self, step: Any):
+    """Goes on after `step`: later lines, which will come again, are cut away.
+
+    Called before anything is logged; without it the metrics start anew.
+    """
+    self._open_metrics(int(step))
+
   def log(self, step: Any, **metrics: Any):
     """Appends a line: numbers, or arrays that hold one."""
+    if self._metrics is None:
+      self._open_metrics(None)
     line = {'step': scalar(step, 'step'), **_record('metric', metrics)}
     line['time'] = self._clock()
-    self._metrics.write(_dumps(line) + '\n')
-    self._metrics.flush()  # what was logged survives a kill
+    try:
+      self._metrics.write(_dumps(line) + '\n')
+      self._metrics.flush()  # what was logged survives a kill
+    except OSError as error:
+      raise OSError(
+        f'The metrics of the run in {str(self.workdir)!r} cannot be written:'
+        f' {error.strerror}. What was saved before stays usable.'
+      ) from error
 
   def finish(self, **summary: Any) -> dict[str, Any]:
     """Notes what came out; returns it as `finished` will.
@@ -107,6 +131,26 @@ class Run:
       content['rows'] = [_record('row', row) for row in rows]
     self._summary = {**content, 'time': self._clock()}
     return _summary(self._summary)
+
+  def _open_metrics(self, step):
+    """Keeps the lines up to `step`; none of them for None."""
+    path = self.workdir / 'metrics.jsonl'
+    kept = [] if step is None else _lines_until(path, step)
+    if kept:
+      self._began -= json.loads(kept[-1])['time']
+    text = ''.join(kept)
+    write_atomically(path, lambda temporary: temporary.write_text(text))
+    self._metrics = open(path, 'a')
+
+  def _note_failure(self, error):
+    content = {
+      'error': f'{type(error).__name__}: {error}',
+      'traceback': traceback.format_exception(error),
+      'time': self._clock(),
+    }
+    # A disk that is full does not hide what happened.
+    with contextlib.suppress(OSError):
+      _write_json(self.workdir / 'failed.json', content)
 
   def _clock(self) -> float:
     return round(time.perf_counter() - self._began, 3)
@@ -245,6 +289,26 @@ def scalar(value: Any, what: str) -> bool | int | float | str | None:
   return value
 
 
+def _lines_until(path: pathlib.Path, step: int) -> list[str]:
+  """The lines up to `step`; one that was cut by a kill is none."""
+  lines = []
+  for line in path.read_text().splitlines(keepends=True):
+    if not line.endswith('\n') or _step(path, line) > step:
+      break
+    lines.append(line)
+  return lines
+
+
+def _step(path: pathlib.Path, line: str) -> int:
+  try:
+    return json.loads(line)['step']
+  except (ValueError, KeyError) as error:
+    raise ValueError(
+      f'{str(path)!r} holds a line that is none of a run, {line[:40]!r}: mend'
+      ' it, or choose another workdir.'
+    ) from error
+
+
 def _fields(config: Any) -> dict[str, Any]:
   if not dataclasses.is_dataclass(config) or isinstance(config, type):
     raise ValueError(f'A config is an instance of a dataclass, not {config!r}.')
@@ -327,7 +391,7 @@ def _same(a: Any, b: Any) -> bool:
 def _check_same_config(workdir: pathlib.Path, config: Mapping[str, Any]):
   path = workdir / 'config.json'
   if not path.exists():
-    for name in ('metrics.jsonl', 'summary.json'):
+    for name in ('metrics.jsonl', 'summary.json', 'checkpoints'):
       if (workdir / name).exists():
         raise ValueError(
           f'The workdir {str(workdir)!r} holds {name} but no config.json, so'

@@ -1,19 +1,30 @@
 """Arrays in, arrays out: no files, no printing, no clocks."""
 
-from seqjax.training.evaluation import evaluate, overall
+from seqjax.training.evaluation import evaluate, evaluate_lengths, overall
 from seqjax.training.loop import NotFinite, train
 from seqjax.training.optimizer import adamw, with_learning_rate
+from seqjax.training.population import (
+  MemberNotFinite,
+  select_members,
+  train_population,
+)
+from seqjax.training.selection import best_learning_rate
 from seqjax.training.state import TrainState, init
 from seqjax.training.step import train_step
 
 __all__ = [
+  'MemberNotFinite',
   'NotFinite',
   'TrainState',
   'adamw',
+  'best_learning_rate',
   'evaluate',
+  'evaluate_lengths',
   'init',
   'overall',
+  'select_members',
   'train',
+  'train_population',
   'train_step',
   'with_learning_rate',
 ]

@@ -1,7 +1,7 @@
 """Scores on held-out batches, by group."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -10,6 +10,8 @@ import numpy as np
 from jaxtyping import Int
 
 from seqjax.typing import Array, Batch
+
+NUM_RANGES = 3  # of lengths; one compiled function each
 
 
 def evaluate(
@@ -57,6 +59,57 @@ def evaluate(
     scores,
     weights,
   )
+
+
+def evaluate_lengths(
+  model: nn.Module,
+  params: Any,
+  task_between: Callable[[int, int], Any],
+  longest: int,
+  *,
+  shortest: int = 1,
+  batches: int,
+  batch_size: int,
+  split: str = 'validation',
+) -> dict[Any, tuple[float, float]]:
+  """{group: (mean score, total weight)} for examples of many lengths.
+
+  At most three functions are compiled, for as many tasks that share the lengths
+  evenly, so that the short ones are not padded to the longest:
+
+      evaluate_lengths(
+        model, params,
+        lambda low, high: Parity(min_length=low, length=high),
+        longest=500, batches=64, batch_size=64)
+
+  Args:
+    task_between: from the shortest length and the longest to a task whose
+      examples have all lengths between, and whose groups they are.
+    longest, shortest: the range of lengths.
+    batches: of each of the tasks.
+    batch_size, split, model, params: as in `evaluate`.
+
+  Raises:
+    ValueError: there are no lengths; what `evaluate` and the tasks raise.
+  """
+  if not 1 <= shortest <= longest:
+    raise ValueError(
+      'Lengths go from 1 or more up to the longest, but '
+      f'shortest={shortest} and longest={longest} were given.'
+    )
+  scores = {}
+  for lengths in np.array_split(np.arange(shortest, longest + 1), NUM_RANGES):
+    if lengths.size:
+      task = task_between(int(lengths[0]), int(lengths[-1]))
+      scores |= evaluate(
+        model,
+        params,
+        task,
+        batches=batches,
+        batch_size=batch_size,
+        split=split,
+      )
+  return scores
 
 
 def overall(scores: Mapping[Any, tuple[float, float]]) -> float:

@@ -2,42 +2,38 @@
 
 import functools
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
-import numpy as np
 import optax
-from jaxtyping import Float, Int
+from jax.sharding import Mesh
 
+from seqjax.training import interval, sharding
 from seqjax.training import optimizer as optimizers
 from seqjax.training.state import (
   TrainState,
   check_continues,
   check_fits,
   init,
-  path_names,
 )
-from seqjax.training.step import FINITE, train_step
-from seqjax.typing import Array, Batch
-
-STACK_BYTES = 32 * 2**20  # of batches that are drawn ahead on the host
+from seqjax.training.step import FINITE, fault_name
 
 
 class NotFinite(FloatingPointError):
-  """Training met a loss or a gradient that is not finite.
+  """Training met a loss, a gradient or a carry that is not finite.
 
   Attributes:
     step: the number of the batch it happened on.
     key: the run's key; `task.batch(key, step, batch_size)` draws that batch.
     parameter: the path of the first parameter whose gradient is not finite;
-      'loss' if the loss itself is not.
+      'loss' if the loss itself is not, 'carry' if only that is not.
   """
 
   def __init__(self, step: int, key: jax.Array, parameter: str):
     self.step, self.key, self.parameter = step, key, parameter
-    what = 'loss' if parameter == 'loss' else f'gradient of {parameter}'
+    plain = parameter in ('loss', 'carry')
+    what = parameter if plain else f'gradient of {parameter}'
     super().__init__(
       f'The {what} is not finite at step {step}; the last state that was '
       f'yielded is sound, and task.batch(key, {step}, batch_size) with the '
@@ -56,6 +52,8 @@ def train(
   learning_rate: float = 1e-3,
   log_every: int = 100,
   state: TrainState | None = None,
+  mesh: Mesh | None = None,
+  carried: bool = False,
 ) -> Iterator[tuple[TrainState, dict[str, jax.Array]]]:
   """Yields the state and the metrics at every multiple of `log_every`.
 
@@ -68,6 +66,13 @@ def train(
         if min(score for score, _ in scores.values()) >= 0.99:
           break
 
+  Clipping, schedules, masks, accumulated gradients and averaged parameters are
+  optax's, whose transformations of gradients keep what they need in the state:
+
+      adam = optax.inject_hyperparams(optax.adamw, static_args='mask')(
+        learning_rate=float('nan'), mask=is_kernel)
+      optimizer = optax.MultiSteps(adam, 4).gradient_transformation()
+
   Args:
     model: hashable; `model.apply({'params': params}, inputs, segments)`.
     task: hashable; see `seqjax.tasks.Task`.
@@ -77,31 +82,46 @@ def train(
     batch_size: examples a step.
     learning_rate: of the optimizer; its peak where there is a schedule.
     log_every: steps between two yields.
-    state: where to go on from; it was begun with the same arguments.
+    state: where to go on from; it was begun with the same arguments, the mesh
+      left out.
+    mesh: of one axis; each device takes as many rows of a batch and draws its
+      own dropout, all hold the parameters. None: one device.
+    carried: each batch goes on from the carry of the one before, of which it
+      sees no gradient. The model streams, and the task is `sequential`: row i
+      reads on where row i stood, or `segments.start` says that it does not.
 
   Yields:
-    The state, and scalars: `loss` and `gradient_norm`, their means over the
-    interval, and `learning_rate`.
+    The state, and scalars: `loss`, `gradient_norm` and `padding`, the share of
+    positions that are not valid, their means over the interval; and
+    `learning_rate`.
 
   Raises:
     ValueError: an argument is out of range, or the state does not fit.
-    NotFinite: on the first loss or gradient that is not finite.
+    NotFinite: on the first loss, gradient or carry that is not finite.
   """
   _check_counts(
     steps=(steps, 0), batch_size=(batch_size, 1), log_every=(log_every, 1)
   )
-  if state is None:
-    state = init(model, task, optimizer, key, learning_rate)
-  else:
-    check_fits(state, model, task, optimizer)
-    check_continues(state, key, learning_rate)
+  if mesh is not None:
+    mesh = sharding.check(mesh, batch_size)
+  if carried:
+    _check_carries(model, task)
   parts = {'model': model, 'task': task, 'optimizer': optimizer}
+  carried_rows = batch_size if carried else None
+  if state is None:
+    state = init(
+      **parts, key=key, learning_rate=learning_rate, carried_rows=carried_rows
+    )
+  else:
+    check_fits(state, **parts, carried_rows=carried_rows)
+    check_continues(state, key, learning_rate)
   if task.on_device:
-    run = functools.partial(_interval, **parts, batch_size=batch_size)
+    run = functools.partial(interval.drawn, **parts, batch_size=batch_size)
   else:
     draw = functools.partial(task.batch, key, batch_size=batch_size)
-    run = functools.partial(_fed_interval, draw, **parts)
-  return _intervals(run, state, steps, log_every)
+    run = functools.partial(interval.fed, draw, **parts)
+  run = functools.partial(run, mesh=mesh)
+  return _intervals(run, sharding.put(state, mesh), steps, log_every)
 
 
 def _intervals(run, state, steps, log_every):
@@ -109,120 +129,21 @@ def _intervals(run, state, steps, log_every):
   start = int(state.step)
   while start < steps:
     stop = min(steps, (start // log_every + 1) * log_every)
-    progress = run(_Progress.begin(state), stop)
+    progress = run(interval.Progress.begin(state), stop)
     _check_finite(progress)
-    state = progress.state
-    yield (
-      state,
-      {
-        'loss': progress.loss / (stop - start),
-        'gradient_norm': progress.gradient_norm / (stop - start),
-        'learning_rate': optimizers.learning_rate(state.opt_state),
-      },
-    )
+    state, sums = progress.state, progress.sums
+    means = {name: total / (stop - start) for name, total in sums.items()}
+    rate = optimizers.learning_rate(state.opt_state)
+    yield state, means | {'learning_rate': rate}
     start = stop
-
-
-class _Progress(NamedTuple):
-  """The state inside an interval, and sums of its metrics so far."""
-
-  state: TrainState
-  loss: Float[Array, '']
-  gradient_norm: Float[Array, '']
-  fault: Int[Array, '']
-
-  @classmethod
-  def begin(cls, state: TrainState) -> '_Progress':
-    zero = jnp.zeros((), jnp.float32)
-    return cls(state, zero, zero, jnp.full((), FINITE, jnp.int32))
-
-
-@functools.partial(
-  jax.jit, static_argnames=('model', 'task', 'optimizer', 'batch_size')
-)
-def _interval(
-  progress: _Progress,
-  stop: int | Int[Array, ''],
-  *,
-  model,
-  task,
-  optimizer,
-  batch_size,
-) -> _Progress:
-  """Steps until `stop`, or until a step is at fault; one call to the device.
-
-  `stop` is traced: an interval of any length is the same compiled function.
-  """
-
-  def draw(state):
-    return task.batch(state.key, state.step, batch_size)
-
-  parts = {'model': model, 'task': task, 'optimizer': optimizer}
-  return _advance_until(progress, stop, draw, **parts)
-
-
-def _fed_interval(draw, progress, stop, **parts) -> _Progress:
-  """The same with batches drawn here, some steps at a time.
-
-  While the device takes one stack of them, the next one is drawn.
-  """
-  step, stop = int(progress.state.step), int(stop)
-  size = None
-  while step < stop:
-    drawn = [draw(step)]
-    size = size or _stack_size(drawn[0])
-    drawn += [draw(i) for i in range(step + 1, min(step + size, stop))]
-    drawn += [drawn[-1]] * (size - len(drawn))  # one shape; never looked at
-    batches = jax.tree.map(lambda *leaves: np.stack(leaves), *drawn)
-    progress = _stack(progress, stop, batches, step, **parts)
-    step += size
-  return progress
-
-
-@functools.partial(jax.jit, static_argnames=('model', 'task', 'optimizer'))
-def _stack(
-  progress, stop, batches: Batch, first, *, model, task, optimizer
-) -> _Progress:
-  """Steps through a stack of batches, of which one has number `first`."""
-  size = len(jax.tree.leaves(batches)[0])
-
-  def draw(state):
-    return jax.tree.map(lambda leaf: leaf[state.step - first], batches)
-
-  parts = {'model': model, 'task': task, 'optimizer': optimizer}
-  stop = jnp.minimum(stop, first + size)
-  return _advance_until(progress, stop, draw, **parts)
-
-
-def _stack_size(batch: Batch) -> int:
-  """How many batches go to the device at once: 32, unless they are large."""
-  num_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(batch))
-  return max(1, min(32, STACK_BYTES // max(num_bytes, 1)))
-
-
-def _advance_until(progress, stop, draw, **parts) -> _Progress:
-  def unfinished(progress):
-    return (progress.state.step < stop) & (progress.fault == FINITE)
-
-  def advance(progress):
-    batch = draw(progress.state)
-    state, metrics = train_step(progress.state, batch, **parts)
-    return _Progress(
-      state,
-      progress.loss + metrics['loss'],
-      progress.gradient_norm + metrics['gradient_norm'],
-      metrics['fault'],
-    )
-
-  return jax.lax.while_loop(unfinished, advance, progress)
 
 
 def _check_finite(progress):
   fault = int(progress.fault)
   if fault != FINITE:
-    names = ['loss', *path_names(progress.state.params)]
     step = int(progress.state.step) - 1  # the one that has just been counted
-    raise NotFinite(step, progress.state.key, names[fault])
+    name = fault_name(fault, progress.state.params)
+    raise NotFinite(step, progress.state.key, name)
 
 
 def _check_counts(**counts):
@@ -231,3 +152,19 @@ def _check_counts(**counts):
       raise ValueError(
         f'train needs {name} of at least {least}, but {name}={given} was given.'
       )
+
+
+def _check_carries(model, task):
+  """Raises ValueError unless a carry can be handed from batch to batch."""
+  if not getattr(task, 'sequential', False):
+    raise ValueError(
+      'A carry is handed from row to row of batches that read on where the one '
+      f'before stood, but those of {task} do not: use a task that is '
+      "sequential, such as Text(sampling='sequential')."
+    )
+  if getattr(type(model), 'initialize_carry', None) is None:
+    raise ValueError(
+      f'A {type(model).__name__} reads whole sequences and has no carry that '
+      'could be handed on: use a SequenceModel of causal mixers.'
+    )
+  model.initialize_carry(1)  # which says what cannot stream

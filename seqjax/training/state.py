@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Float, Int
 
@@ -18,13 +19,15 @@ class TrainState(NamedTuple):
   """`step` updates have been made; batch number `step` is the next one.
 
   With the arguments of `train` it determines all that follows: `key` is the
-  run's own and never changes.
+  run's own and never changes. `carry` is the model's after batch `step` - 1
+  where training carries it on, else None.
   """
 
   step: Int[Array, '']
   params: Any
   opt_state: Any
   key: jax.Array
+  carry: Any = None
 
 
 def stream_key(key: jax.Array, name: str) -> jax.Array:
@@ -38,16 +41,32 @@ def init(
   optimizer: optax.GradientTransformation,
   key: jax.Array,
   learning_rate: float | Float[Array, ''],
+  *,
+  carried_rows: int | None = None,
 ) -> TrainState:
-  """The state at step 0, compiled once for all keys and learning rates."""
+  """The state at step 0, compiled once for all keys and learning rates.
+
+  `carried_rows` is the batch size of training that carries the model's state
+  on, None for all other.
+  """
   drawn = None if task.on_device else task.batch(key, 0, 1)
   return _init(
-    key, drawn, learning_rate, model=model, task=task, optimizer=optimizer
+    key,
+    drawn,
+    learning_rate,
+    model=model,
+    task=task,
+    optimizer=optimizer,
+    carried_rows=carried_rows,
   )
 
 
-@functools.partial(jax.jit, static_argnames=('model', 'task', 'optimizer'))
-def _init(key, drawn, learning_rate, *, model, task, optimizer) -> TrainState:
+@functools.partial(
+  jax.jit, static_argnames=('model', 'task', 'optimizer', 'carried_rows')
+)
+def _init(
+  key, drawn, learning_rate, *, model, task, optimizer, carried_rows
+) -> TrainState:
   """`drawn` is a batch of a task that gives none on the device."""
   batch = task.batch(key, 0, 1) if drawn is None else drawn
   variables = model.init(
@@ -57,13 +76,15 @@ def _init(key, drawn, learning_rate, *, model, task, optimizer) -> TrainState:
   opt_state = optimizers.with_learning_rate(
     optimizer.init(params), learning_rate
   )
-  return TrainState(jnp.zeros((), jnp.int32), params, opt_state, key)
+  carry = None if carried_rows is None else model.initialize_carry(carried_rows)
+  return TrainState(jnp.zeros((), jnp.int32), params, opt_state, key, carry)
 
 
-def check_fits(state: TrainState, model, task, optimizer):
+def check_fits(state: TrainState, model, task, optimizer, carried_rows=None):
   """Raises ValueError unless a run of these could have made the state."""
   drawn = None if task.on_device else task.batch(state.key, 0, 1)
-  made = functools.partial(_init, model=model, task=task, optimizer=optimizer)
+  parts = {'model': model, 'task': task, 'optimizer': optimizer}
+  made = functools.partial(_init, **parts, carried_rows=carried_rows)
   expected = _leaves(jax.eval_shape(made, state.key, drawn, 0.0))
   given = _leaves(jax.eval_shape(lambda: state))
   for path in expected | given:
@@ -81,15 +102,14 @@ def check_continues(state: TrainState, key: jax.Array, learning_rate: float):
   Going on with other ones than those it was begun with must be said in the
   state, or one of the two would be ignored in silence.
   """
-  if not jnp.array_equal(
-    jax.random.key_data(state.key), jax.random.key_data(key)
-  ):
+  kept, given = (np.asarray(jax.random.key_data(k)) for k in (state.key, key))
+  if not np.array_equal(kept, given):
     raise ValueError(
       'The state was begun with another key than the one given: pass '
       'state.key, or put the new one there by state._replace(key=key).'
     )
-  kept = optimizers.learning_rate(state.opt_state)
-  if kept != jnp.float32(learning_rate):
+  kept = np.asarray(optimizers.learning_rate(state.opt_state))
+  if kept != np.float32(learning_rate):
     raise ValueError(
       f'The state holds the learning rate {kept:g}, but {learning_rate:g} was '
       'given: pass the same one, or set the new one by '

@@ -1,15 +1,19 @@
 """One update: a pure function of the state and a batch."""
 
+import functools
+import math
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh
 from jaxtyping import Float, Int
 
-from seqjax.training.state import TrainState, stream_key
-from seqjax.typing import Array, Batch
+from seqjax.training import sharding
+from seqjax.training.state import TrainState, path_names, stream_key
+from seqjax.typing import Array, Batch, Segments
 
 FINITE = -1
 
@@ -21,39 +25,69 @@ def train_step(
   model: nn.Module,
   task: Any,
   optimizer: optax.GradientTransformation,
+  mesh: Mesh | None = None,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
   """The next state and what was measured on the way to it.
 
   Dropout is on: the model is given a key for it, a function of the run's key
-  and the step. `fault` is what `first_fault` says of the loss and gradients.
+  and the step. A state with a carry reads on from it: the batch continues the
+  one before, and no gradient passes between them (truncated backpropagation
+  through time: Williams & Peng, 1990). On a mesh, each device reads its rows of
+  the batch. `fault` is what `first_fault` says.
   """
   dropout_key = jax.random.fold_in(stream_key(state.key, 'dropout'), state.step)
+  read = sharding.by_rows(functools.partial(_read, model), mesh)
 
   def loss_fn(params):
-    outputs = model.apply(
-      {'params': params},
-      batch.inputs,
-      batch.segments,
-      rngs={'dropout': dropout_key},
+    carry, outputs = read(
+      params, dropout_key, state.carry, batch.inputs, batch.segments
     )
-    return task.loss(outputs, batch)
+    return task.loss(outputs, batch), carry
 
-  loss, grads = jax.value_and_grad(loss_fn)(state.params)
+  (loss, carry), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
   updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
   params = optax.apply_updates(state.params, updates)
   metrics = {
     'loss': loss.astype(jnp.float32),
     'gradient_norm': optax.tree.norm(grads).astype(jnp.float32),
-    'fault': first_fault(loss, grads),
+    'padding': padding(batch),
+    'fault': first_fault(loss, grads, carry),
   }
-  state = TrainState(state.step + 1, params, opt_state, state.key)
+  state = TrainState(state.step + 1, params, opt_state, state.key, carry)
   return state, metrics
 
 
-def first_fault(loss: Float[Array, ''], grads: Any) -> Int[Array, '']:
-  """0 if the loss is not finite, i if it is leaf i - 1; FINITE if all are."""
-  finite = jnp.stack(
-    [jnp.all(jnp.isfinite(leaf)) for leaf in (loss, *jax.tree.leaves(grads))]
+def padding(batch: Batch) -> Float[Array, '']:
+  """The share of positions that are not valid; of both sides together."""
+  sides = jax.tree.leaves(
+    batch.segments, is_leaf=lambda side: isinstance(side, Segments)
   )
+  padded = sum(jnp.sum(~side.valid) for side in sides)
+  total = sum(math.prod(x.shape[:2]) for x in jax.tree.leaves(batch.inputs))
+  return jnp.asarray(padded / total, jnp.float32)
+
+
+def first_fault(
+  loss: Float[Array, ''], grads: Any, carry: Any = None
+) -> Int[Array, '']:
+  """Where something is not finite: `fault_name` says it; FINITE if nowhere."""
+  parts = loss, *jax.tree.leaves(grads), *jax.tree.leaves(carry)
+  finite = jnp.stack([jnp.all(jnp.isfinite(part)) for part in parts])
   fault = jnp.where(jnp.all(finite), FINITE, jnp.argmin(finite))
   return fault.astype(jnp.int32)
+
+
+def fault_name(fault: int, params: Any) -> str:
+  """'loss', the path of the parameter that a gradient is of, or 'carry'."""
+  names = ['loss', *path_names(params)]
+  return names[fault] if fault < len(names) else 'carry'
+
+
+def _read(model, params, dropout_key, carry, inputs, segments):
+  """The carry after a batch, None if there was none; and the outputs."""
+  apply = functools.partial(
+    model.apply, {'params': params}, rngs={'dropout': dropout_key}
+  )
+  if carry is None:
+    return None, apply(inputs, segments)
+  return apply(carry, inputs, segments, method='unroll')

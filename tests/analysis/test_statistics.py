@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from seqjax.analysis import statistics
 
@@ -95,3 +96,96 @@ def test_the_interval_of_a_mean_is_students():
   assert 3 - interval.low == pytest.approx(interval.high - 3)
   with pytest.raises(ValueError, match='2 samples or more'):
     statistics.mean_interval([1.0])
+
+
+def test_the_interquartile_mean_is_that_of_the_middle_half():
+  """1 to 8 leave 3 to 6; otherwise scipy's trimmed mean, whatever the order."""
+  assert statistics.interquartile_mean(range(1, 9)) == 4.5
+  generator = np.random.default_rng(0)
+  for count in range(1, 14):
+    scores = generator.exponential(size=count)
+    expected = scipy.stats.trim_mean(scores, 0.25)
+    given = statistics.interquartile_mean(scores)
+    np.testing.assert_allclose(given, expected, rtol=1e-12)
+
+
+def test_a_summary_says_what_ten_seeds_reached():
+  """Nine that learn it and one that does not, worked out by hand."""
+  scores = [0.1, *np.linspace(0.91, 0.99, 9)]
+  summary = statistics.summarize(scores, solved=0.95)
+  assert summary.count == 10
+  assert summary.mean.value == pytest.approx((0.1 + 9 * 0.95) / 10)
+  assert summary.median.value == pytest.approx(0.945)
+  assert summary.interquartile_mean.value == pytest.approx(0.945)
+  assert (summary.solved, summary.best) == (0.5, 0.99)
+  for value, low, high in summary[1:4]:
+    assert low < value < high
+  width = [high - low for _, low, high in summary[1:4]]
+  assert width[2] < width[0]  # one outlier widens the mean's interval
+
+
+def test_a_summary_knows_which_direction_is_better():
+  """Of bits a character the smallest is best, and fewer are solved."""
+  scores = [2.5, 2.0, 3.0, 2.25]
+  summary = statistics.summarize(scores, solved=2.25, higher_is_better=False)
+  assert (summary.solved, summary.best) == (0.5, 2.0)
+
+
+def test_a_few_scores_have_a_mean_and_no_interval():
+  """Four say too little; of none there is not even a mean."""
+  summary = statistics.summarize([1.0, 2.0, 3.0, 4.0], solved=5.0)
+  assert summary.mean.value == summary.median.value == 2.5
+  assert np.all(np.isnan([interval[1:] for interval in summary[1:4]]))
+  assert not np.any(np.isnan(statistics.summarize(range(5), solved=0.0).mean))
+  with pytest.raises(ValueError, match='at least 1 score'):
+    statistics.summarize([], solved=1.0)
+
+
+def test_contestants_far_apart_have_certain_ranks():
+  """Best first, or last where lower is better; numbers of seeds may differ."""
+  scores = {
+    'worst': [0.1, 0.2, 0.15, 0.12, 0.17],
+    'best': [0.9, 0.95, 0.97],
+    'middle': [0.5, 0.6, 0.55, 0.52],
+  }
+  for higher, order in ((True, (3, 1, 2)), (False, (1, 3, 2))):
+    found = statistics.ranks(scores, higher_is_better=higher)
+    assert list(found) == list(scores)
+    for place, (rank, probabilities) in zip(order, found.values(), strict=True):
+      assert rank == (place, place, place)
+      assert probabilities == tuple(float(k == place) for k in (1, 2, 3))
+
+
+def test_contestants_that_are_the_same_share_their_ranks():
+  """Evenly where all scores are equal, nearly so where seeds differ."""
+  same = statistics.ranks(dict.fromkeys('abc', [1.0] * 5) | {'d': [0.0] * 5})
+  for name in 'abc':
+    assert same[name].rank == (2, 2, 2)
+    np.testing.assert_allclose(same[name].probabilities, [1 / 3] * 3 + [0])
+  scores = np.random.default_rng(0).normal(size=20)
+  unsure = statistics.ranks({'a': scores, 'b': scores[::-1]})
+  for rank, probabilities in unsure.values():
+    assert (rank.low, rank.high) == (1, 2)
+    np.testing.assert_allclose(probabilities, [0.5, 0.5], atol=0.05)
+
+
+def test_the_probability_of_a_rank_is_what_counting_gives():
+  """Two scores against one that never changes, by any statistic.
+
+  A mean of two drawn from {0, 2} is 0, 1, 1 or 2: it loses to 1.5 three times
+  in four; their maximum is 2 three times in four, and wins.
+  """
+  scores = {'varied': [0.0, 2.0], 'constant': [1.5, 1.5]}
+  for statistic, wins in ((np.mean, 1 / 4), (np.max, 3 / 4)):
+    found = statistics.ranks(scores, statistic, resamples=4000)
+    chances = [found[name].probabilities[0] for name in scores]
+    np.testing.assert_allclose(chances, [wins, 1 - wins], atol=0.03)
+    assert found == statistics.ranks(scores, statistic, resamples=4000)
+
+
+def test_ranks_need_contestants_with_scores():
+  """Of one seed nothing can be drawn again."""
+  with pytest.raises(ValueError, match='at least 1 contestant'):
+    statistics.ranks({})
+  with pytest.raises(ValueError, match='at least 2 samples.* 1 and 2000'):
+    statistics.ranks({'lstm': [0.5, 0.6], 'gru': [0.7]})

@@ -146,6 +146,61 @@ def test_an_exception_leaves_no_summary_and_the_next_run_starts_anew(tmp_path):
   assert 'failed.json' not in files(tmp_path)
 
 
+def stop(workdir, *steps):
+  """Logs these steps and fails."""
+  with pytest.raises(KeyError):
+    with results.Run(workdir, Config()) as run:
+      for step in steps:
+        run.log(step, loss=step / 2)
+      raise KeyError
+
+
+def test_a_run_that_is_resumed_doubles_no_line_and_misses_none(tmp_path):
+  """Lines after the step, and one that was cut short, come again."""
+  stop(tmp_path, 10, 20, 30)
+  with open(tmp_path / 'metrics.jsonl', 'a') as file:
+    file.write('{"step": 4')
+  with results.Run(tmp_path, Config()) as run:
+    run.resume(jnp.array(20))
+    assert [line['step'] for line in lines(tmp_path)] == [10, 20]
+    run.log(30, loss=15.0)
+    run.finish()
+  found = lines(tmp_path)
+  assert [line['step'] for line in found] == [10, 20, 30]
+  clocks = [line['time'] for line in found]
+  assert clocks == sorted(clocks)
+  assert not list(tmp_path.glob('.*'))
+
+
+def test_metrics_that_are_none_are_not_cut(tmp_path):
+  """A person looks first."""
+  stop(tmp_path, 10, 20)
+  path = tmp_path / 'metrics.jsonl'
+  path.write_text('{"loss": 1}\n' + path.read_text())
+  with pytest.raises(ValueError, match='holds a line that is none of a run'):
+    with results.Run(tmp_path, Config()) as run:
+      run.resume(20)
+  assert len(lines(tmp_path)) == 3
+
+
+def test_metrics_stay_until_a_run_has_begun_anew(tmp_path):
+  """One that fails before its first line takes none away."""
+  stop(tmp_path, 10, 20)
+  stop(tmp_path)
+  assert [line['step'] for line in lines(tmp_path)] == [10, 20]
+  stop(tmp_path, 5)
+  assert [line['step'] for line in lines(tmp_path)] == [5]
+
+
+def test_where_a_run_failed_is_kept(tmp_path):
+  """For whoever only saw the sentence."""
+  stop(tmp_path)
+  content = json.loads((tmp_path / 'failed.json').read_text())
+  assert (
+    content['error'] == 'KeyError: ' and 'in stop' in content['traceback'][1]
+  )
+
+
 def test_what_is_logged_is_on_disk_at_once(tmp_path):
   """A job that is killed keeps its metrics."""
   with results.Run(tmp_path, Config()) as run:

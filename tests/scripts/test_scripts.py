@@ -1,6 +1,7 @@
 """The scripts: how processes are started, and what a bad flag gets."""
 
 import importlib
+import itertools
 import multiprocessing
 import os
 import pathlib
@@ -12,6 +13,8 @@ import threading
 import process_environment
 import pytest
 import reproduce
+
+from seqjax.results import sweeps
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 
@@ -53,6 +56,12 @@ def test_a_bad_flag_is_one_sentence_and_exit_code_2(flag, message, tmp_path):
   assert 'Traceback' not in done.stderr and not list(tmp_path.iterdir())
 
 
+def in_this_process(call, groups, *, processes):
+  """`sweeps.run` without the time that processes take to begin."""
+  for cell in itertools.chain(*groups):
+    yield cell, sweeps.attempt(call, cell)
+
+
 def test_finished_cells_are_kept_and_failed_ones_reported(
   tmp_path, monkeypatch
 ):
@@ -62,10 +71,7 @@ def test_finished_cells_are_kept_and_failed_ones_reported(
     main.Config(lag=2, steps=51, batch_size=4, parameters=p)
     for p in (25000, 1)  # no width has a single parameter
   )
-  monkeypatch.setattr(
-    reproduce, '_run_pool', lambda name, groups, workers, bar: (
-      sum((reproduce.run_group(name, cells) for cells in groups), []), []),
-  )  # fmt: skip
+  monkeypatch.setattr(reproduce.sweeps, 'run', in_this_process)
   failed = reproduce.run_all('recall', [bad, good], tmp_path, workers=1)
   assert len(failed) == 1 and 'No width' in failed[0][1]
   kept = {p: p.read_bytes() for p in tmp_path.rglob('summary.json')}

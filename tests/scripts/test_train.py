@@ -45,6 +45,8 @@ def test_a_corpus_is_any_file(tmp_path):
     ({'mixer_options': 'num_heads'}, "got 'num_heads'"),
     ({'corpus': 'notes.txt'}, 'task=recall was given'),
     ({'layers': 0}, 'layers=0'),
+    ({'keep_latest': 0}, 'at least 1, but keep_latest=0'),
+    ({'patience': -1}, 'at least 0, but patience=-1'),
   ],
 )
 def test_bad_flags_get_a_sentence(options, message, tmp_path):

@@ -10,7 +10,9 @@ import pytest
 
 from seqjax.ops import losses
 from seqjax.tasks import Recall
-from seqjax.training import evaluate, overall
+from seqjax.tasks.synthetic.formal.regular import Parity
+from seqjax.tasks.text import Text
+from seqjax.training import evaluate, evaluate_lengths, overall
 from seqjax.typing import Batch
 
 
@@ -147,6 +149,89 @@ def test_evaluation_compiles_once_for_all_parameters(monkeypatch):
     params = {'scale': jnp.full((), scale)}
     evaluate(Noisy(4), params, Recall(lag=3), batches=3, batch_size=7)
   assert len(traces) == 1
+
+
+class Prefix(nn.Module):
+  """The parity of the first `reach` symbols, and of nothing after them."""
+
+  reach: int
+
+  def __call__(self, inputs, segments=None):
+    return jax.nn.one_hot(jnp.sum(inputs[:, : self.reach], axis=1) % 2, 2)
+
+
+@pytest.fixture
+def score_traces(monkeypatch):
+  """Grows by one whenever a function that computes accuracy is compiled."""
+  traces, accuracy = [], losses.accuracy
+
+  def counted(*args):
+    traces.append(args)
+    return accuracy(*args)
+
+  monkeypatch.setattr(losses, 'accuracy', counted)
+  return traces
+
+
+def _parity(low, high):
+  return Parity(min_length=low, length=high)
+
+
+def test_all_lengths_to_500_take_three_compiles(score_traces):
+  """Each has its own score: perfect as far as the model reads, chance after."""
+  options = {'batches': 32, 'batch_size': 256, 'split': 'train'}
+  for params in ({}, {}):
+    scores = evaluate_lengths(Prefix(100), params, _parity, 500, **options)
+  assert len(score_traces) == 3
+  assert sorted(scores) == list(range(1, 501))
+  assert all(scores[length][0] == 1 for length in range(1, 101))
+  beyond = {n: scores[n] for n in range(101, 501)}
+  assert abs(overall(beyond) - 0.5) < 4 * 0.5 / np.sqrt(80 / 100 * 3 * 8192)
+
+
+def test_lengths_that_are_fewer_than_the_ranges():
+  """One task each; nothing is scored twice."""
+  scores = evaluate_lengths(
+    Prefix(9),
+    {},
+    _parity,
+    8,
+    shortest=7,
+    batches=1,
+    batch_size=8,
+    split='train',
+  )
+  assert scores == {7: (1, 8), 8: (1, 8)}
+  with pytest.raises(ValueError, match='shortest=9 and longest=8'):
+    evaluate_lengths(
+      Prefix(9), {}, _parity, 8, shortest=9, batches=1, batch_size=8
+    )
+
+
+class Unsure(nn.Module):
+  """Uniform logits at even positions, certain of token 1 at odd ones."""
+
+  vocab: int
+
+  def __call__(self, inputs, segments=None):
+    odd = (jnp.arange(inputs.shape[1]) % 2)[None, :, None]
+    one = jax.nn.one_hot(jnp.ones_like(inputs), self.vocab)
+    return 100.0 * odd * one
+
+
+def test_the_loss_of_language_has_a_place_for_every_position(tmp_path):
+  """By the position in the window; one compile for all of them."""
+  path = tmp_path / 'text'
+  path.write_text('a' * 2000)
+  task = Text(str(path), length=6)
+  model = Unsure(task.output.vocab)
+  scores = evaluate(model, {}, task, batches=2, batch_size=4)
+  assert list(scores) == [0, 1, 2, 3, 4, 5]
+  bits = np.log2(task.output.vocab)
+  expected = [bits, 0.0] * 3
+  np.testing.assert_allclose(
+    [scores[t][0] for t in scores], expected, atol=1e-5
+  )
 
 
 @pytest.mark.parametrize('counts', [(0, 8), (1, 0), (-2, 8)])

@@ -12,7 +12,9 @@ import pytest
 
 from seqjax import training
 from seqjax.ops import losses
-from seqjax.tasks import Recall
+from seqjax.tasks import Recall, packing
+from seqjax.training.step import padding
+from seqjax.typing import Batch, Segments
 
 KEY = jax.random.key(5)
 TASK = Recall(num_facts=4, num_distractors=3, lag=4)
@@ -51,6 +53,17 @@ class BreaksAt(Recall):
     batch = super().batch(key, step, batch_size, split)
     factor = jnp.where(step == self.broken_step, jnp.nan, 1.0)
     return batch._replace(weights=batch.weights * factor)
+
+
+class Padded(Recall):
+  """As many positions at the end are padding as the step's number modulo 3."""
+
+  def batch(self, key, step, batch_size, split='train'):
+    batch = super().batch(key, step, batch_size, split)
+    num_positions = batch.inputs.shape[1]
+    valid = jnp.arange(num_positions)[None] < num_positions - step % 3
+    valid = jnp.broadcast_to(valid, batch.inputs.shape)
+    return batch._replace(segments=Segments(jnp.zeros_like(valid), valid))
 
 
 class OnTheHost(Recall):
@@ -136,7 +149,7 @@ def test_a_resumed_run_changes_no_bit_of_the_parameters():
 @pytest.mark.parametrize('stack_bytes', [2**20, 500])
 def test_batches_drawn_on_the_host_train_the_same(stack_bytes, monkeypatch):
   """Whatever number of them is handed over at once; when resumed, too."""
-  monkeypatch.setattr('seqjax.training.loop.STACK_BYTES', stack_bytes)
+  monkeypatch.setattr('seqjax.training.interval.STACK_BYTES', stack_bytes)
   task = OnTheHost(num_facts=4, num_distractors=3, lag=4)
   expected, metrics = list(_train())[-1]
   given, same_metrics = list(_train(task=task))[-1]
@@ -188,6 +201,34 @@ def test_training_is_the_step_repeated_over_the_batches():
     expected = np.mean([metrics[name] for metrics in seen])
     np.testing.assert_allclose(means[name], expected, rtol=1e-4)
   np.testing.assert_allclose(means['learning_rate'], 1e-2)
+
+
+def test_the_share_of_padding_is_reported():
+  """Its mean over the interval; 0 where a task knows of none."""
+  task = Padded(num_facts=4, num_distractors=3, lag=4)
+  num_positions = task.batch(KEY, 0, 1).inputs.shape[1]
+  padded = [metrics['padding'] for _, metrics in _train(task=task, log_every=6)]
+  count = np.arange(20) % 3
+  expected = [
+    np.mean(count[i : i + 6]) / num_positions for i in range(0, 20, 6)
+  ]
+  np.testing.assert_allclose(padded, expected, rtol=1e-6)
+  assert [metrics['padding'] for _, metrics in _train()] == [0, 0]
+
+
+def test_padding_is_counted_as_where_batches_are_packed():
+  """Of both sides, where source and target are apart."""
+  source, target = np.zeros((2, 3), int), np.zeros((2, 5), int)
+  valid = np.arange(5)[None] < np.array([[2], [4]])
+  segments = Segments(np.zeros_like(valid), valid)
+  for batch, expected in (
+    (Batch(target, target, target, segments), 0.4),
+    (Batch(target, target, target), 0.0),
+    (Batch((source, target), target, target, (None, segments)), 0.25),
+    (Batch((source, target), target, target), 0.0),
+  ):
+    assert packing.padding(batch) == expected
+    np.testing.assert_allclose(padding(batch), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize('dtype', ['bfloat16', 'float64'])

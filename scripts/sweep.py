@@ -1,0 +1,169 @@
+"""Runs a script for every cell of a grid, some cells at a time.
+
+    python scripts/sweep.py --script=scripts/train.py --workdir=runs/parity \
+        --grid='task=parity;mixer=lstm,gru;seed=0,1,2' --processes=2 --cores=1
+
+The script has a Config and a run(config, workdir), as scripts/train.py and the
+experiments' main.py have. Each cell has a folder, with its log; what has
+finished is kept, and the same command goes on from there. A cell that fails is
+reported, and the others go on; exit code 0 only if none did. results.csv holds
+a row of every cell that has finished.
+"""
+
+import contextlib
+import dataclasses
+import importlib
+import os
+import pathlib
+import shutil
+import signal
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import process_environment  # noqa: E402
+import tqdm  # noqa: E402
+
+from seqjax import experiment, results  # noqa: E402
+from seqjax.experiment import option  # noqa: E402
+from seqjax.results import sweeps, table  # noqa: E402
+
+LAST = 5  # lines of a failed cell's log that are shown
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """A grid, and what its cells may use."""
+
+  script: str = option('scripts/train.py', 'What is run for every cell.')
+  grid: str = option(
+    '',
+    'Its options, as in mixer=lstm,gru;seed=0,1 (quote a value with commas).',
+  )
+  processes: int = option(1, 'Cells that run at a time.')
+  cores: int = option(0, 'Cores of each process; 0: all are shared evenly.')
+  memory_gb: float = option(
+    0.0, 'Data that a process may hold; 0: as much as there is.'
+  )
+
+  def __post_init__(self):
+    if self.processes < 1 or self.cores < 0 or self.memory_gb < 0:
+      raise ValueError(
+        'processes is at least 1, cores and memory_gb are 0 or more, but '
+        f'processes={self.processes}, cores={self.cores} and '
+        f'memory_gb={self.memory_gb} were given.'
+      )
+
+
+def run(config: Config, workdir: str) -> list[tuple[sweeps.Cell, str]]:
+  """Runs what has not finished; the cells that failed, and why."""
+  module = load(config.script)
+  root = pathlib.Path(workdir).absolute()
+  cells = [
+    sweeps.Cell(c, str(root / experiment.folder_name(c)))
+    for c in experiment.parse_grid(module.Config, config.grid)
+  ]
+  waiting, failed = sweeps.waiting(cells)
+  ended = sweeps.run(
+    module.run,
+    [[cell] for cell in waiting],
+    processes=config.processes,
+    cores=config.cores or None,
+    memory=int(config.memory_gb * 2**30) or None,
+  )
+  kept = len(cells) - len(waiting) - len(failed)
+  bar = tqdm.tqdm(
+    total=len(cells), initial=kept, unit='cell', dynamic_ncols=True, smoothing=0
+  )
+  with bar, contextlib.closing(ended):
+    for cell, why in ended:
+      failed += [(cell, why)] if why else []
+      bar.set_postfix_str(os.path.basename(cell.folder), refresh=False)
+      bar.update()
+  _report(cells, failed, kept, root)
+  return failed
+
+
+def load(script: str):
+  """The module, under the name by which other processes import it.
+
+  Raises:
+    ValueError: there is none, or it has no Config and run.
+  """
+  path = pathlib.Path(script).absolute()
+  if not path.is_file():
+    raise ValueError(f'There is no script {script!r} to sweep.')
+  sys.path.insert(0, str(path.parent))
+  module = importlib.import_module(path.stem)
+  if pathlib.Path(module.__file__) != path:
+    raise ValueError(
+      f'{script!r} has the name of another module, {module.__file__}; give it '
+      'another name.'
+    )
+  if not hasattr(module, 'Config') or not hasattr(module, 'run'):
+    raise ValueError(
+      f'A script to sweep has a Config and a run(config, workdir), but '
+      f'{script!r} has not.'
+    )
+  return module
+
+
+def _report(cells, failed, kept: int, root: pathlib.Path):
+  """A table of what has finished, failures with the end of their logs."""
+  ran = len(cells) - len(failed) - kept
+  wrong = {cell.folder for cell, _ in failed}
+  rows = [
+    row
+    for cell in cells
+    if cell.folder not in wrong
+    for row in results.collate(cell.folder)
+  ]
+  if rows:
+    table.write(rows, root / 'results.csv')
+    print(table.format(rows, _columns(cells, rows)))
+  print(f'{kept} cells were there, {ran} ran, {len(failed)} failed: {root}')
+  for cell, why in failed:
+    print(f'FAILED {cell.folder}\n  {why}', file=sys.stderr)
+    log = pathlib.Path(cell.folder) / sweeps.LOG
+    if log.exists():
+      lines = log.read_text(errors='replace').splitlines()[-LAST:]
+      print(f'  {log} ends:', *lines, sep='\n    ', file=sys.stderr)
+
+
+def _columns(cells, rows) -> list[str]:
+  """Fields that differ among the cells, and what came out."""
+  fields = experiment.to_dict(cells[0].config)
+  differing = [
+    name
+    for name in fields
+    if len({getattr(cell.config, name) for cell in cells}) > 1
+  ]
+  known = {*fields, *results.run.ENVIRONMENT_COLUMNS}
+  return differing + [name for name in rows[0] if name not in known]
+
+
+def main(config: Config, workdir: str):
+  """`run` as a program: exit codes, and what processes are started with."""
+  process_environment.apply()
+  if config.processes > 1 and shutil.which('nvidia-smi'):
+    share = f'{0.75 / config.processes:.3f}'  # of one GPU, which all use
+    os.environ.setdefault('XLA_PYTHON_CLIENT_MEM_FRACTION', share)
+  # Cells are told to save and to end, as by an interrupt.
+  signal.signal(signal.SIGTERM, signal.default_int_handler)
+  try:
+    sys.exit(1 if run(config, workdir) else 0)
+  except ValueError as error:
+    print(error, file=sys.stderr)
+    sys.exit(2)
+  except KeyboardInterrupt:
+    print(
+      '\nStopped. What has finished is kept; the same command goes on from'
+      ' there.',
+      file=sys.stderr,
+    )
+    sys.exit(130)
+
+
+if __name__ == '__main__':
+  experiment.launch(Config, main, workdir='runs/sweep')

@@ -1,0 +1,265 @@
+"""Cells of a grid, in processes of their own, some at a time.
+
+    for cell, why in sweeps.run(train, [[cell] for cell in cells], processes=2):
+      print(cell.folder, why or 'finished')
+
+What a cell prints stands in log.txt in its folder. A cell that fails, or whose
+process dies, takes no other with it; processes end with the one that started
+them. So a sweep that was stopped, by whatever, is started again and goes on
+with what `waiting` gives.
+"""
+
+import collections
+import contextlib
+import multiprocessing
+import multiprocessing.connection
+import os
+import pathlib
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from seqjax.results.run import finished
+
+LOG = 'log.txt'
+PATIENCE = 60.0  # seconds in which a process that is stopped may save its run
+
+
+class Cell(NamedTuple):
+  """A config, and the folder that its run is written to."""
+
+  config: Any
+  folder: str
+
+
+def waiting(cells: Iterable[Cell]) -> tuple[list[Cell], list[tuple[Cell, str]]]:
+  """The cells that have not finished; those that cannot run, and why.
+
+  A folder that holds the run of another config is not written to.
+  """
+  left, refused = [], []
+  for cell in cells:
+    try:
+      if finished(cell.folder, cell.config) is None:
+        left.append(cell)
+    except ValueError as error:
+      refused.append((cell, str(error)))
+  return left, refused
+
+
+def run(
+  call: Callable[[Any, str], Any],
+  groups: Iterable[Sequence[Cell]],
+  *,
+  processes: int = 1,
+  cores: int | None = None,
+  memory: int | None = None,
+) -> Iterator[tuple[Cell, str | None]]:
+  """Calls `call(config, folder)` for every cell of every group.
+
+  Args:
+    call: a function that another process can import. It does not do again what
+      has finished: a cell whose process died is tried once more, in a new one.
+    groups: cells of a group are called one after the other and share a process,
+      and with it what has been compiled.
+    processes: how many run at a time.
+    cores: how many a process may use; None: all are shared evenly.
+    memory: how many bytes of data a process may hold, where the system bounds
+      them (Linux); None: all there are.
+
+  Yields:
+    A cell that has ended, and why it failed, or None.
+
+  Raises:
+    ValueError: there are not so many cores.
+  """
+  queue = collections.deque(
+    collections.deque(group) for group in groups if len(group)
+  )
+  idle = [
+    _Worker(call, share, memory) for share in shares(processes, cores)
+  ]  # a process each, from its first cell on
+  busy, died = {}, set()
+  try:
+    while queue or busy:
+      while queue and idle:
+        worker, group = idle.pop(), queue.popleft()
+        busy[worker.send(group[0])] = worker, group
+      for pipe in multiprocessing.connection.wait(list(busy)):
+        worker, group = busy.pop(pipe)
+        idle.append(worker)
+        cell, again = group[0], False
+        try:
+          why = pipe.recv()
+        except (EOFError, OSError):
+          why = _cause(worker.stop())
+          again = cell.folder not in died
+          died.add(cell.folder)
+        if not again:
+          group.popleft()
+        if group:  # next, and so in the process that has become idle
+          queue.appendleft(group)
+        if not again:
+          yield cell, why
+  finally:
+    workers = [*idle, *(worker for worker, _ in busy.values())]
+    for worker in workers:
+      worker.terminate()  # all of them, before one is waited for
+    for worker in workers:
+      worker.stop()
+
+
+def attempt(call: Callable[[Any, str], Any], cell: Cell) -> str | None:
+  """Calls it here, its output in its log; why it failed, or None."""
+  try:
+    os.makedirs(cell.folder, exist_ok=True)
+    with _printing_to(pathlib.Path(cell.folder) / LOG):
+      try:
+        call(cell.config, cell.folder)
+      except Exception:  # reported, and the other cells go on
+        traceback.print_exc()
+        raise
+  except Exception as error:
+    return f'{type(error).__name__}: {error}'
+
+
+def shares(processes: int, cores: int | None) -> list[set[int] | None]:
+  """Which cores each process may use; None: all there are.
+
+  Raises:
+    ValueError: there are not so many.
+  """
+  if processes < 1 or (cores is not None and cores < 1):
+    raise ValueError(
+      'A sweep has at least one process with at least one core, but '
+      f'processes={processes} and cores={cores} were given.'
+    )
+  if not hasattr(os, 'sched_getaffinity'):
+    return [None] * processes
+  there = sorted(os.sched_getaffinity(0))
+  if cores is None:
+    alone = processes == 1 or processes > len(there)
+    return [
+      None if alone else set(there[i::processes]) for i in range(processes)
+    ]
+  if processes * cores > len(there):
+    raise ValueError(
+      f'{processes} processes of {cores} cores each need {processes * cores} '
+      f'cores, but {len(there)} may be used here.'
+    )
+  return [set(there[i * cores :][:cores]) for i in range(processes)]
+
+
+class _Worker:
+  """A process that is sent cells and answers why they failed, or None."""
+
+  def __init__(self, call, cores: set[int] | None, memory: int | None):
+    self._call, self._cores, self._memory = call, cores, memory
+    self._process = None
+
+  def send(self, cell: Cell) -> multiprocessing.connection.Connection:
+    """Where the answer comes; the end of it if the process dies."""
+    if self._process is None:
+      self._start()
+    # A process that has died in between answers with the end, too.
+    with contextlib.suppress(OSError):
+      self._pipe.send(cell)
+    return self._pipe
+
+  def terminate(self):
+    if self._process is not None:
+      self._process.terminate()
+
+  def stop(self) -> int | None:
+    """Its exit code, once it has ended; another is begun with the next cell."""
+    if self._process is None:
+      return None
+    self._pipe.close()
+    self._process.join(PATIENCE)
+    self._process.kill()
+    self._process.join()
+    process, self._process = self._process, None
+    return process.exitcode
+
+  def _start(self):
+    context = multiprocessing.get_context('spawn')
+    self._pipe, theirs = context.Pipe()
+    self._process = context.Process(
+      target=_serve, args=(theirs, self._call, self._memory)
+    )
+    with _pinned(self._cores):
+      self._process.start()
+    theirs.close()  # the process alone holds it, so that its end is seen
+
+
+def _serve(pipe, call, memory: int | None):
+  """What a worker's process does: calls what comes until nothing does."""
+  signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started it terminates it
+  threading.Thread(target=_end_with_parent, daemon=True).start()
+  sys.stdout.reconfigure(line_buffering=True)  # what a kill leaves is read
+  if memory is not None:
+    _bound(memory)
+  with contextlib.suppress(EOFError, OSError):  # nobody is there any more
+    while True:
+      pipe.send(attempt(call, pipe.recv()))
+
+
+def _bound(memory: int):
+  """Asking for more fails, in this process, from here on."""
+  import resource  # which not every system has
+
+  _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+  if hard == resource.RLIM_INFINITY or memory < hard:
+    resource.setrlimit(resource.RLIMIT_DATA, (memory, hard))
+
+
+def _end_with_parent():
+  """A cell must not go on beside the one that takes its place."""
+  multiprocessing.parent_process().join()
+  os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _cause(exit_code: int) -> str:
+  """Why a process ended that should not have."""
+  if exit_code >= 0:
+    return f'Its process ended with exit code {exit_code}.'
+  name = signal.Signals(-exit_code).name
+  return f'Its process was ended by {name}, most likely for want of memory.'
+
+
+@contextlib.contextmanager
+def _pinned(cores: set[int] | None) -> Iterator[None]:
+  """Processes that are started inside have these cores from the beginning.
+
+  Libraries make as many threads as there are cores when they are imported.
+  """
+  if cores is None:
+    yield
+    return
+  before = os.sched_getaffinity(0)
+  os.sched_setaffinity(0, cores)
+  try:
+    yield
+  finally:
+    os.sched_setaffinity(0, before)
+
+
+@contextlib.contextmanager
+def _printing_to(path: pathlib.Path) -> Iterator[None]:
+  """Appends what this process prints, libraries too, to a file."""
+  streams = {1: sys.stdout, 2: sys.stderr}
+  kept = {number: os.dup(number) for number in streams}
+  with open(path, 'a', encoding='utf-8') as file:
+    try:
+      for number, stream in streams.items():
+        stream.flush()
+        os.dup2(file.fileno(), number)
+      yield
+    finally:
+      for number, stream in streams.items():
+        stream.flush()
+        os.dup2(kept[number], number)
+        os.close(kept[number])

@@ -1,0 +1,123 @@
+"""Many steps in one call to the device, metrics summed on the way."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Float, Int
+
+from seqjax.training import sharding
+from seqjax.training.state import TrainState
+from seqjax.training.step import FINITE, train_step
+from seqjax.typing import Array, Batch
+
+STACK_BYTES = 32 * 2**20  # of batches that are drawn ahead on the host
+MEANS = ('loss', 'gradient_norm', 'padding')
+
+
+class Progress(NamedTuple):
+  """The state inside an interval, and sums of its metrics so far."""
+
+  state: TrainState
+  sums: dict[str, Float[Array, '']]
+  fault: Int[Array, '']
+
+  @classmethod
+  def begin(cls, state: TrainState) -> 'Progress':
+    sums = {name: jnp.zeros((), jnp.float32) for name in MEANS}
+    return cls(state, sums, jnp.full((), FINITE, jnp.int32))
+
+
+@functools.partial(
+  jax.jit, static_argnames=('model', 'task', 'optimizer', 'mesh', 'batch_size')
+)
+def drawn(
+  progress: Progress,
+  stop: int | Int[Array, ''],
+  *,
+  model: Any,
+  task: Any,
+  optimizer: Any,
+  mesh: Mesh | None,
+  batch_size: int,
+) -> Progress:
+  """Steps until `stop`, or until a step is at fault; batches drawn on the way.
+
+  `stop` is traced: an interval of any length is the same compiled function.
+  """
+
+  def draw(state):
+    batch = task.batch(state.key, state.step, batch_size)
+    return sharding.split_rows(batch, mesh)
+
+  parts = {'model': model, 'task': task, 'optimizer': optimizer}
+  return _advance_until(progress, stop, draw, mesh, **parts)
+
+
+def fed(
+  draw: Callable[[int], Batch],
+  progress: Progress,
+  stop: int,
+  *,
+  mesh: Mesh | None,
+  **parts: Any,
+) -> Progress:
+  """The same with batches drawn here, some steps at a time.
+
+  While the device takes one stack of them, the next one is drawn.
+  """
+  step, stop = int(progress.state.step), int(stop)
+  size = None
+  while step < stop:
+    batches = [draw(step)]
+    size = size or _stack_size(batches[0])
+    batches += [draw(i) for i in range(step + 1, min(step + size, stop))]
+    batches += [batches[-1]] * (size - len(batches))  # never looked at
+    stack = jax.tree.map(lambda *leaves: np.stack(leaves), *batches)
+    stack = sharding.put_stack(stack, mesh)
+    progress = _stack(progress, stop, stack, step, mesh=mesh, **parts)
+    step += size
+  return progress
+
+
+@functools.partial(
+  jax.jit, static_argnames=('model', 'task', 'optimizer', 'mesh')
+)
+def _stack(
+  progress, stop, batches: Batch, first, *, model, task, optimizer, mesh
+) -> Progress:
+  """Steps through a stack of batches, of which one has number `first`."""
+  size = len(jax.tree.leaves(batches)[0])
+
+  def draw(state):
+    return jax.tree.map(lambda leaf: leaf[state.step - first], batches)
+
+  parts = {'model': model, 'task': task, 'optimizer': optimizer}
+  stop = jnp.minimum(stop, first + size)
+  return _advance_until(progress, stop, draw, mesh, **parts)
+
+
+def _stack_size(batch: Batch) -> int:
+  """How many batches go to the device at once: 32, unless they are large."""
+  num_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(batch))
+  return max(1, min(32, STACK_BYTES // max(num_bytes, 1)))
+
+
+def _advance_until(progress, stop, draw, mesh, **parts) -> Progress:
+  def unfinished(progress):
+    return (progress.state.step < stop) & (progress.fault == FINITE)
+
+  def advance(progress):
+    batch = draw(progress.state)
+    state, metrics = train_step(progress.state, batch, mesh=mesh, **parts)
+    return Progress(
+      sharding.keep(state, mesh),
+      {name: progress.sums[name] + metrics[name] for name in MEANS},
+      metrics['fault'],
+    )
+
+  return jax.lax.while_loop(unfinished, advance, progress)

@@ -1,0 +1,242 @@
+"""Many seeds and learning rates of one model, trained side by side."""
+
+import contextlib
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Float, Int
+
+from seqjax.errors import unknown
+from seqjax.training import interval
+from seqjax.training import optimizer as optimizers
+from seqjax.training.loop import NotFinite, _check_counts, _check_finite, train
+from seqjax.training.state import (
+  TrainState,
+  check_continues,
+  check_fits,
+  init,
+)
+from seqjax.training.step import FINITE
+from seqjax.typing import Array
+
+HOW = ('auto', 'one_by_one', 'map', 'vmap')
+
+
+class MemberNotFinite(NotFinite):
+  """A member of a population met what is not finite.
+
+  Attributes:
+    member: its index; of several in one interval, the lowest.
+    step, key, parameter: as in `NotFinite`; the key is the member's.
+  """
+
+  def __init__(self, member: int, fault: NotFinite):
+    super().__init__(fault.step, fault.key, fault.parameter)
+    self.member = member
+    self.args = (f'Member {member}: {fault}',)
+
+
+def train_population(
+  model: nn.Module,
+  task: Any,
+  optimizer: optax.GradientTransformation,
+  keys: Sequence[jax.Array] | jax.Array,
+  *,
+  learning_rates: Sequence[float] | Float[np.ndarray, ' M'],
+  steps: int,
+  batch_size: int,
+  log_every: int = 100,
+  how: str = 'auto',
+  state: TrainState | None = None,
+) -> Iterator[tuple[TrainState, dict[str, jax.Array]]]:
+  """Trains a member for each key and its learning rate; yields as `train` does.
+
+  Member i is the run of `train` with `keys[i]` and `learning_rates[i]`: its
+  parameters, batches and dropout are its own. To choose the learning rate for
+  which the mean over five seeds is best, on validation:
+
+      cells = list(itertools.product(range(5), (1e-3, 3e-3, 1e-2)))
+      for states, metrics in train_population(
+        model, task, optimizer, [jax.random.key(seed) for seed, _ in cells],
+        learning_rates=[rate for _, rate in cells], steps=1000, batch_size=32):
+        pass
+      scores = collections.defaultdict(list)
+      for i, (_, rate) in enumerate(cells):
+        params = select_members(states, i).params
+        found = evaluate(model, params, task, batches=8, batch_size=64)
+        scores[rate].append(overall(found))
+      chosen = best_learning_rate(scores)
+
+  'one_by_one' calls what `train` compiles for one member after the other, so
+  that each is its solo run bit by bit. 'map' does the same inside one compiled
+  call. 'vmap' makes each step for all members at once and needs the memory of
+  all of them; sums run in another order, so that losses agree with solo ones
+  to rounding, until training itself amplifies it (in float32 a run at a large
+  learning rate may lose track of its twin, in float64 it does not).
+
+  'auto' is 'vmap' on an accelerator, where small steps leave most of the
+  device idle and starting each operation is paid for once instead of once a
+  member. It is 'one_by_one' on a CPU, which one member keeps busy: products of
+  small matrices in batches take longer there than one after the other, and the
+  activations of all members leave the cache. `scripts/time_population.py`
+  measures all three. What is drawn on the host goes 'one_by_one'.
+
+  Args:
+    model, task, optimizer, steps, batch_size, log_every: as in `train`.
+    keys: one a member; keys may be equal where learning rates differ.
+    learning_rates: one a member.
+    how: 'auto', 'one_by_one', 'map' or 'vmap'.
+    state: where to go on from; every leaf has the members first.
+
+  Yields:
+    The state and the metrics of `train`, in every leaf the members first.
+
+  Raises:
+    ValueError: an argument is out of range, or the state does not fit.
+    MemberNotFinite: as `NotFinite`, with the member. `select_members` of the
+      last yielded state, without that one, can go on.
+  """
+  how = _resolve(how, task)
+  _check_members(keys, learning_rates, state)
+  parts = {'model': model, 'task': task, 'optimizer': optimizer}
+  members = [
+    {
+      'key': keys[i],
+      'learning_rate': float(learning_rates[i]),
+      'state': None if state is None else select_members(state, i),
+    }
+    for i in range(len(keys))
+  ]
+  if how == 'one_by_one':
+    every = {'steps': steps, 'batch_size': batch_size, 'log_every': log_every}
+    return _one_by_one(
+      [train(**parts, **every, **member) for member in members]
+    )
+  _check_counts(
+    steps=(steps, 0), batch_size=(batch_size, 1), log_every=(log_every, 1)
+  )
+  states = _stack([_begin(parts, **member) for member in members])
+  run = functools.partial(_interval, **parts, batch_size=batch_size, how=how)
+  return _together(run, states, steps, log_every)
+
+
+def select_members(
+  states: Any, index: int | slice | Int[np.ndarray, ' N']
+) -> Any:
+  """The state of one member, as of a solo run; or a smaller population's."""
+  return jax.tree.map(lambda leaf: leaf[index], states)
+
+
+def _one_by_one(runs):
+  """Each member's interval in turn."""
+  named = [_naming_faults(i, run) for i, run in enumerate(runs)]
+  return map(_stack, zip(*named, strict=True))
+
+
+def _naming_faults(member, run):
+  with _naming(member):
+    yield from run
+
+
+def _together(run, states, steps, log_every):
+  """All members' intervals in one call to the device."""
+  start = int(states.step[0])
+  while start < steps:
+    stop = min(steps, (start // log_every + 1) * log_every)
+    progress = run(states, stop)
+    for i in np.flatnonzero(np.asarray(progress.fault) != FINITE).tolist():
+      with _naming(i):
+        _check_finite(select_members(progress, i))
+    states, sums = progress.state, progress.sums
+    means = {name: total / (stop - start) for name, total in sums.items()}
+    rates = jax.vmap(optimizers.learning_rate)(states.opt_state)
+    yield states, means | {'learning_rate': rates}
+    start = stop
+
+
+@functools.partial(
+  jax.jit, static_argnames=('model', 'task', 'optimizer', 'batch_size', 'how')
+)
+def _interval(
+  states: TrainState,
+  stop: int | Int[Array, ''],
+  *,
+  model,
+  task,
+  optimizer,
+  batch_size,
+  how,
+) -> interval.Progress:
+  """An interval of `train` for each member."""
+
+  def run(state):
+    return interval.drawn(
+      interval.Progress.begin(state),
+      stop,
+      model=model,
+      task=task,
+      optimizer=optimizer,
+      mesh=None,
+      batch_size=batch_size,
+    )
+
+  return jax.vmap(run)(states) if how == 'vmap' else jax.lax.map(run, states)
+
+
+@contextlib.contextmanager
+def _naming(member: int):
+  """Says which member a fault is of."""
+  try:
+    yield
+  except NotFinite as fault:
+    raise MemberNotFinite(member, fault) from None
+
+
+def _begin(parts, key, learning_rate, state) -> TrainState:
+  if state is None:
+    return init(**parts, key=key, learning_rate=learning_rate)
+  check_fits(state, **parts)
+  check_continues(state, key, learning_rate)
+  return state
+
+
+def _stack(trees):
+  return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+def _resolve(how: str, task) -> str:
+  """What 'auto' is here; ValueError for what cannot be."""
+  if how not in HOW:
+    raise ValueError(unknown('way to train a population', how, HOW))
+  if not task.on_device and how in ('map', 'vmap'):
+    raise ValueError(
+      f'The batches of {task} are drawn on the host, which a population does '
+      f"one by one, but how={how!r} was given: use 'one_by_one' or 'auto'."
+    )
+  if how != 'auto':
+    return how
+  on_cpu = jax.default_backend() == 'cpu'
+  return 'one_by_one' if on_cpu or not task.on_device else 'vmap'
+
+
+def _check_members(keys, learning_rates, state):
+  size = len(keys)
+  if not size or size != len(learning_rates):
+    raise ValueError(
+      'A population has a learning rate for each of its keys, at least one, '
+      f'but {size} keys and {len(learning_rates)} learning rates were given.'
+    )
+  if state is None:
+    return
+  steps = np.asarray(state.step)
+  if steps.shape != (size,) or np.any(steps != steps[0]):
+    raise ValueError(
+      f'The state of a population of {size} holds as many equal steps, but '
+      f'this one holds {steps.tolist()}.'
+    )

@@ -1,0 +1,104 @@
+"""Rows of a batch over the devices of a mesh; parameters on each of them.
+
+Every device computes the gradient of its rows; their sum is all that devices
+send each other, but for single numbers.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from seqjax.training.state import TrainState
+from seqjax.typing import Batch
+
+
+def check(mesh: Mesh, batch_size: int) -> Mesh:
+  """The mesh, its axis left to the compiler.
+
+  Raises:
+    ValueError: it has several axes, or does not divide the batch.
+  """
+  if len(mesh.axis_names) != 1:
+    raise ValueError(
+      'Batches are spread over a mesh of one axis, but this one has the axes '
+      f'{mesh.axis_names}.'
+    )
+  if batch_size % mesh.size:
+    raise ValueError(
+      f'Every device of the mesh takes as many rows, but batch_size='
+      f'{batch_size} is not a multiple of its {mesh.size} devices; '
+      f'{math.ceil(batch_size / mesh.size) * mesh.size} would be.'
+    )
+  return Mesh(mesh.devices, mesh.axis_names, axis_types=(AxisType.Auto,))
+
+
+def put(state: TrainState, mesh: Mesh | None) -> TrainState:
+  """The state on the devices of the mesh, from wherever it is."""
+  if mesh is None:
+    return state
+  return jax.device_put(state, _of_state(state, mesh))
+
+
+def put_stack(batches: Batch, mesh: Mesh | None) -> Batch:
+  """Batches on top of each other, the rows of each spread over the mesh."""
+  if mesh is None:
+    return batches
+  return jax.device_put(batches, NamedSharding(mesh, P(None, *mesh.axis_names)))
+
+
+def split_rows(batch: Batch, mesh: Mesh | None) -> Batch:
+  """Each device keeps its rows of a batch that all of them draw; in `jit`.
+
+  Drawing is cheap, and what draws may look across rows.
+  """
+  if mesh is None:
+    return batch
+  everywhere = NamedSharding(mesh, P())
+  batch = jax.lax.with_sharding_constraint(batch, everywhere)
+  return jax.lax.with_sharding_constraint(batch, _rows(mesh))
+
+
+def keep(state: TrainState, mesh: Mesh | None) -> TrainState:
+  """Says where the state is, so that it stays there; in `jit`."""
+  if mesh is None:
+    return state
+  return jax.lax.with_sharding_constraint(state, _of_state(state, mesh))
+
+
+def by_rows(read: Callable, mesh: Mesh | None) -> Callable:
+  """`read(params, key, carry, inputs, segments)`, each device its own rows.
+
+  Said outright, for a compiler that is to find it gathers what it need not.
+  Each device has a key of its own.
+  """
+  if mesh is None:
+    return read
+  (axis,) = mesh.axis_names
+
+  def local(params, key, *of_rows):
+    return read(
+      params, jax.random.fold_in(key, jax.lax.axis_index(axis)), *of_rows
+    )
+
+  return jax.shard_map(
+    local,
+    mesh=mesh,
+    in_specs=(P(), P(), P(axis), P(axis), P(axis)),
+    out_specs=P(axis),
+    check_vma=False,  # or every loop would have to say what varies
+  )
+
+
+def _of_state(state: TrainState, mesh: Mesh) -> Any:
+  """Everything everywhere, but the carry where its rows are."""
+  everywhere, rows = NamedSharding(mesh, P()), _rows(mesh)
+  shardings = jax.tree.map(lambda _: everywhere, state)
+  return shardings._replace(carry=jax.tree.map(lambda _: rows, state.carry))
+
+
+def _rows(mesh: Mesh) -> NamedSharding:
+  return NamedSharding(mesh, P(*mesh.axis_names))

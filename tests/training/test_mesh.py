@@ -1,0 +1,69 @@
+"""Batches over several devices: the same training, and little to send."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+FOLDER = pathlib.Path(__file__).parent
+
+
+@pytest.fixture(scope='module')
+def seen(tmp_path_factory):
+  """What a process with eight devices saw."""
+  corpus = tmp_path_factory.mktemp('corpus') / 'text'
+  letters = np.random.default_rng(0).choice(list('abc '), 12000)
+  corpus.write_text(''.join(letters))
+  flags = os.environ.get('XLA_FLAGS', '')
+  flags += ' --xla_force_host_platform_device_count=8'
+  child = subprocess.run(
+    [sys.executable, FOLDER / 'on_a_mesh.py', corpus],
+    env=os.environ | {'XLA_FLAGS': flags, 'PJRT_NPROC': '8'},
+    cwd=FOLDER.parent.parent,
+    capture_output=True,
+    text=True,
+    timeout=600,
+  )
+  assert child.returncode == 0, child.stderr
+  return json.loads(child.stdout)
+
+
+@pytest.mark.parametrize('batches', ['drawn', 'fed'])
+def test_losses_are_those_of_one_device(seen, batches):
+  """Drawn on the device; carried, from the host; and when resumed there."""
+  case = seen[batches]
+  np.testing.assert_allclose(case['spread'], case['alone'], rtol=1e-5)
+  np.testing.assert_allclose(case['resumed'], case['alone'][1:], rtol=1e-5)
+  assert case['alone'][2] < case['alone'][0] and np.isfinite(case['score'])
+
+
+@pytest.mark.parametrize('batches', ['drawn', 'fed'])
+def test_only_gradients_cross_devices(seen, batches):
+  """And single numbers: sums alone, of the shapes of parameters."""
+  case = seen[batches]
+  operations, shapes = zip(*case['collectives'], strict=True)
+  parameters = {','.join(map(str, shape)) for shape in case['parameters']}
+  assert set(operations) == {'all-reduce'}
+  assert set(shapes) - {''} == parameters
+
+
+def test_rows_are_spread_and_parameters_copied(seen):
+  """A carry lies where its rows are read."""
+  assert seen['drawn']['copies'] and seen['fed']['copies']
+  assert seen['fed']['carry'] == [5] and seen['drawn']['carry'] == []
+
+
+def test_what_is_not_finite_is_met_on_all_devices(seen):
+  """With the sentence of one device."""
+  assert 'loss is not finite at step 1' in seen['not finite']
+
+
+def test_a_mesh_that_does_not_fit_is_refused(seen):
+  """With what would."""
+  assert 'batch_size=20 is not a multiple of its 8' in seen['rows']
+  assert '24 would be' in seen['rows']
+  assert "one has the axes ('data', 'model')" in seen['axes']
