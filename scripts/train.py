@@ -24,6 +24,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import jax  # noqa: E402
+import jax.numpy as jnp  # noqa: E402
 
 from seqjax import experiment, results, training  # noqa: E402
 from seqjax.errors import unknown  # noqa: E402
@@ -37,6 +38,7 @@ from seqjax.tasks import TASKS  # noqa: E402
 from seqjax.typing import Batch  # noqa: E402
 
 CHECKPOINTS = 'checkpoints'  # the folder of them in a run's
+DTYPES = ('float32', 'bfloat16')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,9 +54,15 @@ class Config:
   layers: int = option(2, 'Blocks, one on top of the other.')
   context: int = option(1024, 'Positions that attention holds.')
   expansion: int = option(2, "Width of a block's perceptron over features.")
+  dropout: float = option(0.0, 'Share of each block that training drops.')
+  dtype: str = option(
+    'float32', 'Of the arithmetic; parameters are float32.', among=DTYPES
+  )
+  remat: bool = option(False, 'Compute blocks again instead of keeping them.')
   steps: int = option(1000, 'Updates.')
   batch_size: int = option(32, 'Examples an update.')
   learning_rate: float = option(3e-3, 'Peak of the schedule.')
+  weight_decay: float = option(0.01, 'Decoupled, times the learning rate.')
   log_every: int = option(100, 'Updates between two lines of metrics.')
   seed: int = option(0, 'Seeds the parameters and the order of the data.')
   carried: bool = option(False, 'Go on from the carry of the batch before.')
@@ -66,7 +74,9 @@ class Config:
   keep_best: int = option(1, 'Checkpoints to keep, best in validation.')
 
   def __post_init__(self):
-    least = {'patience': 0, 'save_every': 0, 'keep_best': 0} | dict.fromkeys(
+    least = dict.fromkeys(
+      ('patience', 'save_every', 'keep_best', 'dropout', 'weight_decay'), 0
+    ) | dict.fromkeys(
       ('features', 'layers', 'steps', 'batch_size', 'log_every', 'keep_latest'),
       1,
     )
@@ -86,14 +96,16 @@ def run(
   config: Config,
   workdir: str,
   *,
+  shard: bool = False,
   tensorboard: bool = False,
   profile: bool = False,
 ) -> dict[str, Any]:
   """Trains and scores one model; what has finished is not done again.
 
   Goes on from the newest checkpoint in workdir. Raises `stopping.Preempted`
-  when SIGTERM came, after the state has been saved. The switches change nothing
-  about the result; see `results.watch.Watch`.
+  when SIGTERM came, after the state has been saved. `shard` spreads batches
+  over all devices, also of a run that was begun without; the other switches
+  change nothing about the result, see `results.watch.Watch`.
   """
   experiment.validate(config)
   done = results.finished(workdir, config)
@@ -109,7 +121,8 @@ def run(
     ) as checkpoints,
   ):
     switches = {'tensorboard': tensorboard, 'profile': profile}
-    state = _train(config, task, model, record, checkpoints, switches)
+    mesh = jax.make_mesh((jax.device_count(),), ('rows',)) if shard else None
+    state = _train(config, task, model, record, checkpoints, mesh, switches)
     return record.finish(
       metric=str(task.metric),
       steps_taken=int(state.step),
@@ -121,7 +134,7 @@ def run(
 
 
 def _train(
-  config, task, model, record, checkpoints, switches
+  config, task, model, record, checkpoints, mesh, switches
 ) -> training.TrainState:
   """The last state. Its checkpoint may still be on its way to disk."""
   state, patience = _begin(config, task, model, record, checkpoints)
@@ -130,13 +143,14 @@ def _train(
   states = training.train(
     model,
     task,
-    _optimizer(config.steps),
+    _optimizer(config.steps, config.weight_decay),
     jax.random.key(config.seed),
     steps=config.steps,
     batch_size=config.batch_size,
     learning_rate=config.learning_rate,
     log_every=config.log_every,
     state=state,
+    mesh=mesh,
     carried=config.carried,
   )
   saved = time.monotonic()
@@ -184,7 +198,7 @@ def initial_state(config: Config, task, model) -> training.TrainState:
   return training.init(
     model,
     task,
-    _optimizer(config.steps),
+    _optimizer(config.steps, config.weight_decay),
     jax.random.key(config.seed),
     config.learning_rate,
     carried_rows=config.batch_size if config.carried else None,
@@ -203,9 +217,10 @@ def num_positions(task) -> int:
 
 
 @functools.cache
-def _optimizer(steps: int):
+def _optimizer(steps: int, weight_decay: float):
   """Made once: compiled functions are kept by optimizer."""
-  return training.adamw(steps, warmup=min(50, steps // 10))
+  warmup = min(50, steps // 10)
+  return training.adamw(steps, warmup=warmup, weight_decay=weight_decay)
 
 
 def make(config: Config):
@@ -216,8 +231,16 @@ def make(config: Config):
   task = TASKS[config.task](**options)
   maker = MIXERS[config.mixer]
   options = parse(config.mixer_options, maker, 'mixer')
-  mixer = maker(config.features, config.context, **options)
-  model = model_for(task, (mixer,) * config.layers, expansion=config.expansion)
+  dtype = jnp.dtype(config.dtype)
+  mixer = maker(config.features, config.context, **{'dtype': dtype} | options)
+  model = model_for(
+    task,
+    (mixer,) * config.layers,
+    expansion=config.expansion,
+    dropout=config.dropout,
+    dtype=dtype,
+    remat=config.remat,
+  )
   return task, model
 
 
@@ -278,7 +301,7 @@ def _bytes_needed(config, batch_size) -> int:
     training.train_step,
     model=model,
     task=task,
-    optimizer=_optimizer(config.steps),
+    optimizer=_optimizer(config.steps, config.weight_decay),
   )
   batch = task.batch(state.key, 0, batch_size)
   return timing.predicted_bytes(step, state, batch)
@@ -325,6 +348,7 @@ if __name__ == '__main__':
     Config,
     main,
     workdir='runs/train',
+    shard='Spread batches over all devices.',
     tensorboard='Also write files for TensorBoard (extra tensorboard).',
     profile='Trace a few intervals with jax.profiler, into workdir/profile.',
   )

@@ -79,7 +79,7 @@ def _forward(rule, query, key, value, slopes, query_places, key_places):
   cut = functools.partial(_cut, rule.block)
   begins, ends = _extent(_pairs(rule, query_places, key_places))
 
-  def query_block(_, inputs):
+  def query_block(done, inputs):
     i, begin, end = inputs
     q, q_places = cut(query, i, 3), cut(query_places, i, 1)
 
@@ -105,11 +105,17 @@ def _forward(rule, query, key, value, slopes, query_places, key_places):
       begin, end, key_block, (highest, jnp.zeros_like(highest), read)
     )
     total = jnp.where(total > 0, total, jnp.ones((), dtype))
-    return None, ((read / total).astype(value.dtype), highest + jnp.log(total))
+    new = (read / total).astype(value.dtype), highest + jnp.log(total)
+    return _paste(rule.block, done, new, i, 3), None
 
   count = jnp.arange(len(begins), dtype=begins.dtype)
-  _, (read, log_sum) = jax.lax.scan(query_block, None, (count, begins, ends))
-  return _join(read, 3), _join(log_sum, 3)
+  shape = query.shape[:-1]
+  done = (
+    jnp.zeros((*shape, value.shape[-1]), value.dtype),
+    jnp.zeros((*shape, 1), dtype),
+  )
+  done, _ = jax.lax.scan(query_block, done, (count, begins, ends))
+  return done
 
 
 def _save(rule, query, key, value, slopes, query_places, key_places):
@@ -123,12 +129,14 @@ def _backward(rule, saved, gradient):
   query, key, value, slopes, query_places, key_places, read, log_sum = saved
   dtype = log_sum.dtype
   cut = functools.partial(_cut, rule.block)
+  paste = functools.partial(_paste, rule.block)
   begins, ends = _extent(_pairs(rule, query_places, key_places).T)
   mean = jnp.sum(
     gradient.astype(dtype) * read.astype(dtype), axis=-1, keepdims=True
   )
 
-  def key_block(of_query, inputs):
+  def key_block(done, inputs):
+    of_query, *of_block = done
     j, begin, end = inputs
     k, v, k_places = cut(key, j, 2), cut(value, j, 2), cut(key_places, j, 1)
 
@@ -150,27 +158,26 @@ def _backward(rule, saved, gradient):
       of_logits = weights * (of_weights - cut(mean, i, 3))
       of_key = of_key + _product('bgrts,bgrtk->bgsk', of_logits, q)
       more = _product('bgrts,bgsk->bgrtk', of_logits, k)
-      begin = i * rule.block
-      of_query = jax.lax.dynamic_update_slice_in_dim(
-        of_query, cut(of_query, i, 3) + more, begin, 3
-      )
-      return of_query, of_key, of_value
+      more = cut(of_query, i, 3) + more
+      return paste(of_query, more, i, 3), of_key, of_value
 
     zeros = (jnp.zeros(a.shape, dtype) for a in (k, v))
     of_query, of_key, of_value = jax.lax.fori_loop(
       begin, end, query_block, (of_query, *zeros)
     )
-    return of_query, (of_key.astype(key.dtype), of_value.astype(value.dtype))
+    new = of_key.astype(key.dtype), of_value.astype(value.dtype)
+    return (of_query, *paste(tuple(of_block), new, j, 2)), None
 
   count = jnp.arange(len(begins), dtype=begins.dtype)
-  of_query, (of_key, of_value) = jax.lax.scan(
-    key_block, jnp.zeros(query.shape, dtype), (count, begins, ends)
+  done = jnp.zeros(query.shape, dtype), *map(jnp.zeros_like, (key, value))
+  (of_query, of_key, of_value), _ = jax.lax.scan(
+    key_block, done, (count, begins, ends)
   )
   of_slopes = None if slopes is None else jnp.zeros_like(slopes)
   return (
     of_query.astype(query.dtype),
-    _join(of_key, 2),
-    _join(of_value, 2),
+    of_key,
+    of_value,
     of_slopes,
     None,
     None,
@@ -246,8 +253,10 @@ def _cut(size: int, tree, i, axis: int):
   )
 
 
-def _join(blocks: Float[Array, 'N *shape'], axis: int) -> Float[Array, '...']:
-  """Blocks that were stacked first, one after the other along an axis."""
-  blocks = jnp.moveaxis(blocks, 0, axis)
-  shape = blocks.shape
-  return blocks.reshape(*shape[:axis], -1, *shape[axis + 2 :])
+def _paste(size: int, tree, blocks, i, axis: int):
+  """Every array with its block i replaced."""
+  return jax.tree.map(
+    lambda a, new: jax.lax.dynamic_update_slice_in_dim(a, new, i * size, axis),
+    tree,
+    blocks,
+  )

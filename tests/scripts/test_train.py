@@ -29,6 +29,14 @@ def test_a_run_has_its_scores_beside_chance(task, options, mixer, tmp_path):
   assert train.run(config, tmp_path) == summary
 
 
+def test_a_run_in_half_precision_computes_blocks_again(tmp_path):
+  """And drops some of them; it gives a finite score all the same."""
+  config = dataclasses.replace(
+    SMALL, task='parity', dtype='bfloat16', remat=True, dropout=0.2
+  )
+  assert 0 <= train.run(config, tmp_path, shard=True)['test'] <= 1
+
+
 def test_a_corpus_is_any_file(tmp_path):
   """Its characters are the vocabulary, its entropy is chance."""
   path = tmp_path / 'notes.txt'
