@@ -46,31 +46,30 @@ def linear_recurrence(
   """
   check_algorithm(algorithm)
   decay, drive = decay.astype(carry.dtype), drive.astype(carry.dtype)
-  decay, drive = gate(decay, drive, segments)
   if drive.shape[1] == 0:
     return carry, drive
   if algorithm == 'auto':
     on_cpu = jax.default_backend() == 'cpu'
     algorithm = 'scan' if on_cpu else 'associative'
-  if algorithm == 'associative':
-    return _associative(carry, decay, drive)
-  if algorithm == 'plain':
-    return _plain(carry, decay, drive)
-  states = _scan(carry, decay, drive)
-  return states[:, -1], states
+  if algorithm == 'scan':
+    states = _scan(carry, decay, drive, segments)
+    return states[:, -1], states
+  solve = _plain if algorithm == 'plain' else _associative
+  return solve(carry, *gate(decay, drive, segments))
 
 
 def gate(
-  decay: Inexact[Array, 'B T *N'],
-  drive: Inexact[Array, 'B T *N'],
+  decay: Inexact[Array, '*T N'],
+  drive: Inexact[Array, '*T N'],
   segments: Segments | None,
-) -> tuple[Inexact[Array, 'B T *N'], Inexact[Array, 'B T *N']]:
-  """Coefficients under segments: 1 and 0 at padding, then 0 decay at starts."""
+) -> tuple[Inexact[Array, '*T N'], Inexact[Array, '*T N']]:
+  """Coefficients under segments: 1 and 0 at padding, then 0 decay at starts.
+
+  Of many positions, with segments [B T], or of one, with [B].
+  """
   if segments is None:
     return decay, drive
-  start, valid = (
-    jax.lax.expand_dims(mask, range(2, decay.ndim)) for mask in segments
-  )
+  start, valid = (_expand(mask, decay) for mask in segments)
   decay = jnp.where(valid, decay, jnp.ones((), decay.dtype))
   decay = jnp.where(start, jnp.zeros((), decay.dtype), decay)
   return decay, jnp.where(valid, drive, jnp.zeros((), drive.dtype))
@@ -94,16 +93,17 @@ def _body(state, coefficients):
 
 
 @jax.custom_vjp
-def _scan(carry, decay, drive):
-  return _walk(carry, decay, drive)
+def _scan(carry, decay, drive, segments):
+  return _walk(carry, decay, drive, segments)
 
 
-def _walk(carry, decay, drive):
+def _walk(carry, decay, drive, segments):
   """All states; every step reads and writes its position where it lies."""
 
   def body(t, loop):
     state, states = loop
-    state = linear_recurrence_step(state, _at(decay, t), _at(drive, t))
+    decay_t, drive_t, masks = _at((decay, drive, segments), t)
+    state = linear_recurrence_step(state, *gate(decay_t, drive_t, masks))
     return state, _put(states, state, t)
 
   loop = carry, jnp.zeros_like(drive)
@@ -111,30 +111,41 @@ def _walk(carry, decay, drive):
   return states
 
 
-def _scan_forward(carry, decay, drive):
-  states = _walk(carry, decay, drive)
-  return states, (carry, decay, states)
+def _scan_forward(carry, decay, drive, segments):
+  states = _walk(carry, decay, drive, segments)
+  return states, (carry, decay, states, segments)
 
 
 def _scan_backward(saved, gradient):
   """l_t = g_t + a_{t+1} l_{t+1}: that of b_t; and l_t h_{t-1}: that of a_t."""
-  carry, decay, states = saved
+  carry, decay, states, segments = saved
   last = decay.shape[1] - 1
 
   def body(i, loop):
     later, of_drive = loop
-    now = _at(gradient, last - i) + later
-    return _at(decay, last - i) * now, _put(of_drive, now, last - i)
+    decay_t, now, masks = _at((decay, gradient, segments), last - i)
+    now = now + later
+    decay_t, of_drive_t = gate(decay_t, now, masks)
+    return decay_t * now, _put(of_drive, of_drive_t, last - i)
 
   # Not written over the gradient: a loop that also reads it would copy it.
   loop = jnp.zeros_like(carry), jnp.zeros_like(gradient)
   of_carry, of_drive = jax.lax.fori_loop(0, last + 1, body, loop)
   earlier = jnp.concatenate([carry[:, None], states[:, :-1]], axis=1)
-  return of_carry, of_drive * earlier, of_drive
+  if segments is not None:
+    start = _expand(segments.start, earlier)
+    earlier = jnp.where(start, jnp.zeros((), earlier.dtype), earlier)
+  return of_carry, of_drive * earlier, of_drive, None
 
 
-def _at(array, t):
-  return jax.lax.dynamic_index_in_dim(array, t, axis=1, keepdims=False)
+def _at(tree, t):
+  return jax.tree.map(
+    lambda a: jax.lax.dynamic_index_in_dim(a, t, axis=1, keepdims=False), tree
+  )
+
+
+def _expand(mask, like):
+  return jax.lax.expand_dims(mask, range(mask.ndim, like.ndim))
 
 
 def _put(array, value, t):

@@ -8,6 +8,7 @@ from experiments.parallelism.peers import (
   attention,
   attention_layer,
   linear,
+  masked,
   recurrent,
   training,
 )
@@ -67,6 +68,12 @@ def _linear(batch_size: int, features: int, length: int) -> Case:
   return Case(linear.contestants, sizes, against='jax.lax.associative_scan')
 
 
+def _masked(mixer: str, batch_size: int, length: int) -> Case:
+  sizes = {'batch_size': batch_size, 'features': 64, 'length': length}
+  contestants = functools.partial(masked.contestants, mixer)
+  return Case(contestants, sizes, WORKS[1:], against=masked.UNMASKED)
+
+
 def _training(kind: str) -> Case:
   sizes = {'batch_size': 64, 'features': 64, 'length': 128}
   contestants = functools.partial(training.contestants, kind)
@@ -91,6 +98,11 @@ CASES = {
   'attention_layer-t1024': Case(attention_layer.contestants, _heads(1024)),
   'linear-b16-n64-t1024': _linear(16, 64, 1024),
   'linear-b4-n256-t4096': _linear(4, 256, 4096),
+  'masks-elman': _masked('elman', 16, 256),
+  'masks-gru': _masked('gru', 16, 256),
+  'masks-lstm': _masked('lstm', 16, 256),
+  'masks-mingru': _masked('mingru', 16, 1024),
+  'masks-attention': _masked('attention', 4, 1024),
   'training-lstm': _training('lstm'),
   'training-transformer': _training('transformer'),
 }
@@ -110,6 +122,7 @@ QUICK = {
     'attention-t4096',
     'attention_layer-t1024',
     'linear-b16-n64-t1024',
+    'masks-gru',
     'training-lstm',
     'training-transformer',
   )
@@ -120,6 +133,7 @@ FAMILIES = tuple(dict.fromkeys(name.partition('-')[0] for name in CASES))
 _LSTM = ('lstm-b16-h64', 'lstm-b16-h256', 'lstm-b64-h64')
 _ATTENTION = ('attention-t1024', 'attention-t2048')
 _LINEAR = ('linear-b16-n64-t1024', 'linear-b4-n256-t4096')
+_MASKED = tuple(name for name in CASES if name.startswith('masks'))
 _BACKWARD = 'forward+backward'
 
 BARS = (
@@ -135,6 +149,8 @@ BARS = (
   Bar(_ATTENTION, _BACKWARD, 0.35, 0.60),
   Bar(('attention-t4096',), _BACKWARD, 0.05, 1.0, quantity='resident_bytes'),
   Bar(_LINEAR, _BACKWARD, 0.40),
+  Bar(_MASKED, _BACKWARD, 1.15),
+  Bar(_MASKED, _BACKWARD, 1.05, quantity='resident_bytes'),
   Bar(('training-lstm',), training.WORK, 0.80),
   Bar(('training-transformer',), training.WORK, 1.0),
 )
