@@ -20,12 +20,12 @@ from seqjax.nn import MIXERS, WindowMLP
 def test_a_run_gives_a_row_a_lag_also_for_a_mixer_of_the_callers(tmp_path):
   """And is not done again."""
   config = main.Config(
-    mixer='mine', design='mixed', lag=4, beyond=2, steps=60, batch_size=8,
+    mixer='mine', design='mixed', lag=8, beyond=2, steps=60, batch_size=8,
     parameters=2700,
   )  # fmt: skip
   mixers = {'mine': lambda features, context: WindowMLP(features, tau=4)}
   summary = main.run(config, tmp_path, mixers)
-  assert [row['tested_lag'] for row in summary['rows']] == [1, 2, 4, 8]
+  assert [row['tested_lag'] for row in summary['rows']] == [1, 2, 4, 8, 16]
   assert all(0 <= row['accuracy'] <= 1 for row in summary['rows'])
   assert summary['chance'] == 0.125 and summary['ceiling'] == 1
   assert summary['steps_taken'] == 60

@@ -68,7 +68,7 @@ def test_finished_cells_are_kept_and_failed_ones_reported(
   """A stopped job goes on where it was; the others are not stopped by one."""
   main = importlib.import_module('experiments.recall.main')
   good, bad = (
-    main.Config(lag=2, steps=51, batch_size=4, parameters=p)
+    main.Config(lag=8, steps=51, batch_size=4, parameters=p)
     for p in (25000, 1)  # no width has a single parameter
   )
   monkeypatch.setattr(reproduce.sweeps, 'run', in_this_process)
@@ -84,7 +84,7 @@ def test_finished_cells_are_kept_and_failed_ones_reported(
 def test_a_worker_that_is_killed_does_not_take_the_others_with_it(tmp_path):
   """Its cells are tried once more, and the rest goes on."""
   main = importlib.import_module('experiments.recall.main')
-  configs = [main.Config(lag=lag, steps=51, batch_size=4) for lag in (2, 3, 4)]
+  configs = [main.Config(lag=lag, steps=51, batch_size=4) for lag in (8, 9, 10)]
 
   def kill_one():
     workers = multiprocessing.active_children()

@@ -13,7 +13,7 @@ SMALL = train.Config(
 @pytest.mark.parametrize(
   'task, options, mixer',
   [
-    ('copy_memory', 'delay=3,num_copied=2', 'attention'),
+    ('copy_memory', 'delay=3,num_copied=8', 'attention'),
     ('parity', '', 'gru'),
     ('digits', '', 'mingru'),
   ],

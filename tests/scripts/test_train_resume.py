@@ -23,7 +23,7 @@ from seqjax.results import stopping
 from seqjax.results.checkpoint import Checkpoints
 
 SMALL = train.Config(
-  features=8, layers=1, context=64, task_options='lag=4', batch_size=4,
+  features=8, layers=1, context=64, task_options='lag=8', batch_size=4,
   steps=150, log_every=8, save_every=0,
 )  # fmt: skip
 
@@ -252,7 +252,7 @@ def test_checkpoints_of_another_model_or_version_are_refused(
 
 def test_a_batch_that_is_too_large_is_told_with_one_that_fits(tmp_path, capfd):
   """The allocation fails, and the sizes of small steps tell."""
-  config = dataclasses.replace(SMALL, batch_size=10**9)
+  config = dataclasses.replace(SMALL, batch_size=2 * 10**8)
   said = sentence(config, tmp_path, capfd)
   assert 'has not enough memory' in said and 'Traceback' not in said
   fitting = int(said.split('; batch_size=')[1].split()[0])

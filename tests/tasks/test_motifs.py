@@ -20,14 +20,14 @@ def _batch(task, split='train', batch_size=256):
 def test_motifs_stand_where_they_are_told_to(split, first, last):
   """At every one of the split's places, and nowhere else."""
   task = Motifs(
-    num_motifs=2, length=8, positions=(0, 2), evaluation_positions=(4, 6)
+    num_motifs=2, length=10, positions=(0, 2), evaluation_positions=(4, 6)
   )
   assert set(_batch(task, split).group.tolist()) == {*range(first, last + 1)}
 
 
 def test_motifs_are_evaluated_where_they_are_trained_unless_told_otherwise():
   """One place, in every split."""
-  task = Motifs(num_motifs=2, length=8, positions=(3, 3))
+  task = Motifs(num_motifs=2, length=10, positions=(3, 3))
   assert set(_batch(task, 'test').group.tolist()) == {3}
 
 

@@ -9,9 +9,12 @@ import jax
 import numpy as np
 import pytest
 
+from seqjax.tasks import TASKS
 from seqjax.tasks.synthetic.adding import Adding
 from seqjax.tasks.synthetic.agreement import Agreement
 from seqjax.tasks.synthetic.copying import CopyMemory, LagCopy, SelectiveCopying
+from seqjax.tasks.synthetic.formal.groups import GroupWord
+from seqjax.tasks.synthetic.formal.regular import Parity
 from seqjax.tasks.synthetic.generation import Oscillator, Unpacking
 from seqjax.tasks.synthetic.induction import InductionHeads, Needle
 from seqjax.tasks.synthetic.label_at_position import LabelAtPosition
@@ -19,6 +22,7 @@ from seqjax.tasks.synthetic.motifs import HierarchicalMotifs, Motifs
 from seqjax.tasks.synthetic.mqar import MQAR, CompositionalMQAR
 from seqjax.tasks.synthetic.points import Multiplexer, TwoSpirals
 from seqjax.tasks.synthetic.random_labels import RandomLabels
+from seqjax.tasks.synthetic.recall import Recall
 from seqjax.tasks.synthetic.seen_before import SeenBefore
 from seqjax.tasks.synthetic.synonyms import Synonyms
 from seqjax.tasks.synthetic.trajectories import (
@@ -181,22 +185,36 @@ def test_chance_of_having_been_seen_is_exact():
   assert task.chance == pytest.approx(best, rel=1e-12)
 
 
-@pytest.mark.parametrize(
-  'task',
-  [
-    LagCopy(num_symbols=2, lag=2, length=12),
-    Unpacking(length=6),
-    HierarchicalMotifs(depth=3),
-    MQAR(vocab=16, length=8, num_pairs=2),
-    CompositionalMQAR(vocab=8, length=6, num_pairs=1),
-  ],
-  ids=_name,
-)
-def test_few_examples_are_not_held_out(task):
-  """One sentence, when they are asked for; training goes on."""
-  task.batch(KEY, 0, 2, 'train')
-  with pytest.raises(ValueError, match='bits .* but 24 are needed .* for test'):
-    task.batch(KEY, 0, 2, 'test')
+def _tasks_of_tokens():
+  """{name: task} of the synthetic ones, and of those that count their bits."""
+  found = {}
+  for name, make in TASKS.items():
+    kind = getattr(make, 'func', make)
+    if kind.__module__.startswith('seqjax.tasks.synthetic'):
+      task = make()
+      task = getattr(task, 'task', task)  # a wrapper draws no rows
+      if task.on_device and (task.input.vocab or hasattr(task, 'bits')):
+        found[name] = task
+  return found
+
+
+TASKS_OF_TOKENS = _tasks_of_tokens()
+
+
+@pytest.mark.parametrize('name', TASKS_OF_TOKENS)
+def test_examples_are_held_out_by_the_bits_of_a_task(name):
+  """Enough by default; of too few, training has all, and the others none."""
+  task = TASKS_OF_TOKENS[name]
+  assert task.bits >= 24
+
+  class Few(type(task)):
+    bits = 23.9
+
+  few = Few(**vars(task))
+  jax.eval_shape(lambda key: few.batch(key, 0, 2), KEY)
+  for split in ('validation', 'test'):
+    with pytest.raises(ValueError, match=f'23.9 bits .*24 are .* for {split}'):
+      few.batch(KEY, 0, 2, split)
 
 
 @pytest.mark.parametrize(
@@ -207,6 +225,17 @@ def test_few_examples_are_not_held_out(task):
     (Unpacking(num_bits=1, length=4), 4),
     (MQAR(vocab=8, length=6, num_pairs=1, num_overwrites=1), 4),
     (CompositionalMQAR(vocab=8, length=6, num_pairs=1), 4),
+    (Recall(num_facts=2, num_distractors=3, lag=4), 5),
+    (CopyMemory(num_symbols=3, num_copied=3, delay=1), 7),
+    (SelectiveCopying(num_symbols=3, num_copied=2, context=4), 6),
+    (InductionHeads(num_symbols=2, length=5), 5),
+    (Needle(num_words=2, num_keys=2, num_needles=2, length=7), 7),
+    (SeenBefore(num_symbols=3, length=4), 4),
+    (Motifs(num_motifs=2, num_noise=2, length=4), 4),
+    (LabelAtPosition(num_symbols=3, position=0, length=4), 4),
+    (RandomLabels(num_symbols=2, length=4), 4),
+    (GroupWord('s3', length=2), 2),
+    (Parity(length=5, min_length=5), 5),
   ],
   ids=_name,
 )
@@ -219,6 +248,31 @@ def test_bits_count_the_examples_that_there_are(task, num_begun):
     noise -= task.num_pairs
   bits = math.log2(found) + noise * math.log2(task.input.vocab or 1)
   assert task.bits == pytest.approx(bits)
+
+
+@pytest.mark.parametrize(
+  'task',
+  [
+    Agreement(num_nouns=1, num_others=3, distance=3),
+    Synonyms(num_classes=3, num_synonyms=2, num_unseen=0, length=3),
+  ],
+  ids=_name,
+)
+def test_bits_of_rows_that_are_not_equally_likely(task):
+  """How many pairs of 4096 draws are the same, within a tenth of a bit."""
+  rows = _batch(task, batch_size=4096).inputs
+  _, counts = np.unique(rows, axis=0, return_counts=True)
+  same = np.sum(counts * (counts - 1)) / (4096 * 4095)
+  assert task.bits == pytest.approx(-math.log2(same), abs=0.1)
+
+
+def test_motifs_count_the_places_where_they_are_held_out():
+  """And a recall of many lags the rows of one of them."""
+  motifs = Motifs(num_motifs=2, length=10, evaluation_positions=(3, 3))
+  assert motifs.bits == 1 + 8 * 3
+  mixed = Recall(lag=8, design='mixed')
+  assert mixed.bits == Recall(lag=8).bits == 24
+  mixed.batch(KEY, 0, 2, 'test')
 
 
 ALL = [

@@ -214,7 +214,7 @@ def test_phrases_are_what_listing_them_gives():
 
 def test_held_out_sentences_have_many_clauses():
   """One clause has too few to hold any out; the bits are those of a count."""
-  task = Translation(num_nouns=4, num_adjectives=1, num_verbs=1)
+  task = Translation(4, num_adjectives=1, num_verbs=1, max_clauses=1)
   # Determiners, nouns, not; lists of 0, 1, 2 adjectives, all of one kind.
   assert 2.0**-task.bits == pytest.approx((1 / 2 / 8 / 3) ** 2 / 2)
   assert TRANSLATION.held_out_clauses == (2,)

@@ -98,7 +98,7 @@ def main(corpus):
   devices = np.array(jax.devices())
   # As jax.make_mesh makes it by default.
   mesh = Mesh(devices, ('data',), axis_types=(AxisType.Explicit,))
-  recall = Recall(num_facts=4, num_distractors=3, lag=4)
+  recall = Recall(num_facts=4, num_distractors=3, lag=15)
   text = Text(corpus, sampling='sequential', length=6)
   model = SequenceModel(
     recall.input, recall.output, (GRU(8), Attention(8, 16)), expansion=0

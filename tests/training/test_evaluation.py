@@ -125,14 +125,14 @@ def test_a_model_of_short_reach_is_at_chance_beyond_it():
 
 def test_evaluation_has_no_dropout():
   """A model that drops half of everything scores as one that drops none."""
-  task = Recall(lag=4)
+  task = Recall(lag=8)
   scores = [
     evaluate(
-      Noisy(reach=5, dropout=dropout), PARAMS, task, batches=2, batch_size=32
+      Noisy(reach=9, dropout=dropout), PARAMS, task, batches=2, batch_size=32
     )
     for dropout in (0.0, 0.5)
   ]
-  assert scores[0] == scores[1] == {4: (1.0, 64.0)}
+  assert scores[0] == scores[1] == {8: (1.0, 64.0)}
 
 
 def test_evaluation_compiles_once_for_all_parameters(monkeypatch):
@@ -147,7 +147,7 @@ def test_evaluation_compiles_once_for_all_parameters(monkeypatch):
   monkeypatch.setattr(losses, 'accuracy', accuracy)
   for scale in (1.0, 2.0, -1.0):
     params = {'scale': jnp.full((), scale)}
-    evaluate(Noisy(4), params, Recall(lag=3), batches=3, batch_size=7)
+    evaluate(Noisy(4), params, Recall(lag=8), batches=3, batch_size=7)
   assert len(traces) == 1
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -12,24 +12,9 @@ from jaxtyping import Int
 from seqjax.ops.segments import zero_padding
 from seqjax.tasks.options import at_least
 from seqjax.tasks.synthetic._draw import integers
+from seqjax.tasks.synthetic._space import HELD_OUT_BITS, check_space
 from seqjax.tasks.task import Classification, split_key
 from seqjax.typing import Array, Batch, Segments, Spec, TaskShape
-
-HELD_OUT_BITS = 24
-
-
-def check_space(task: Any, split: str, bits: float):
-  """Refuses to hold out examples that training is bound to see.
-
-  Raises:
-    ValueError: validation or test examples are asked for, but two draws are
-      the same one with a probability above 2^-24.
-  """
-  if split != 'train' and bits < HELD_OUT_BITS:
-    raise ValueError(
-      f'{task} has {bits:.1f} bits of different examples, but {HELD_OUT_BITS} '
-      f'are needed to hold some out for {split}: make them longer.'
-    )
 
 
 def prefix(lengths: Int[Array, 'B'], num_positions: int) -> Segments:
@@ -91,6 +76,11 @@ class Strings(Classification):
     return self.held_out_lengths or self.lengths
 
   @property
+  def bits(self) -> float:
+    """-log2 of the probability that two of the longest strings are the same."""
+    return max(map(self._bits, self.lengths))
+
+  @property
   def num_positions(self) -> int:
     """T, of the inputs."""
     return self.positions or self._positions_for(self.length)
@@ -112,10 +102,9 @@ class Strings(Classification):
 
   def _draw_strings(self, key, step, batch_size: int, split: str):
     """(strings [B length], zero after their lengths [B])."""
+    check_space(self, split)
     length_key, string_key = jax.random.split(split_key(key, split, step))
     allowed = self.lengths if split == 'train' else self.held_out_lengths
-    if not allowed:
-      check_space(self, split, max(map(self._bits, self.lengths)))
     chosen = integers(length_key, (batch_size,), 0, len(allowed))
     lengths = jnp.array(allowed, jnp.int32)[chosen]
     strings = self._draw(string_key, lengths)

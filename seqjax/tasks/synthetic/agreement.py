@@ -1,6 +1,7 @@
 """A verb far from the subject that it agrees with."""
 
 import dataclasses
+import math
 from typing import ClassVar
 
 import jax
@@ -9,6 +10,7 @@ from jaxtyping import Int
 
 from seqjax.tasks.options import at_least
 from seqjax.tasks.synthetic._draw import coins, integers
+from seqjax.tasks.synthetic._space import check_space
 from seqjax.tasks.task import Classification, split_key
 from seqjax.typing import Array, Batch, Spec, TaskShape
 
@@ -29,6 +31,9 @@ class Agreement(Classification):
   next at the end is scored; nothing within the last `distance` - 1 words
   tells its number. Linzen, Dupoux & Goldberg, "Assessing the Ability of LSTMs
   to Learn Syntax-Sensitive Dependencies", 2016.
+
+  Validation and test need rows of 24 bits or more, or training would have
+  theirs.
 
   Chance knows that a verb is asked for. `Batch.group` is the number of
   attractors: nouns in between whose number is not that of the subject.
@@ -66,6 +71,14 @@ class Agreement(Classification):
   def output(self) -> Spec:
     return self.input
 
+  @property
+  def bits(self) -> float:
+    """-log2 of the probability that two draws are the same row."""
+    nouns = self.attraction**2 / (2 * self.num_nouns)
+    others = (1 - self.attraction) ** 2 / self.num_others
+    between = (self.distance - 1) * math.log2(nouns + others)
+    return math.log2(2 * self.num_nouns) - between
+
   def batch(
     self,
     key: jax.Array,
@@ -74,6 +87,7 @@ class Agreement(Classification):
     split: str = 'train',
   ) -> Batch:
     """Draws examples on the device; works inside `jit` and `vmap`."""
+    check_space(self, split)
     noun_key, other_key, kind_key = jax.random.split(
       split_key(key, split, step), 3
     )

@@ -10,7 +10,7 @@ from jaxtyping import Int
 
 from seqjax.tasks.options import at_least
 from seqjax.tasks.synthetic._draw import distinct, integers
-from seqjax.tasks.synthetic._strings import check_space
+from seqjax.tasks.synthetic._space import check_space
 from seqjax.tasks.task import Classification, split_key
 from seqjax.typing import Array, Batch, Spec, TaskShape
 
@@ -31,6 +31,9 @@ class CopyMemory(Classification):
   delimiter just before the first copy. Arjovsky, Shah & Bengio, "Unitary
   Evolution Recurrent Neural Networks", 2016, section 5.1, where blanks are
   scored as well. The task is that of Hochreiter & Schmidhuber, 1997.
+
+  Validation and test need 24 bits of symbols or more, or training would have
+  their rows.
 
   Attributes:
     num_symbols: how many different symbols there are.
@@ -61,6 +64,11 @@ class CopyMemory(Classification):
   def chance(self) -> float:
     return 1 / self.num_symbols
 
+  @property
+  def bits(self) -> float:
+    """-log2 of the probability that two draws are the same row."""
+    return self.num_copied * math.log2(self.num_symbols)
+
   def batch(
     self,
     key: jax.Array,
@@ -69,6 +77,7 @@ class CopyMemory(Classification):
     split: str = 'train',
   ) -> Batch:
     """Draws examples on the device; works inside `jit` and `vmap`."""
+    check_space(self, split)
     symbols = integers(
       split_key(key, split, step),
       (batch_size, self.num_copied),
@@ -105,6 +114,9 @@ class SelectiveCopying(Classification):
   Linear-Time Sequence Modeling with Selective State Spaces", 2023, section
   4.1.1 (there 16 symbols among 4096 positions), after Jing et al., 2019.
 
+  Validation and test need rows of 24 bits or more, or training would have
+  theirs.
+
   Attributes:
     num_symbols: how many different symbols there are.
     num_copied: how many symbols are to be remembered.
@@ -135,6 +147,12 @@ class SelectiveCopying(Classification):
   def chance(self) -> float:
     return 1 / self.num_symbols
 
+  @property
+  def bits(self) -> float:
+    """-log2 of the probability that two draws are the same row."""
+    places = math.log2(math.comb(self.context, self.num_copied))
+    return places + self.num_copied * math.log2(self.num_symbols)
+
   def batch(
     self,
     key: jax.Array,
@@ -143,6 +161,7 @@ class SelectiveCopying(Classification):
     split: str = 'train',
   ) -> Batch:
     """Draws examples on the device; works inside `jit` and `vmap`."""
+    check_space(self, split)
     symbol_key, place_key = jax.random.split(split_key(key, split, step))
     symbols = integers(
       symbol_key, (batch_size, self.num_copied), 1, self.num_symbols + 1
@@ -227,7 +246,7 @@ class LagCopy(Classification):
     split: str = 'train',
   ) -> Batch:
     """Draws examples on the device; works inside `jit` and `vmap`."""
-    check_space(self, split, self.bits)
+    check_space(self, split)
     inputs = integers(
       split_key(key, split, step),
       (batch_size, self.length),

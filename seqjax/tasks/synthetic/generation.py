@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 
 from seqjax.tasks.options import at_least
 from seqjax.tasks.synthetic._draw import integers
-from seqjax.tasks.synthetic._strings import check_space
+from seqjax.tasks.synthetic._space import check_space
 from seqjax.tasks.task import Classification, Regression, split_key
 from seqjax.typing import Array, Batch, Spec, TaskShape
 
@@ -77,7 +77,7 @@ class Unpacking(Classification):
     split: str = 'train',
   ) -> Batch:
     """Draws examples on the device; works inside `jit` and `vmap`."""
-    check_space(self, split, self.bits)
+    check_space(self, split)
     shape = (batch_size, self.length, self.num_bits)
     bits = integers(split_key(key, split, step), shape, 0, 2)
     packed = bits.reshape(batch_size, -1).astype(jnp.float32)

@@ -1,6 +1,7 @@
 """Looking up what followed: one special token, or one of many keys."""
 
 import dataclasses
+import math
 from typing import ClassVar
 
 import jax
@@ -9,6 +10,7 @@ from jaxtyping import Int
 
 from seqjax.tasks.options import at_least
 from seqjax.tasks.synthetic._draw import distinct, integers
+from seqjax.tasks.synthetic._space import check_space
 from seqjax.tasks.task import Classification, split_key
 from seqjax.typing import Array, Batch, Spec, TaskShape
 
@@ -27,6 +29,9 @@ class InductionHeads(Classification):
   2023, section 3.1 (there 20 tokens, 30 positions); Gu & Dao, "Mamba:
   Linear-Time Sequence Modeling with Selective State Spaces", 2023, section
   4.1.2 (16 tokens, 256 positions).
+
+  Validation and test need rows of 24 bits or more, or training would have
+  theirs.
 
   `Batch.group` is the distance between the two special tokens, in positions.
 
@@ -57,6 +62,12 @@ class InductionHeads(Classification):
   def chance(self) -> float:
     return 1 / self.num_symbols
 
+  @property
+  def bits(self) -> float:
+    """-log2 of the probability that two draws are the same row."""
+    others = self.length - 2  # and as many places of the first special token
+    return math.log2(others) + others * math.log2(self.num_symbols)
+
   def batch(
     self,
     key: jax.Array,
@@ -65,6 +76,7 @@ class InductionHeads(Classification):
     split: str = 'train',
   ) -> Batch:
     """Draws examples on the device; works inside `jit` and `vmap`."""
+    check_space(self, split)
     symbol_key, place_key = jax.random.split(split_key(key, split, step))
     symbols = integers(
       symbol_key, (batch_size, self.length), 0, self.num_symbols
@@ -101,6 +113,9 @@ class Needle(Classification):
   Real Context Size of Your Long-Context Language Models?", 2024, section 3.1
   (multi-keys).
 
+  Validation and test need rows of 24 bits or more, or training would have
+  theirs.
+
   `Batch.group` is the distance from the question back to its needle, in
   positions.
 
@@ -136,6 +151,15 @@ class Needle(Classification):
   def chance(self) -> float:
     return 1 / self.num_words
 
+  @property
+  def bits(self) -> float:
+    """-log2 of the probability that two draws are the same row."""
+    places = math.comb((self.length - 1) // 2, self.num_needles)
+    keys = math.perm(self.num_keys, self.num_needles)
+    words = self.length - 1 - self.num_needles
+    hidden = math.log2(self.num_needles * places * keys)
+    return hidden + words * math.log2(self.num_words)
+
   def batch(
     self,
     key: jax.Array,
@@ -144,6 +168,7 @@ class Needle(Classification):
     split: str = 'train',
   ) -> Batch:
     """Draws examples on the device; works inside `jit` and `vmap`."""
+    check_space(self, split)
     word_key, key_key, place_key = jax.random.split(
       split_key(key, split, step), 3
     )

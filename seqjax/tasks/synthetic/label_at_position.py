@@ -1,6 +1,7 @@
 """One token of a row, and nothing else, decides."""
 
 import dataclasses
+import math
 from typing import ClassVar
 
 import jax
@@ -9,6 +10,7 @@ from jaxtyping import Int
 
 from seqjax.tasks.options import at_least
 from seqjax.tasks.synthetic._draw import integers
+from seqjax.tasks.synthetic._space import check_space
 from seqjax.tasks.task import Classification, split_key
 from seqjax.typing import Array, Batch, Spec, TaskShape
 
@@ -23,7 +25,8 @@ class LabelAtPosition(Classification):
       target   2
 
   Tokens are uniform and independent, so whoever cuts the row before the
-  position is at chance.
+  position is at chance. Validation and test need rows of 24 bits or more, or
+  training would have theirs.
 
   Attributes:
     num_symbols: how many different tokens there are.
@@ -55,6 +58,11 @@ class LabelAtPosition(Classification):
   def chance(self) -> float:
     return 1 / self.num_symbols
 
+  @property
+  def bits(self) -> float:
+    """-log2 of the probability that two draws are the same row."""
+    return self.length * math.log2(self.num_symbols)
+
   def batch(
     self,
     key: jax.Array,
@@ -63,6 +71,7 @@ class LabelAtPosition(Classification):
     split: str = 'train',
   ) -> Batch:
     """Draws examples on the device; works inside `jit` and `vmap`."""
+    check_space(self, split)
     inputs = integers(
       split_key(key, split, step),
       (batch_size, self.length),

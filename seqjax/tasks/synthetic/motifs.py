@@ -11,7 +11,7 @@ from jaxtyping import Int
 
 from seqjax.tasks.options import at_least
 from seqjax.tasks.synthetic._draw import integers, lengths
-from seqjax.tasks.synthetic._strings import check_space
+from seqjax.tasks.synthetic._space import check_space
 from seqjax.tasks.task import Classification, split_key
 from seqjax.typing import Array, Batch, Spec, TaskShape
 
@@ -27,7 +27,8 @@ class Motifs(Classification):
 
   Motif c reads c, c + 1, ... modulo num_motifs, so that all have the same
   symbols, and their order tells them apart. Noise has symbols of its own,
-  uniform and independent.
+  uniform and independent. Validation and test need rows of 24 bits or more, or
+  training would have theirs.
 
   Where a motif begins is uniform among `positions`, and in validation and
   test among `evaluation_positions`: does what was learnt at one place hold at
@@ -75,6 +76,13 @@ class Motifs(Classification):
   def chance(self) -> float:
     return 1 / self.num_motifs
 
+  @property
+  def bits(self) -> float:
+    """-log2 of the probability that two held-out draws are the same row."""
+    first, last = self._positions('test')
+    noise = (self.length - self.num_motifs) * math.log2(self.num_noise)
+    return math.log2(self.num_motifs * (last - first + 1)) + noise
+
   def batch(
     self,
     key: jax.Array,
@@ -83,6 +91,7 @@ class Motifs(Classification):
     split: str = 'train',
   ) -> Batch:
     """Draws examples on the device; works inside `jit` and `vmap`."""
+    check_space(self, split)
     motif_key, place_key, noise_key = jax.random.split(
       split_key(key, split, step), 3
     )
@@ -187,7 +196,7 @@ class HierarchicalMotifs(Classification):
     split: str = 'train',
   ) -> Batch:
     """Draws examples on the device; works inside `jit` and `vmap`."""
-    check_space(self, split, self.bits)
+    check_space(self, split)
     root_key, *level_keys = jax.random.split(
       split_key(key, split, step), self.depth + 1
     )

@@ -10,7 +10,7 @@ from jaxtyping import Int
 
 from seqjax.tasks.options import at_least
 from seqjax.tasks.synthetic._draw import distinct, integers
-from seqjax.tasks.synthetic._strings import check_space
+from seqjax.tasks.synthetic._space import check_space
 from seqjax.tasks.task import Classification, split_key
 from seqjax.typing import Array, Batch, Spec, TaskShape
 
@@ -91,7 +91,7 @@ class _AssociativeRecall(Classification):
     split: str = 'train',
   ) -> Batch:
     """Draws examples on the device; works inside `jit` and `vmap`."""
-    check_space(self, split, self.bits)
+    check_space(self, split)
     binding_key, place_key, noise_key = jax.random.split(
       split_key(key, split, step), 3
     )

@@ -1,6 +1,7 @@
 """Labels without a reason: what a network can learn by heart."""
 
 import dataclasses
+import math
 from typing import ClassVar
 
 import jax
@@ -9,6 +10,7 @@ from jaxtyping import Int
 
 from seqjax.tasks.options import at_least
 from seqjax.tasks.synthetic._draw import integers
+from seqjax.tasks.synthetic._space import check_space
 from seqjax.tasks.task import Classification, split_key
 from seqjax.typing import Array, Batch, Spec, TaskShape
 
@@ -27,8 +29,9 @@ class RandomLabels(Classification):
   are balanced. The set depends on `seed` alone, and the key of a run decides
   the order, with replacement. In validation and test sequences and labels are
   drawn anew every time, so the ceiling there is chance; on split 'train' 1.0
-  can be reached, by heart. Zhang et al., "Understanding Deep Learning Requires
-  Rethinking Generalization", 2017, section 2.
+  can be reached, by heart. Sequences of fewer than 24 bits are refused there,
+  since training could have them. Zhang et al., "Understanding Deep Learning
+  Requires Rethinking Generalization", 2017, section 2.
 
   Attributes:
     num_examples: how many examples the training set has; a multiple of
@@ -73,6 +76,11 @@ class RandomLabels(Classification):
   def ceiling(self) -> float:
     return self.chance
 
+  @property
+  def bits(self) -> float:
+    """-log2 of the probability that two draws are the same sequence."""
+    return self.length * math.log2(self.num_symbols)
+
   def batch(
     self,
     key: jax.Array,
@@ -81,6 +89,7 @@ class RandomLabels(Classification):
     split: str = 'train',
   ) -> Batch:
     """Draws examples on the device; works inside `jit` and `vmap`."""
+    check_space(self, split)
     key = split_key(key, split, step)
     if split == 'train':
       index = integers(key, (batch_size,), 0, self.num_examples)

@@ -1,6 +1,7 @@
 """Recall of one fact across a gap: how far back does a model remember?"""
 
 import dataclasses
+import math
 from typing import ClassVar
 
 import jax
@@ -11,6 +12,7 @@ from seqjax.errors import unknown
 from seqjax.ops import losses
 from seqjax.tasks.options import at_least
 from seqjax.tasks.synthetic._draw import integers, log_uniform
+from seqjax.tasks.synthetic._space import check_space
 from seqjax.tasks.task import Classification, split_key
 from seqjax.typing import Array, Batch, Spec, TaskShape
 
@@ -40,9 +42,8 @@ class Recall(Classification):
   instead, so that every one of them is measured equally well. `Batch.group` is
   the example's lag.
 
-  There are num_facts * num_distractors^(lag - 1) rows at a lag of `lag`. Where
-  they are few, 2^12 at a lag of 4, training sees most of those that validation
-  and test have; 2^24, at a lag of 8, is enough to hold some out.
+  Validation and test need 24 bits of facts and distractors or more, as a lag
+  of 8 has by default, or training would have their rows.
 
   Targets, weights and outputs are those of an aligned task ([B T], [B T C]):
   models give an output at every position. The score is one number an example.
@@ -93,6 +94,12 @@ class Recall(Classification):
     powers = {2**i for i in range(self.lag.bit_length())}
     return tuple(sorted(powers | {self.lag}))
 
+  @property
+  def bits(self) -> float:
+    """-log2 of the probability that two draws at one lag are the same row."""
+    distractors = (self.lag - 1) * math.log2(self.num_distractors)
+    return math.log2(self.num_facts) + distractors
+
   def batch(
     self,
     key: jax.Array,
@@ -101,6 +108,7 @@ class Recall(Classification):
     split: str = 'train',
   ) -> Batch:
     """Draws examples on the device; works inside `jit` and `vmap`."""
+    check_space(self, split)
     fact_key, distractor_key, lag_key = jax.random.split(
       split_key(key, split, step), 3
     )

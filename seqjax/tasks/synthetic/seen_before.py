@@ -1,6 +1,7 @@
 """Was this token seen before? A question that needs a state."""
 
 import dataclasses
+import math
 from typing import ClassVar
 
 import jax
@@ -9,6 +10,7 @@ from jaxtyping import Int
 
 from seqjax.tasks.options import at_least
 from seqjax.tasks.synthetic._draw import integers
+from seqjax.tasks.synthetic._space import check_space
 from seqjax.tasks.task import Classification, split_key
 from seqjax.typing import Array, Batch, Spec, TaskShape
 
@@ -26,6 +28,9 @@ class SeenBefore(Classification):
   without a state can do no better than one that sees nothing. Chance knows the
   position: at t (from 0) the answer is yes with probability
   p = 1 - (1 - 1/num_symbols)^t, and chance is the mean of max(p, 1 - p).
+
+  Validation and test need rows of 24 bits or more, or training would have
+  theirs.
 
   `Batch.group` is the distance to the last time the token was seen, in
   positions, and 0 where it was not.
@@ -55,6 +60,11 @@ class SeenBefore(Classification):
     new = [(1 - 1 / self.num_symbols) ** t for t in range(self.length)]
     return sum(max(p, 1 - p) for p in new) / self.length
 
+  @property
+  def bits(self) -> float:
+    """-log2 of the probability that two draws are the same row."""
+    return self.length * math.log2(self.num_symbols)
+
   def batch(
     self,
     key: jax.Array,
@@ -63,6 +73,7 @@ class SeenBefore(Classification):
     split: str = 'train',
   ) -> Batch:
     """Draws examples on the device; works inside `jit` and `vmap`."""
+    check_space(self, split)
     inputs = integers(
       split_key(key, split, step),
       (batch_size, self.length),

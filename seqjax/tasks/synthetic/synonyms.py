@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 
 from seqjax.tasks.options import at_least
 from seqjax.tasks.synthetic._draw import coins, integers
+from seqjax.tasks.synthetic._space import check_space
 from seqjax.tasks.task import Language, split_key
 from seqjax.typing import Array, Batch, Spec, TaskShape
 
@@ -33,6 +34,9 @@ class Synonyms(Language):
   (j - i) mod num_synonyms >= num_unseen. In validation and test it is drawn
   among all, and `Batch.group` is 1 where a target never follows its
   predecessor in training, else 0.
+
+  Validation and test need rows of 24 bits or more, or training would have
+  theirs.
 
   All words are equally frequent, so chance is log2 of their number. The
   ceiling, that of validation and test, is H(probability) + log2(num_synonyms)
@@ -82,6 +86,13 @@ class Synonyms(Language):
     choice = -p * math.log2(p) - (1 - p) * math.log2(1 - p)
     return choice + math.log2(self.num_synonyms)
 
+  @property
+  def bits(self) -> float:
+    """-log2 of the probability that two draws are the same row."""
+    p = self.probability
+    moves = math.log2(self.num_synonyms) - math.log2(p**2 + (1 - p) ** 2)
+    return math.log2(self.input.vocab) + (self.length - 1) * moves
+
   def batch(
     self,
     key: jax.Array,
@@ -90,6 +101,7 @@ class Synonyms(Language):
     split: str = 'train',
   ) -> Batch:
     """Draws examples on the device; works inside `jit` and `vmap`."""
+    check_space(self, split)
     first_key, class_key, word_key = jax.random.split(
       split_key(key, split, step), 3
     )

@@ -22,7 +22,7 @@ from seqjax.tasks.synthetic._language import (
   source_words,
   target_words,
 )
-from seqjax.tasks.synthetic._strings import HELD_OUT_BITS, check_space
+from seqjax.tasks.synthetic._space import HELD_OUT_BITS, check_space
 from seqjax.tasks.synthetic.transduction import compact, given, unaligned
 from seqjax.tasks.task import Classification, split_key
 from seqjax.typing import Array, Batch, Spec, TaskShape
@@ -120,10 +120,15 @@ class Translation(Classification):
     Those at which two draws are the same sentence with P <= 2^-24.
     """
     numbers = range(1, self.max_clauses + 1)
-    return tuple(n for n in numbers if n * self.bits >= HELD_OUT_BITS)
+    return tuple(n for n in numbers if n * self._clause_bits >= HELD_OUT_BITS)
 
   @property
   def bits(self) -> float:
+    """-log2 of the probability that two draws of `max_clauses` are the same."""
+    return self.max_clauses * self._clause_bits
+
+  @property
+  def _clause_bits(self) -> float:
     """-log2 of the probability that two draws of a clause are the same."""
     lists = sum(self.num_adjectives**-n for n in range(MAX_ADJECTIVES + 1))
     adjectives = lists / (MAX_ADJECTIVES + 1) ** 2
@@ -139,7 +144,7 @@ class Translation(Classification):
   ) -> Batch:
     """Draws examples on the device; works inside `jit` and `vmap`."""
     key = split_key(key, split, step)
-    check_space(self, split, self.max_clauses * self.bits)
+    check_space(self, split)
     fewest = 1 if split == 'train' else self.held_out_clauses[0]
     source, lengths = self._sentences(key, batch_size, fewest)
     targets, counts = self._translate(source)

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Int
 
 from seqjax.tasks.options import at_least
 from seqjax.tasks.synthetic._draw import integers
-from seqjax.tasks.synthetic._strings import check_space
+from seqjax.tasks.synthetic._space import check_space
 from seqjax.tasks.task import Classification, split_key
 from seqjax.typing import Array, Batch, Spec, TaskShape
 
@@ -72,7 +72,7 @@ class Dyck(Classification):
   ) -> Batch:
     """Draws examples on the device; works inside `jit` and `vmap`."""
     kind_key, walk_key = jax.random.split(split_key(key, split, step))
-    check_space(self, split, self.bits)
+    check_space(self, split)
     shape = (batch_size, self.length)
     opens = self._walk(integers(walk_key, shape, 0, 2) == 1)
     kinds = integers(kind_key, shape, 0, self.num_kinds)

@@ -14,7 +14,7 @@ from jaxtyping import Int
 from seqjax.errors import unknown
 from seqjax.tasks.options import at_least
 from seqjax.tasks.synthetic._draw import integers
-from seqjax.tasks.synthetic._strings import check_space
+from seqjax.tasks.synthetic._space import check_space
 from seqjax.tasks.task import Classification, split_key
 from seqjax.typing import Array, Batch, Spec, TaskShape
 
@@ -73,6 +73,11 @@ class GroupWord(Classification):
   def chance(self) -> float:
     return 1 / self.order
 
+  @property
+  def bits(self) -> float:
+    """-log2 of the probability that two draws are the same word."""
+    return self.length * math.log2(self.order)
+
   def batch(
     self,
     key: jax.Array,
@@ -82,7 +87,7 @@ class GroupWord(Classification):
   ) -> Batch:
     """Draws examples on the device; works inside `jit` and `vmap`."""
     key = split_key(key, split, step)
-    check_space(self, split, self.length * math.log2(self.order))
+    check_space(self, split)
     inputs = integers(key, (batch_size, self.length), 0, self.order)
     position = jnp.arange(self.length, dtype=jnp.int32)[None]
     return Batch(
