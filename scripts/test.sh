@@ -27,5 +27,5 @@ for argument in "$@"; do
   if [ "$argument" = --slow ]; then select=(); else arguments+=("$argument"); fi
 done
 exec .venv/bin/python -m pytest -n "${SEQJAX_TEST_PROCESSES:-auto}" \
-  --dist=loadgroup --jaxtyping-packages=seqjax,beartype.beartype \
+  --jaxtyping-packages=seqjax,beartype.beartype \
   ${select[@]+"${select[@]}"} ${arguments[@]+"${arguments[@]}"}

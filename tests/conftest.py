@@ -1,4 +1,4 @@
-"""One group a file, unless a test says better; groups share nothing."""
+"""What runs on one worker: a file; of the contracts, each for itself."""
 
 import gc
 
@@ -6,18 +6,26 @@ import jax
 import pytest
 
 
-def pytest_collection_modifyitems(items):
-  for item in items:
-    if not any(mark.name == 'xdist_group' for mark in item.iter_markers()):
-      item.add_marker(pytest.mark.xdist_group(item.path.name))
+def unit(nodeid: str) -> str:
+  """Tests of one unit share what they compile, and units share nothing."""
+  file, _, _ = nodeid.partition('::')
+  return nodeid if file.endswith('test_contract.py') else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+  """Of xdist, whose own groups not every version of pytest can form."""
+  from xdist.scheduler import LoadScopeScheduling
+
+  class Units(LoadScopeScheduling):
+    def _split_scope(self, nodeid):
+      return unit(nodeid)
+
+  return Units(config, log)
 
 
 def pytest_runtest_teardown(item, nextitem):
-  """Forgets what a group compiled: collecting garbage walks all of it."""
-  if nextitem is None or group(nextitem) != group(item):
+  """Forgets what a unit compiled: collecting garbage walks all of it."""
+  if nextitem is None or unit(nextitem.nodeid) != unit(item.nodeid):
     jax.clear_caches()
     gc.collect()
-
-
-def group(item) -> str:
-  return item.get_closest_marker('xdist_group').args[0]

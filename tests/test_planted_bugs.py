@@ -354,13 +354,7 @@ BUGS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-  'bug',
-  [
-    pytest.param(bug, marks=pytest.mark.xdist_group(f'bugs {mixer.__name__}'))
-    for bug, (mixer, _, _) in BUGS.items()
-  ],
-)
+@pytest.mark.parametrize('bug', BUGS)
 def test_every_planted_bug_is_caught_by_the_law_it_breaks(bug, monkeypatch):
   """The contract fails, and its message names the law."""
   mixer, plant, law = BUGS[bug]

@@ -55,7 +55,8 @@ def adamw(
   return optax.chain(
     optax.clip_by_global_norm(clip),
     adam(learning_rate=float('nan'), weight_decay=weight_decay),
-    optax.scale_by_schedule(schedule),
+    # Counted in floating point, or float64 would have a schedule in float32.
+    optax.scale_by_schedule(lambda count: schedule(count.astype(float))),
   )
 
 

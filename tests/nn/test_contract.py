@@ -26,15 +26,12 @@ from seqjax.nn import (
 from seqjax.typing import Spec
 
 
-def grouped(cases):
-  """One group a mixer: its tests run on one worker, next to each other."""
-  return [
-    pytest.param(value, id=name, marks=pytest.mark.xdist_group(name))
-    for name, value in cases.items()
-  ]
+def named(cases):
+  """Parameters whose names are those of the cases."""
+  return [pytest.param(value, id=name) for name, value in cases.items()]
 
 
-@pytest.mark.parametrize('mixer', grouped(MIXERS | NONCAUSAL_MIXERS))
+@pytest.mark.parametrize('mixer', named(MIXERS | NONCAUSAL_MIXERS))
 def test_every_mixer_keeps_the_contract(mixer):
   """Parallel equals sequential, pieces stay apart, padding does not count."""
   testing.assert_mixer_contract(mixer(features=8, context=16))
@@ -66,7 +63,7 @@ OPTIONS = {
 }
 
 
-@pytest.mark.parametrize('mixer', grouped(OPTIONS))
+@pytest.mark.parametrize('mixer', named(OPTIONS))
 def test_every_option_keeps_the_contract(mixer):
   """What an option changes, it changes in every form alike."""
   testing.assert_mixer_contract(mixer)
@@ -93,7 +90,7 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize('model', grouped(MODELS))
+@pytest.mark.parametrize('model', named(MODELS))
 def test_every_model_keeps_the_contract(model):
   """A norm or a residual leaks padding as easily as a mixer does."""
   testing.assert_mixer_contract(model)

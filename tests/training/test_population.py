@@ -133,7 +133,7 @@ def test_one_by_one_a_member_is_its_solo_run_bit_by_bit(kind):
   assert len(together) == 3
   for i in range(len(CELLS)):
     for (states, metrics), (state, alone) in zip(
-      together, _solo(i), strict=True
+      together, _solo(i, task=task), strict=True
     ):
       _assert_same(select_members(states, i), state)
       assert {name: metrics[name][i] for name in metrics} == alone
