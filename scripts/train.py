@@ -229,6 +229,8 @@ def make(config: Config):
   if config.corpus:
     options['corpus'] = config.corpus
   task = TASKS[config.task](**options)
+  if task.on_device:  # or a task of few examples would refuse later
+    jax.eval_shape(lambda: task.batch(jax.random.key(0), 0, 1, 'validation'))
   maker = MIXERS[config.mixer]
   options = parse(config.mixer_options, maker, 'mixer')
   dtype = jnp.dtype(config.dtype)

@@ -5,7 +5,9 @@ import pathlib
 import re
 
 import pytest
+import train
 
+from seqjax import experiment
 from seqjax.results import report, table
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -24,6 +26,19 @@ def test_every_python_block_of_the_readme_runs(tmp_path, monkeypatch):
   assert namespace['y_t'].shape == (4, 32)
   assert 'leaky' in (tmp_path / 'runs/mine/figure.svg').read_text()
   assert set(namespace['gradients']['params']) == {'input', 'recurrent', 'bias'}
+
+
+def test_every_command_that_trains_is_a_config():
+  """Of the table of scores too: names and types, without running them."""
+  commands = re.findall(r'`(--task=[^`]+)`', README)
+  commands += re.findall(r'scripts/train\.py (--task=.*)', README)
+  assert len(commands) >= 8
+  for command in commands:
+    flags = experiment.define_flags(train.Config)
+    flags(['train.py', *command.split()])
+    config = experiment.from_flags(train.Config, flags)
+    if 'text' not in config.task:
+      train.make(config)
 
 
 def test_every_path_that_the_readme_names_exists():

@@ -92,6 +92,8 @@ def run(
   if done is not None:
     return done
   task = Recall(lag=config.lag, design=config.design)
+  # Before anything is written: a short lag has too few examples to hold out.
+  jax.eval_shape(lambda: task.batch(jax.random.key(0), 0, 1, 'validation'))
   mixer, model = make_model(config, task, mixers)
   _, longer_model = make_model(config, task, mixers, max(config.beyond, 1))
   with results.Run(workdir, config) as record:
