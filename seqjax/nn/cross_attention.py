@@ -1,5 +1,6 @@
 """Attention from one sequence to another: a decoder's view of its source."""
 
+import functools
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -7,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
 from seqjax.errors import unknown
+from seqjax.nn.mixer import check_heads, check_sizes
 from seqjax.ops import attention as attention_lib
 from seqjax.ops import segments as segments_lib
 from seqjax.typing import Array, Segments
@@ -47,26 +49,17 @@ class CrossAttention(nn.Module):
 
   def __post_init__(self):
     super().__post_init__()
-    if (
-      self.features < 1 or self.num_heads < 1 or self.features % self.num_heads
-    ):
-      raise ValueError(
-        'CrossAttention splits features evenly over heads, but '
-        f'features={self.features} is not a positive multiple of '
-        f'num_heads={self.num_heads}.'
-      )
+    check_sizes(self, 'features', 'num_heads')
+    check_heads(self)
     if self.score not in SCORES:
       raise ValueError(unknown('score', self.score, SCORES))
 
   def setup(self):
     types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
+    dense = functools.partial(nn.DenseGeneral, use_bias=False, **types)
     heads = self.num_heads, self.features // self.num_heads
-    self.query = nn.DenseGeneral(heads, use_bias=False, **types)
-    self.key = nn.DenseGeneral(heads, use_bias=False, **types)
-    self.value = nn.DenseGeneral(heads, use_bias=False, **types)
-    self.out = nn.DenseGeneral(
-      self.features, axis=(-2, -1), use_bias=False, **types
-    )
+    self.query, self.key, self.value = (dense(heads) for _ in range(3))
+    self.out = dense(self.features, axis=(-2, -1))
     if self.score == 'additive':
       init = nn.initializers.lecun_normal(in_axis=-1, out_axis=-2)
       self.weight = self.param('weight', init, heads, self.param_dtype)

@@ -4,7 +4,12 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from seqjax.nn.mixer import CausalMixer, carry_dtype, check_sizes
+from seqjax.nn.mixer import (
+  CausalMixer,
+  carry_dtype,
+  check_heads,
+  check_sizes,
+)
 from seqjax.ops.linear_attention import check_algorithm
 from seqjax.typing import Array
 
@@ -19,12 +24,7 @@ class MatrixStateMixer(CausalMixer):
   def __post_init__(self):
     super().__post_init__()
     check_algorithm(self.algorithm)
-    if self.num_heads < 1 or self.features % self.num_heads:
-      raise ValueError(
-        f'{type(self).__name__} splits features evenly over heads, but '
-        f'features={self.features} is not a multiple of '
-        f'num_heads={self.num_heads}.'
-      )
+    check_heads(self)
     check_sizes(self, 'key_size', 'state_size', 'expand', 'kernel_size', 'rank')
 
   @property

@@ -104,6 +104,16 @@ def check_sizes(module: nn.Module, *names: str):
       )
 
 
+def check_heads(module: nn.Module):
+  """Raises ValueError unless `num_heads` divides `features`."""
+  if module.num_heads < 1 or module.features % module.num_heads:
+    raise ValueError(
+      f'{type(module).__name__} splits features evenly over heads, but '
+      f'features={module.features} is not a multiple of '
+      f'num_heads={module.num_heads}.'
+    )
+
+
 def check_inputs(
   mixer: SequenceMixer, x: Array, segments: Segments | None = None
 ):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from seqjax.errors import unknown
-from seqjax.nn.mixer import SequenceMixer, check_inputs
+from seqjax.nn.mixer import SequenceMixer, check_heads, check_inputs
 from seqjax.ops import attention as attention_lib
 from seqjax.ops import segments as segments_lib
 from seqjax.ops.positions import alibi_slopes, look_up, rotate, sinusoids
@@ -43,12 +43,7 @@ class SelfAttention(SequenceMixer):
   def __post_init__(self):
     super().__post_init__()
     name = type(self).__name__
-    if self.num_heads < 1 or self.features % self.num_heads:
-      raise ValueError(
-        f'{name} splits features evenly over heads, but '
-        f'features={self.features} is not a multiple of '
-        f'num_heads={self.num_heads}.'
-      )
+    check_heads(self)
     if self._num_kv_heads < 1 or self.num_heads % self._num_kv_heads:
       raise ValueError(
         f'{name} shares key and value heads evenly among heads, but '

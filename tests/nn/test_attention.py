@@ -219,7 +219,7 @@ def test_cross_attention_mixes_no_precisions(score):
     (lambda: Attention(8, 4, positions='rotery'), "mean 'rotary'"),
     (lambda: LocalAttention(8, window=0), 'window=0'),
     (lambda: FullAttention(8, positions='learned'), 'context=None'),
-    (lambda: CrossAttention(9), 'features=9 is not a positive multiple'),
+    (lambda: CrossAttention(9), 'features=9 is not a multiple'),
     (lambda: CrossAttention(8, score='additiv'), "mean 'additive'"),
   ],
 )  # fmt: skip
