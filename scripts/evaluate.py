@@ -50,9 +50,9 @@ def run(config: Config, workdir: str) -> list[dict[str, Any]]:
   validate(config)
   run_of = trained.load(workdir)
   rows = [_row(config, run_of, options) for options in _options(config, run_of)]
-  _write(rows, pathlib.Path(workdir) / FILE)
   print(f'{run_of.config.task}, {config.split} split, step {run_of.step}')
   print(table.format(rows, COLUMNS))
+  _write(rows, pathlib.Path(workdir) / FILE)
   return rows
 
 

@@ -30,14 +30,16 @@ from seqjax import experiment, results, training  # noqa: E402
 from seqjax.errors import unknown  # noqa: E402
 from seqjax.experiment import option  # noqa: E402
 from seqjax.models import model_for  # noqa: E402
-from seqjax.nn import MIXERS  # noqa: E402
+from seqjax.nn import MIXERS, NONCAUSAL_MIXERS  # noqa: E402
 from seqjax.results import stopping  # noqa: E402
 from seqjax.results.checkpoint import Checkpoints  # noqa: E402
 from seqjax.results.watch import Watch  # noqa: E402
 from seqjax.tasks import TASKS  # noqa: E402
+from seqjax.tasks.task import Metric  # noqa: E402
 from seqjax.typing import Batch  # noqa: E402
 
 CHECKPOINTS = 'checkpoints'  # the folder of them in a run's
+EVERY_MIXER = MIXERS | NONCAUSAL_MIXERS
 DTYPES = ('float32', 'bfloat16')
 
 
@@ -46,10 +48,11 @@ class Config:
   """The knobs of one training run."""
 
   task: str = option('recall', 'What is learnt.', among=TASKS)
-  mixer: str = option('lstm', 'What moves along time.', among=MIXERS)
+  mixer: str = option('lstm', 'What moves along time.', among=EVERY_MIXER)
   task_options: str = option('', 'Its options, as in length=32,num_symbols=8.')
   mixer_options: str = option('', 'Its options, as in num_heads=4.')
   corpus: str = option('', 'A file or folder for the task text, or its name.')
+  data_dir: str = option('', 'Where prepared data of the task lie.')
   features: int = option(64, 'Width of the stream.')
   layers: int = option(2, 'Blocks, one on top of the other.')
   context: int = option(1024, 'Positions that attention holds.')
@@ -226,12 +229,20 @@ def _optimizer(steps: int, weight_decay: float):
 def make(config: Config):
   """The task, and the model that it specifies."""
   options = parse(config.task_options, TASKS[config.task], 'task')
-  if config.corpus:
-    options['corpus'] = config.corpus
+  for name in ('corpus', 'data_dir'):
+    if value := getattr(config, name):
+      options[name] = value
+  known = inspect.signature(TASKS[config.task]).parameters
+  if not set(options) <= set(known):
+    raise ValueError(f'The task {config.task} reads no data from a folder.')
   task = TASKS[config.task](**options)
   if task.on_device:  # or a task of few examples would refuse later
     jax.eval_shape(lambda: task.batch(jax.random.key(0), 0, 1, 'validation'))
-  maker = MIXERS[config.mixer]
+  if config.mixer in NONCAUSAL_MIXERS and task.metric is Metric.BITS:
+    raise ValueError(
+      f'{config.mixer} sees what the task {config.task} asks it to predict.'
+    )
+  maker = EVERY_MIXER[config.mixer]
   options = parse(config.mixer_options, maker, 'mixer')
   dtype = jnp.dtype(config.dtype)
   mixer = maker(config.features, config.context, **{'dtype': dtype} | options)
@@ -332,7 +343,7 @@ def main(config: Config, workdir: str, **switches: bool):
     _exit(
       'Interrupted; the same command goes on from the last checkpoint.', 130
     )
-  except (ValueError, OSError, training.NotFinite) as error:
+  except (ValueError, OSError, MemoryError, training.NotFinite) as error:
     _exit(error, 1)
   except jax.errors.JaxRuntimeError as error:
     if 'RESOURCE_EXHAUSTED' not in str(error):

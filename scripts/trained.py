@@ -14,6 +14,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import flax.linen as nn  # noqa: E402
+import jax  # noqa: E402
 import train  # noqa: E402
 
 from seqjax import experiment  # noqa: E402
@@ -83,6 +84,15 @@ def sentences() -> Iterator[None]:
   except (ValueError, OSError) as error:
     print(error, file=sys.stderr)
     sys.exit(2)
+  except jax.errors.JaxRuntimeError as error:
+    if 'RESOURCE_EXHAUSTED' not in str(error):
+      raise
+    print(
+      'The device has not enough memory for so much at once: ask for smaller '
+      'batches or shorter sequences.',
+      file=sys.stderr,
+    )
+    sys.exit(1)
 
 
 def launch(Config: type, run: Callable, workdir: str):

@@ -85,7 +85,7 @@ class MinGRU(LinearRecurrentMixer):
 
   def coefficients(self, x):
     """1 - z_t (as a sigmoid, exact where z_t is near 1) and z_t n_t."""
-    logit = self.update_gate(x)
+    logit = self.update_gate(x).astype(carry_dtype(self.dtype))
     return nn.sigmoid(-logit), nn.sigmoid(logit) * self.candidate(x)
 
 
@@ -116,8 +116,9 @@ class MinLSTM(LinearRecurrentMixer):
 
   def coefficients(self, x):
     """f / (f + i) = sigmoid(log f - log i), which stays finite as both go."""
-    forget = nn.log_sigmoid(self.forget_gate(x))
-    logit = forget - nn.log_sigmoid(self.input_gate(x))
+    dtype = carry_dtype(self.dtype)
+    forget = nn.log_sigmoid(self.forget_gate(x).astype(dtype))
+    logit = forget - nn.log_sigmoid(self.input_gate(x).astype(dtype))
     return nn.sigmoid(logit), nn.sigmoid(-logit) * self.candidate(x)
 
 

@@ -19,6 +19,7 @@ Flow = Callable[[State], State]
 # it the next slope is taken, and its weight in their mean.
 STAGES = ((0.0, 1 / 6), (0.5, 1 / 3), (0.5, 1 / 3), (1.0, 1 / 6))
 TRANSIENT = 1000  # samples that are left out, until the attractor is reached
+NODES = 6  # of a polynomial between samples
 
 
 def simulate(flow: Flow, state: State, steps: int) -> list[State]:
@@ -185,8 +186,9 @@ class MackeyGlass(ChaoticSeries):
       targets    -    -    -  ... -1.16  -.85 -.56 -.29   (- has weight 0)
 
   What follows is determined by a stretch of `delay`, so the first `delay`
-  positions are not scored. Values a unit apart determine it by Takens' theorem,
-  not by the equation: how small the error can be made is not stated.
+  positions are not scored. Whoever knows the equation reads what lies between
+  the samples off a polynomial through six of them, and errs by 4e-6 of the
+  standard deviation: as little as a float32 can tell.
 
   Mackey, Glass, "Oscillation and Chaos in Physiological Control Systems", 1977;
   chaotic at delay 17 (Farmer, "Chaotic attractors of an infinite-dimensional
@@ -241,6 +243,52 @@ class MackeyGlass(ChaoticSeries):
 
   def observe(self, states: list[State]) -> Float[np.ndarray, 'T *D']:
     return np.array([state[-1] for state in states])
+
+  def floor(self, seen: int, ahead: int = 1) -> float | None:
+    """0 once a stretch of `delay` is seen; before that it is not known."""
+    del ahead
+    return 0.0 if seen > self.delay else None
+
+  def solve(self, batch: Batch) -> Float[np.ndarray, 'B T']:
+    """The flow, applied wherever a stretch of `delay` is seen."""
+    after = self._follow(np.asarray(batch.inputs))
+    return np.pad(after, [(0, 0), (self.delay, 0)]).astype(np.float32)
+
+  def forecast(
+    self, seen: Float[Array, 'B S'], ahead: int
+  ) -> Float[np.ndarray, 'B K']:
+    """The flow, applied to what is seen and to its own results (K = ahead)."""
+    values = np.asarray(seen)
+    for _ in range(ahead):
+      after = self._follow(values[:, -self.delay - NODES :])
+      values = np.concatenate([values, after[:, -1:]], axis=1)
+    return values[:, -ahead:].astype(np.float32)
+
+  def _follow(self, values):
+    """The values after positions `delay` and beyond, [B T] to [B T-delay]."""
+    mean, deviation = self.recording.mean, self.recording.deviation
+    x = np.asarray(values, np.float64) * deviation + mean
+    now = np.arange(self.delay, x.shape[1])
+    count = min(NODES, self.delay + 1)
+    first = now - self.delay - count // 2 + 1  # of the nodes around the past
+    first = np.clip(first, 0, now - count + 1)
+    places = (now - self.delay - first)[:, None] + np.arange(11) / 10
+    nodes = x[:, first[:, None] + np.arange(count)]
+    delayed = np.einsum('btn,tun->ubt', nodes, _lagrange(places, count))
+    *_, after = self.flow((*delayed, x[:, now]))
+    return (after - mean) / deviation
+
+
+def _lagrange(
+  places: Float[np.ndarray, 'T U'], count: int
+) -> Float[np.ndarray, 'T U N']:
+  """What each of the values at 0, 1 .. count - 1 weighs at a place."""
+  nodes = np.arange(count)
+  distances = np.where(
+    np.eye(count, dtype=bool), 1.0, places[..., None, None] - nodes
+  )
+  gaps = np.where(np.eye(count, dtype=bool), 1, nodes[:, None] - nodes)
+  return np.prod(distances / gaps, axis=-1)
 
 
 @functools.lru_cache(maxsize=4)

@@ -48,7 +48,7 @@ class TauWindow(Regression):
   @property
   def solve(self) -> Callable[[Batch], Array]:
     """The best prediction; AttributeError where the series knows none."""
-    forecast = self.series.forecast
+    forecast = _forecast(self)
     return lambda batch: forecast(batch.inputs, 1)[:, 0]
 
   def batch(
@@ -107,7 +107,7 @@ class Rollout(Regression):
   @property
   def solve(self) -> Callable[[Batch], Array]:
     """The best prediction; AttributeError where the series knows none."""
-    return functools.partial(self._solve, self.series.forecast)
+    return functools.partial(self._solve, _forecast(self))
 
   def _solve(self, forecast, batch):
     """The context's values stay, unscored, where they are."""
@@ -135,3 +135,10 @@ class Rollout(Regression):
       weights=(ahead > 0).astype(xp.float32),
       group=ahead,
     )
+
+
+def _forecast(task) -> Callable:
+  """The series', where so much of the past suffices for it."""
+  if task.ceiling is None:
+    raise AttributeError('solve')
+  return task.series.forecast

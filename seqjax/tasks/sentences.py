@@ -130,9 +130,12 @@ def count_bytes(data_dir: str = '') -> pathlib.Path:
       counts = np.pad(counts, [(0, missing), (0, 0)])
     counts[np.arange(len(targets)), targets] += 1
   unfinished = path.with_suffix('.incomplete')
-  with unfinished.open('wb') as file:
-    np.save(file, counts)
-  os.replace(unfinished, path)
+  try:
+    with unfinished.open('wb') as file:
+      np.save(file, counts)
+    os.replace(unfinished, path)
+  finally:
+    unfinished.unlink(missing_ok=True)
   return path
 
 

@@ -27,12 +27,13 @@ class NotFinite(FloatingPointError):
     step: the number of the batch it happened on.
     key: the run's key; `task.batch(key, step, batch_size)` draws that batch.
     parameter: the path of the first parameter whose gradient is not finite;
-      'loss' if the loss itself is not, 'carry' if only that is not.
+      'loss' if the loss itself is not, 'carry' if only that is not; followed
+      by 'after its update' where gradients are, and the parameter is not.
   """
 
   def __init__(self, step: int, key: jax.Array, parameter: str):
     self.step, self.key, self.parameter = step, key, parameter
-    plain = parameter in ('loss', 'carry')
+    plain = parameter in ('loss', 'carry') or ' ' in parameter
     what = parameter if plain else f'gradient of {parameter}'
     super().__init__(
       f'The {what} is not finite at step {step}; the last state that was '

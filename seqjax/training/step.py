@@ -51,7 +51,7 @@ def train_step(
     'loss': loss.astype(jnp.float32),
     'gradient_norm': optax.tree.norm(grads).astype(jnp.float32),
     'padding': padding(batch),
-    'fault': first_fault(loss, grads, carry),
+    'fault': first_fault(loss, grads, params, carry),
   }
   state = TrainState(state.step + 1, params, opt_state, state.key, carry)
   return state, metrics
@@ -68,18 +68,20 @@ def padding(batch: Batch) -> Float[Array, '']:
 
 
 def first_fault(
-  loss: Float[Array, ''], grads: Any, carry: Any = None
+  loss: Float[Array, ''], grads: Any, params: Any, carry: Any = None
 ) -> Int[Array, '']:
   """Where something is not finite: `fault_name` says it; FINITE if nowhere."""
-  parts = loss, *jax.tree.leaves(grads), *jax.tree.leaves(carry)
+  parts = jax.tree.leaves((loss, grads, params, carry))
   finite = jnp.stack([jnp.all(jnp.isfinite(part)) for part in parts])
   fault = jnp.where(jnp.all(finite), FINITE, jnp.argmin(finite))
   return fault.astype(jnp.int32)
 
 
 def fault_name(fault: int, params: Any) -> str:
-  """'loss', the path of the parameter that a gradient is of, or 'carry'."""
-  names = ['loss', *path_names(params)]
+  """'loss', the path of the parameter with the gradient, that of one whose
+  update was too large, with these words, or 'carry'."""
+  paths = path_names(params)
+  names = ['loss', *paths, *(f'{path} after its update' for path in paths)]
   return names[fault] if fault < len(names) else 'carry'
 
 

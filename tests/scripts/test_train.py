@@ -14,7 +14,7 @@ SMALL = train.Config(
   'task, options, mixer',
   [
     ('copy_memory', 'delay=3,num_copied=8', 'attention'),
-    ('parity', '', 'gru'),
+    ('parity', '', 'bidirectional'),
     ('digits', '', 'mingru'),
   ],
 )
@@ -52,6 +52,8 @@ def test_a_corpus_is_any_file(tmp_path):
     ({'task_options': 'dely=3', 'task': 'copy_memory'}, "mean 'delay'"),
     ({'mixer_options': 'num_heads'}, "got 'num_heads'"),
     ({'corpus': 'notes.txt'}, 'task=recall was given'),
+    ({'mixer': 'bidirectional', 'task': 'synonyms'}, 'bidirectional sees'),
+    ({'data_dir': 'here'}, 'recall reads no data'),
     ({'layers': 0}, 'layers=0'),
     ({'keep_latest': 0}, 'at least 1, but keep_latest=0'),
     ({'patience': -1}, 'at least 0, but patience=-1'),

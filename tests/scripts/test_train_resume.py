@@ -90,7 +90,7 @@ def test_a_run_that_is_killed_ends_as_if_it_had_not_been(
   draw, died = random.Random(kills), 0
   for i in range(kills):
     process = start(config, tmp_path / 'killed')
-    if i % 4 == 3:  # before it has begun, or while it reads what is there
+    if i % 3 == 2:  # before it has begun, or while it reads what is there
       time.sleep(draw.uniform(0.0, 6.0))
     else:
       done = len(lines(tmp_path / 'killed'))

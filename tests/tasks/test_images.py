@@ -10,6 +10,7 @@ import pytest
 
 from seqjax import testing
 from seqjax.tasks import images
+from seqjax.tasks import TASKS
 from seqjax.tasks.images import PixelSequence, PixelVector
 
 KEY = jax.random.key(0)
@@ -132,7 +133,8 @@ def test_mnist_and_cifar10_as_tfds_prepares_them(write_pictures):
   cifar10 = PixelSequence('cifar10', data_dir=data_dir)
   assert mnist.batch(KEY, 0, 4).inputs.shape == (4, 784)
   assert cifar10.batch(KEY, 0, 4).inputs.shape == (4, 1024, 3)
-  for task in (mnist, cifar10):
+  permuted = TASKS['permuted_mnist'](data_dir=data_dir)
+  for task in (mnist, permuted, cifar10):
     testing.assert_task_contract(task, batches=4)
 
 

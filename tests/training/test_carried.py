@@ -181,6 +181,7 @@ def test_what_is_not_finite_stops_a_carried_run():
   fault = training.step.first_fault(
     jnp.zeros(()),
     state.params,
+    state.params,
     jax.tree.map(lambda x: x * jnp.nan, state.carry),
   )
   name = training.step.fault_name(int(fault), state.params)

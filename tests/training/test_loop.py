@@ -299,6 +299,12 @@ def test_a_loss_that_is_not_finite_stops_the_run():
   assert all(np.all(np.isfinite(x)) for x in jax.tree.leaves(states[0].params))
 
 
+def test_an_update_that_is_too_large_stops_the_run():
+  """Although its loss and gradients are finite: the next ones would not be."""
+  with pytest.raises(training.NotFinite, match='after its update.*at step 0'):
+    next(_train(learning_rate=float('inf'), log_every=1))
+
+
 def test_a_gradient_that_is_not_finite_is_named():
   """By the path of its parameter, although the loss is finite."""
   with pytest.raises(training.NotFinite, match='root.*at step 0') as error:

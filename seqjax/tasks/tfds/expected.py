@@ -57,7 +57,9 @@ def write_expected(path: pathlib.Path = EXPECTED):
   """Writes down what every task of tokens draws, with the version."""
   sums = {name: drawn_checksums(name) for name in token_tasks()}
   content = json.dumps({'version': VERSION, 'sha256': sums}, indent=2)
-  path.write_text(content + '\n', encoding='utf-8')
+  unfinished = path.with_suffix('.incomplete')
+  unfinished.write_text(content + '\n', encoding='utf-8')
+  unfinished.replace(path)
 
 
 def check_expected(name: str, split: str, columns: dict[str, np.ndarray]):

@@ -136,6 +136,8 @@ def prepare(name: str, data_dir: str = '') -> pathlib.Path:
       folder.parent.mkdir(parents=True, exist_ok=True)
       os.rename(written, folder)
   finally:
+    for partial in downloads.glob('*.tmp.*'):  # a download that broke off
+      shutil.rmtree(partial, ignore_errors=True)
     with contextlib.suppress(OSError):
       downloads.rmdir()  # where nothing lies in it
   return folder
