@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from seqjax import testing
-from seqjax.tasks import images
-from seqjax.tasks import TASKS
+from seqjax.tasks import TASKS, images
 from seqjax.tasks.images import PixelSequence, PixelVector
 
 KEY = jax.random.key(0)
