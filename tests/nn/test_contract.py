@@ -1,5 +1,7 @@
 """Every mixer of the catalogue keeps the laws, and so do models of them."""
 
+import functools
+
 import pytest
 
 from seqjax import testing
@@ -21,8 +23,10 @@ from seqjax.nn import (
   GatedConv,
   GatedDeltaNet,
   Mamba,
+  Mamba2,
   MinGRU,
 )
+from seqjax.ops.linear_attention import delta_rule, gated_outer
 from seqjax.typing import Spec
 
 
@@ -73,6 +77,18 @@ def test_attention_in_blocks_keeps_the_contract(monkeypatch):
   """Several of them, in every law, the last one not full."""
   monkeypatch.setattr('seqjax.ops.attention.BLOCK', 8)
   mixer = Attention(8, 16, num_heads=4, num_kv_heads=2, algorithm='blockwise')
+  testing.assert_mixer_contract(mixer)
+
+
+@pytest.mark.parametrize(
+  'mixer, op',
+  [(Mamba2(8), gated_outer), (GatedDeltaNet(8), delta_rule)],
+  ids=['mamba2', 'gated_deltanet'],
+)
+def test_matrices_in_chunks_keep_the_contract(mixer, op, monkeypatch):
+  """Several of them, in every law, the last one not full."""
+  recur = staticmethod(functools.partial(op, chunk=8))
+  monkeypatch.setattr(type(mixer), '_recur', recur)
   testing.assert_mixer_contract(mixer)
 
 

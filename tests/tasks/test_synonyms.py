@@ -37,7 +37,7 @@ def _transitions(task, unseen):
 @pytest.mark.parametrize('split', ['train', 'test'])
 def test_synonyms_follow_each_other_with_their_probabilities(split):
   """Every pair, within five standard errors; groups say which are new."""
-  task = Synonyms(num_classes=4, num_synonyms=3, num_unseen=1, length=9)
+  task = Synonyms(num_classes=4, num_synonyms=3, num_unseen=1, length=12)
   batch = _batch(task, split, batch_size=2048)
   p = _transitions(task, 1 if split == 'train' else 0)
   never = _transitions(task, 1) == 0

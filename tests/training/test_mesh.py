@@ -59,7 +59,7 @@ def test_rows_are_spread_and_parameters_copied(seen):
 
 def test_what_is_not_finite_is_met_on_all_devices(seen):
   """With the sentence of one device."""
-  assert 'loss is not finite at step 1' in seen['not finite']
+  assert 'after its update is not finite at step 0' in seen['not finite']
 
 
 def test_a_mesh_that_does_not_fit_is_refused(seen):

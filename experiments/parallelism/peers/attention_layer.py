@@ -46,15 +46,16 @@ def contestants(
     'torch': _torch,
   }
   makers = {name: functools.partial(f, problem) for name, f in makers.items()}
-  return contestant.with_flops(makers, _flops(problem))
+  return contestant.with_flops(makers, flops(work, x.shape, heads))
 
 
-def _flops(problem: Problem) -> int:
-  """Of the four projections and of attention."""
-  shape = *problem.x.shape[:2], problem.heads, problem.features // problem.heads
-  forward = 4 * 2 * problem.x.size * problem.features
-  projections = forward if problem.work == 'forward' else 3 * forward
-  return projections + attention.flops(problem.work, shape)
+def flops(work: str, shape: tuple[int, int, int], heads: int) -> int:
+  """Of the four projections of [B T D] and of attention."""
+  batch_size, length, features = shape
+  forward = 4 * 2 * batch_size * length * features**2
+  projections = forward if work == 'forward' else 3 * forward
+  inside = batch_size, length, heads, features // heads
+  return projections + attention.flops(work, inside)
 
 
 def _mixer(heads: int, x: jax.Array) -> Attention:

@@ -9,9 +9,9 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from experiments.parallelism.peers import contestant
+from experiments.parallelism.peers import attention_layer, contestant
 from experiments.parallelism.peers.contestant import Contestant, Makers
-from seqjax.nn import MIXERS
+from seqjax.nn import MIXERS, Attention
 from seqjax.typing import Segments
 
 UNMASKED = 'seqjax unmasked'
@@ -23,10 +23,16 @@ def contestants(
   """What makes each contestant, by name."""
   shape = batch_size, length, features
   make = functools.partial(_contestant, mixer, work, shape)
-  return {
+  makers = {
     contestant.OURS: functools.partial(make, True),
     UNMASKED: functools.partial(make, False),
   }
+  if mixer != 'attention':
+    return makers
+  # Blocks that no query sees are skipped: how many, no trace of it tells.
+  heads = Attention.num_heads
+  flops = attention_layer.flops(work, shape, heads)
+  return contestant.with_flops(makers, flops)
 
 
 def _contestant(
