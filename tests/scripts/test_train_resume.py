@@ -91,7 +91,7 @@ def test_a_run_that_is_killed_ends_as_if_it_had_not_been(
   for i in range(kills):
     process = start(config, tmp_path / 'killed')
     if i % 3 == 2:  # before it has begun, or while it reads what is there
-      time.sleep(draw.uniform(0.0, 6.0))
+      time.sleep(draw.uniform(0.0, 2.0))
     else:
       done = len(lines(tmp_path / 'killed'))
       wait_for_lines(done + draw.randint(1, 2), tmp_path / 'killed', process)
