@@ -64,6 +64,14 @@ class _Wrapper:
 class FixedTrainingSet(_Wrapper):
   """The same task with so many training examples, drawn again and again.
 
+  With recall at lag 5 and a set of two, which make four rows:
+
+      inputs   3  9 14  8 12 16     5 11  8 15 10 16
+      targets  -  -  -  -  -  3     -  -  -  -  -  5     (- has weight 0)
+
+      inputs   3  9 14  8 12 16     3  9 14  8 12 16
+      targets  -  -  -  -  -  3     -  -  -  -  -  3
+
   The set depends on `seed` alone; the key of a run decides the order, with
   replacement. Validation and test, and with them chance and ceiling, are
   those of the wrapped task.
