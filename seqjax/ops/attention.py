@@ -156,18 +156,19 @@ def _dense(rule, query, key, value, slopes, query_places, key_places):
 def _blockwise(rule, query, key, value, slopes, query_places, key_places):
   """Block by block, the last ones filled with what is nowhere."""
   groups = key.shape[2]
+  batch_size, length, heads, size = query.shape
   if slopes is not None:
     slopes = jnp.asarray(slopes).reshape(groups, -1)
   read = blockwise_attention(
     rule,
-    _fill(_heads_first(query, groups), 3),
-    _fill(jnp.swapaxes(key, 1, 2), 2),
-    _fill(jnp.swapaxes(value, 1, 2), 2),
+    _fill(query.reshape(batch_size, length, groups, -1, size)),
+    _fill(key),
+    _fill(value),
     slopes,
-    Places(*(_fill(a, 1, -1) for a in query_places)),
-    Places(*(_fill(a, 1, -1) for a in key_places)),
+    Places(*(_fill(a, -1) for a in query_places)),
+    Places(*(_fill(a, -1) for a in key_places)),
   )
-  return _positions_first(read[:, :, :, : query.shape[1]])
+  return read[:, :length].reshape(batch_size, length, heads, -1)
 
 
 def _heads_first(query, groups: int):
@@ -187,10 +188,10 @@ def _positions_first(read):
   return read.reshape(batch_size, length, groups * heads, size)
 
 
-def _fill(x, axis: int, value=0):
-  """x with more along an axis, up to a multiple of the block."""
+def _fill(x, value=0):
+  """x with more positions, up to a multiple of the block."""
   widths = [(0, 0)] * x.ndim
-  widths[axis] = 0, -x.shape[axis] % BLOCK
+  widths[1] = 0, -x.shape[1] % BLOCK
   return jnp.pad(x, widths, constant_values=value)
 
 

@@ -4,8 +4,8 @@ The softmax is built up block by block from its running maximum and sum (Milakov
 & Gimelshein, 2018; Rabe & Staats, 2021; Dao et al., 2022, FlashAttention,
 algorithms 1 and 4). The derivative computes the blocks' weights again from
 the logarithm of that sum, so that no T x S array is ever held. Blocks in which
-no query sees a key are skipped. Differentiable once in reverse, and in forward
-mode from there.
+no query sees a key are skipped, and no mask is made where all see all.
+Differentiable once in reverse, and in forward mode from there.
 """
 
 import functools
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 
 from seqjax.typing import Array
 
@@ -54,18 +54,18 @@ def see(rule: Rule, query: Places, key: Places) -> Bool[Array, 'B T S']:
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def blockwise_attention(
   rule: Rule,
-  query: Float[Array, 'B G R T K'],
-  key: Float[Array, 'B G S K'],
-  value: Float[Array, 'B G S V'],
+  query: Float[Array, 'B T G R K'],
+  key: Float[Array, 'B S G K'],
+  value: Float[Array, 'B S G V'],
   slopes: Float[Array, 'G R'] | None,
   query_places: Places,
   key_places: Places,
-) -> Float[Array, 'B G R T V']:
+) -> Float[Array, 'B T G R V']:
   """What each query reads; zeros where it sees nothing.
 
-  Queries come scaled; T and S are multiples of the block; R query heads share
-  a key head. `slopes` times the distance is subtracted from the logits; they
-  are constants and get no gradient.
+  T and S are multiples of the block; R query heads share a key head. `slopes`
+  times the distance is subtracted from the logits; they are constants and get
+  no gradient.
   """
   arguments = rule, query, key, value, slopes, query_places, key_places
   read, _ = _forward(*arguments)
@@ -73,48 +73,45 @@ def blockwise_attention(
 
 
 def _forward(rule, query, key, value, slopes, query_places, key_places):
-  """What is read, and the log-sum of each query's exponentials."""
+  """What is read, and the log-sum [B G R T] of each query's exponentials."""
   dtype = jnp.promote_types(query.dtype, jnp.float32)
-  lowest = jnp.finfo(dtype).min
   cut = functools.partial(_cut, rule.block)
-  begins, ends = _extent(_pairs(rule, query_places, key_places))
+  some, every = _pairs(rule, query_places, key_places)
 
   def query_block(done, inputs):
-    i, begin, end = inputs
-    q, q_places = cut(query, i, 3), cut(query_places, i, 1)
+    i, (begin, end), every = inputs
+    q, q_places = cut((query, query_places), i)
+    q = _rows(q) * query.shape[-1] ** -0.5
 
     def key_block(j, carry):
       highest, total, read = carry
-      k_places = cut(key_places, j, 1)
-      logits = _logits(q, cut(key, j, 2), slopes, q_places, k_places)
-      visible = see(rule, q_places, k_places)[:, None, None]
-      logits = jnp.where(visible, logits, lowest)
+      k, v, k_places = cut((key, value, key_places), j)
+      k, v = jnp.swapaxes(k, 1, 2), jnp.swapaxes(v, 1, 2)
+      logits = _logits(rule, q, k, slopes, q_places, k_places, every[j])
       new = jnp.maximum(highest, jnp.max(logits, axis=-1, keepdims=True))
       weights = jnp.exp(logits - new)
       decay = jnp.exp(highest - new)
-      read = read * decay + _product(
-        'bgrts,bgsv->bgrtv', weights, cut(value, j, 2)
-      )
+      read = read * decay + _product('bgqs,bgsv->bgqv', weights, v)
       total = total * decay + jnp.sum(weights, axis=-1, keepdims=True)
       return new, total, read
 
     # Half of the lowest: exp() of what is not visible is zero in any row.
-    highest = jnp.full((*q.shape[:-1], 1), lowest / 2, dtype)
+    highest = jnp.full((*q.shape[:-1], 1), jnp.finfo(dtype).min / 2, dtype)
     read = jnp.zeros((*q.shape[:-1], value.shape[-1]), dtype)
     highest, total, read = jax.lax.fori_loop(
       begin, end, key_block, (highest, jnp.zeros_like(highest), read)
     )
     total = jnp.where(total > 0, total, jnp.ones((), dtype))
-    new = (read / total).astype(value.dtype), highest + jnp.log(total)
-    return _paste(rule.block, done, new, i, 3), None
+    new = (read / total).astype(value.dtype), (highest + jnp.log(total))[..., 0]
+    new = jax.tree.map(functools.partial(_positions, query.shape[3]), new)
+    return _paste(rule.block, done, new, i), None
 
-  count = jnp.arange(len(begins), dtype=begins.dtype)
-  shape = query.shape[:-1]
   done = (
-    jnp.zeros((*shape, value.shape[-1]), value.dtype),
-    jnp.zeros((*shape, 1), dtype),
+    jnp.zeros((*query.shape[:-1], value.shape[-1]), value.dtype),
+    jnp.zeros(query.shape[:-1], dtype),
   )
-  done, _ = jax.lax.scan(query_block, done, (count, begins, ends))
+  count = jnp.arange(len(some), dtype=jnp.int32)
+  done, _ = jax.lax.scan(query_block, done, (count, _extent(some), every))
   return done
 
 
@@ -128,73 +125,86 @@ def _backward(rule, saved, gradient):
   """Over blocks of keys, and for each over those of queries that see it."""
   query, key, value, slopes, query_places, key_places, read, log_sum = saved
   dtype = log_sum.dtype
+  scale = query.shape[-1] ** -0.5
+  positions = functools.partial(_positions, query.shape[3])
   cut = functools.partial(_cut, rule.block)
   paste = functools.partial(_paste, rule.block)
-  begins, ends = _extent(_pairs(rule, query_places, key_places).T)
-  mean = jnp.sum(
-    gradient.astype(dtype) * read.astype(dtype), axis=-1, keepdims=True
-  )
+  some, every = _pairs(rule, query_places, key_places)
+  mean = jnp.sum(gradient.astype(dtype) * read.astype(dtype), axis=-1)
+  of_rows = query, gradient, log_sum, mean
 
   def key_block(done, inputs):
     of_query, *of_block = done
-    j, begin, end = inputs
-    k, v, k_places = cut(key, j, 2), cut(value, j, 2), cut(key_places, j, 1)
+    j, (begin, end), every = inputs
+    k, v, k_places = cut((key, value, key_places), j)
+    k, v = jnp.swapaxes(k, 1, 2) * scale, jnp.swapaxes(v, 1, 2)
 
     def query_block(i, carry):
       of_query, of_key, of_value = carry
-      q, q_places, g = (
-        cut(query, i, 3),
-        cut(query_places, i, 1),
-        cut(gradient, i, 3),
-      )
-      logits = _logits(q, k, slopes, q_places, k_places)
-      weights = jnp.where(
-        see(rule, q_places, k_places)[:, None, None],
-        jnp.exp(logits - cut(log_sum, i, 3)),
-        jnp.zeros((), dtype),
-      )
-      of_value = of_value + _product('bgrts,bgrtv->bgsv', weights, g)
-      of_weights = _product('bgrtv,bgsv->bgrts', g, v)
-      of_logits = weights * (of_weights - cut(mean, i, 3))
-      of_key = of_key + _product('bgrts,bgrtk->bgsk', of_logits, q)
-      more = _product('bgrts,bgsk->bgrtk', of_logits, k)
-      more = cut(of_query, i, 3) + more
-      return paste(of_query, more, i, 3), of_key, of_value
+      q, g, log_sum, mean = map(_rows, cut(of_rows, i))
+      q_places = cut(query_places, i)
+      logits = _logits(rule, q, k, slopes, q_places, k_places, every[i])
+      weights = jnp.exp(logits - log_sum[..., None])
+      of_value = of_value + _product('bgqs,bgqv->bgsv', weights, g)
+      of_weights = _product('bgqv,bgsv->bgqs', g, v)
+      of_logits = weights * (of_weights - mean[..., None])
+      of_key = of_key + _product('bgqs,bgqk->bgsk', of_logits, q)
+      more = positions(_product('bgqs,bgsk->bgqk', of_logits, k))
+      return paste(of_query, cut(of_query, i) + more, i), of_key, of_value
 
     zeros = (jnp.zeros(a.shape, dtype) for a in (k, v))
     of_query, of_key, of_value = jax.lax.fori_loop(
       begin, end, query_block, (of_query, *zeros)
     )
-    new = of_key.astype(key.dtype), of_value.astype(value.dtype)
-    return (of_query, *paste(tuple(of_block), new, j, 2)), None
+    new = (of_key * scale).astype(key.dtype), of_value.astype(value.dtype)
+    new = tuple(jnp.swapaxes(a, 1, 2) for a in new)
+    return (of_query, *paste(tuple(of_block), new, j)), None
 
-  count = jnp.arange(len(begins), dtype=begins.dtype)
+  count = jnp.arange(some.shape[1], dtype=jnp.int32)
   done = jnp.zeros(query.shape, dtype), *map(jnp.zeros_like, (key, value))
   (of_query, of_key, of_value), _ = jax.lax.scan(
-    key_block, done, (count, begins, ends)
+    key_block, done, (count, _extent(some.T), every.T)
   )
   of_slopes = None if slopes is None else jnp.zeros_like(slopes)
-  return (
-    of_query.astype(query.dtype),
-    of_key,
-    of_value,
-    of_slopes,
-    None,
-    None,
-  )
+  return of_query.astype(query.dtype), of_key, of_value, of_slopes, None, None
 
 
 blockwise_attention.defvjp(_save, _backward)
 
 
-def _logits(query, key, slopes, query_places, key_places):
-  logits = _product('bgrtk,bgsk->bgrts', query, key)
-  if slopes is None:
-    return logits
-  distance = query_places.position[:, :, None] - key_places.position[:, None, :]
-  slopes = slopes.astype(logits.dtype)[None, :, :, None, None]
-  distance = jnp.abs(distance)[:, None, None].astype(logits.dtype)
-  return logits - slopes * distance
+def _logits(rule, query, key, slopes, query_places, key_places, every):
+  """Those of a block, rows as in `_rows`; the lowest where a key is not seen.
+
+  `every` says that all queries see all keys.
+  """
+  logits = _product('bgqk,bgsk->bgqs', query, key)
+  joined = logits.shape
+  logits = logits.reshape(*joined[:2], -1, rule.block, rule.block)
+  if slopes is not None:
+    distance = query_places.position[:, :, None] - key_places.position[:, None]
+    slopes = slopes.astype(logits.dtype)[None, :, :, None, None]
+    logits -= slopes * jnp.abs(distance)[:, None, None].astype(logits.dtype)
+  visible = jax.lax.cond(
+    every,
+    lambda: jnp.ones((len(query), rule.block, rule.block), bool),
+    lambda: see(rule, query_places, key_places),
+  )
+  lowest = jnp.finfo(logits.dtype).min
+  return jnp.where(visible[:, None, None], logits, lowest).reshape(joined)
+
+
+def _rows(block: Shaped[Array, 'B C G R *D']) -> Shaped[Array, 'B G _ *D']:
+  """Queries of a block as rows of one matrix for each key head."""
+  block = jnp.moveaxis(block, 1, 3)
+  return block.reshape(*block.shape[:2], -1, *block.shape[4:])
+
+
+def _positions(
+  heads: int, rows: Shaped[Array, 'B G _ *D']
+) -> Shaped[Array, 'B C G R *D']:
+  """What `_rows` was made of; `heads` is R."""
+  rows = rows.reshape(*rows.shape[:2], heads, -1, *rows.shape[3:])
+  return jnp.moveaxis(rows, 3, 1)
 
 
 def _product(formula: str, a, b):
@@ -207,33 +217,42 @@ def _product(formula: str, a, b):
   )
 
 
-def _pairs(rule, query_places, key_places) -> Bool[Array, 'N M']:
-  """Whether a query of block n can see a key of block m, in any row."""
+def _pairs(
+  rule, query_places, key_places
+) -> tuple[Bool[Array, 'N M'], Bool[Array, 'N M']]:
+  """Whether some query of block n may see a key of block m, in any row.
 
-  def bounds(places):
-    nowhere = places.piece < 0
-    most = jnp.iinfo(jnp.int32).max // 2
-    blocks = jax.tree.map(
-      lambda a: a.reshape(len(a), -1, rule.block), (nowhere, *places)
-    )
-    nowhere, *values = blocks
-    least = [jnp.where(nowhere, most, a).min(axis=2) for a in values]
-    last = [jnp.where(nowhere, -most, a).max(axis=2) for a in values]
-    least = Places(*(a[:, :, None] for a in least))
-    return least, Places(*(a[:, :, None] for a in last))
-
-  first_query, last_query = bounds(query_places)
-  first_key, last_key = jax.tree.map(
-    lambda a: jnp.swapaxes(a, 1, 2), bounds(key_places)
+  And whether every query sees every key, in all rows.
+  """
+  query, key = (_bounds(rule, places) for places in (query_places, key_places))
+  low, high, filled = (
+    jax.tree.map(lambda a: a[:, :, None], bound) for bound in query
   )
-  seen = (last_query.piece >= first_key.piece) & (
-    first_query.piece <= last_key.piece
+  first, last, whole = (
+    jax.tree.map(lambda a: a[:, None, :], bound) for bound in key
   )
+  some = (high.piece >= first.piece) & (low.piece <= last.piece)
+  every = (low.piece == last.piece) & (high.piece == first.piece)
+  every &= filled & whole
   if rule.causal:
-    seen &= last_query.position >= first_key.position
+    some &= high.position >= first.position
+    every &= low.position >= last.position
   if rule.window is not None:
-    seen &= first_query.position - last_key.position < rule.window
-  return jnp.any(seen, axis=0)
+    some &= low.position - last.position < rule.window
+    every &= high.position - first.position < rule.window
+  return jnp.any(some, axis=0), jnp.all(every, axis=0)
+
+
+def _bounds(rule, places) -> tuple[Places, Places, Bool[Array, 'B N']]:
+  """Least and greatest of each block, and whether all of it is somewhere."""
+  blocks = Places(*(a.reshape(len(a), -1, rule.block) for a in places))
+  somewhere = blocks.piece >= 0
+  beyond = jnp.iinfo(jnp.int32).max // 2
+  return (
+    Places(*(jnp.where(somewhere, a, beyond).min(axis=2) for a in blocks)),
+    Places(*(jnp.where(somewhere, a, -beyond).max(axis=2) for a in blocks)),
+    jnp.all(somewhere, axis=2),
+  )
 
 
 def _extent(
@@ -246,17 +265,17 @@ def _extent(
   return jnp.where(any_, first, 0), jnp.where(any_, last, 0)
 
 
-def _cut(size: int, tree, i, axis: int):
-  """Block i of every array."""
+def _cut(size: int, tree, i):
+  """Block i of every array, along positions."""
   return jax.tree.map(
-    lambda a: jax.lax.dynamic_slice_in_dim(a, i * size, size, axis), tree
+    lambda a: jax.lax.dynamic_slice_in_dim(a, i * size, size, 1), tree
   )
 
 
-def _paste(size: int, tree, blocks, i, axis: int):
+def _paste(size: int, tree, blocks, i):
   """Every array with its block i replaced."""
   return jax.tree.map(
-    lambda a, new: jax.lax.dynamic_update_slice_in_dim(a, new, i * size, axis),
+    lambda a, new: jax.lax.dynamic_update_slice_in_dim(a, new, i * size, 1),
     tree,
     blocks,
   )

@@ -21,8 +21,10 @@ from jaxtyping import Float
 from seqjax.ops.chunks import chunks, cut, paste
 from seqjax.typing import Array, Segments
 
-CHUNK = 32  # positions, whose temporaries should fit into a cache
+ROWS = 512  # of a chunk, whose temporaries should fit into a cache
+SHORTEST, LONGEST = 32, 256  # chunks, in positions
 SAVED_BYTES = 32 * 2**20  # of gates; more are computed again
+LARGE_BYTES = 2**19  # of a kernel that is not multiplied as a whole
 
 
 class Weights(NamedTuple):
@@ -67,10 +69,15 @@ def _elman(squash: Callable, slope: Callable) -> Cell:
   return Cell(1, forward, backward)
 
 
+def _sigmoid(x):
+  """With tanh, which XLA computes on a CPU in two thirds of the time."""
+  return 0.5 * jnp.tanh(0.5 * x) + 0.5
+
+
 def _gru_forward(state, drive, product):
   (hidden,) = state
-  reset = jax.nn.sigmoid(drive[0] + product[0])
-  update = jax.nn.sigmoid(drive[1] + product[1])
+  reset = _sigmoid(drive[0] + product[0])
+  update = _sigmoid(drive[1] + product[1])
   new = jnp.tanh(drive[2] + reset * product[2])
   after = (1 - update) * new + update * hidden
   return (after,), (reset, update, new, product[2])
@@ -91,7 +98,7 @@ def _gru_backward(state, saved, after, gradient):
 
 def _lstm_forward(state, drive, product):
   i, f, g, o = (a + b for a, b in zip(drive, product, strict=True))
-  i, f, o = jax.nn.sigmoid(i), jax.nn.sigmoid(f), jax.nn.sigmoid(o)
+  i, f, o = _sigmoid(i), _sigmoid(f), _sigmoid(o)
   g = jnp.tanh(g)
   cell = f * state[0] + i * g
   return (cell, o * jnp.tanh(cell)), (i, f, g, o)
@@ -136,6 +143,11 @@ def unroll(
   return state, y
 
 
+def _chunk_size(batch_size: int) -> int:
+  """Positions whose rows make good matmuls of weights and gradients."""
+  return min(max(ROWS // max(batch_size, 1), SHORTEST), LONGEST)
+
+
 def _unroll_forward(cell, weights, state, x, segments):
   num_bytes = x[..., :1].size * weights.bias.size * state[0].dtype.itemsize
   save = num_bytes <= SAVED_BYTES
@@ -159,7 +171,7 @@ def _walk(cell, weights, state, x, segments, *, save: bool):
     return (state, y), (before, trace if save else None)
 
   saved = []
-  for size, begins in chunks(length, CHUNK):
+  for size, begins in chunks(length, _chunk_size(batch_size)):
     (state, y), kept = jax.lax.scan(
       functools.partial(chunk, size), (state, y), begins
     )
@@ -171,6 +183,7 @@ def _unroll_backward(cell, residuals, gradients):
   """Backwards: the same chunks in reverse."""
   weights, x, segments, saved = residuals
   gradient, dy = gradients
+  batch_size, length = x.shape[:2]
   accumulate = functools.partial(jnp.zeros_like, dtype=dy.dtype)
   totals = jax.tree.map(accumulate, weights)
   transposed = weights.recurrent.T
@@ -198,7 +211,7 @@ def _unroll_backward(cell, residuals, gradients):
 
   carry = gradient, totals, dx
   for (size, begins), kept in reversed(
-    list(zip(chunks(x.shape[1], CHUNK), saved, strict=True))
+    list(zip(chunks(length, _chunk_size(batch_size)), saved, strict=True))
   ):
     carry, _ = jax.lax.scan(
       functools.partial(chunk, size), carry, (begins, kept), reverse=True
@@ -227,18 +240,46 @@ def _chunk(cell, weights, state, x, segments):
     for kernel, bias in zip(kernels, biases, strict=True)
   )
 
+  products = _products(cell, weights)
+
   def body(state, inputs):
     drive, masks = inputs
     state = _clear(state, masks)
-    product = _matmul(state[-1], weights.recurrent, state[-1])
-    if weights.recurrent_bias is not None:
-      product = product + weights.recurrent_bias[None]
-    product = jnp.split(product, cell.num_gates, axis=-1)
-    after, gates = cell.forward(state, drive, product)
+    after, gates = cell.forward(state, drive, products(state[-1]))
     after = _hold(after, state, masks)
     return after, _Trace(after, gates)
 
   return jax.lax.scan(body, state, (drives, segments))
+
+
+def _products(cell, weights) -> Callable:
+  """From the state that the kernel sees to what it gives each gate.
+
+  By one matmul, or by one a gate where the kernel is large and there are many
+  rows: XLA's matmul then copies the whole kernel into another order first, and
+  a gate's part of it stays in the cache.
+  """
+
+  def product(kernel, state):
+    return _matmul(state, kernel, state)
+
+  def products(state):
+    if len(state) > 1 and weights.recurrent.nbytes > LARGE_BYTES:
+      parts = [product(kernel, state) for kernel in kernels]
+    else:
+      parts = jnp.split(
+        product(weights.recurrent, state), cell.num_gates, axis=-1
+      )
+    return [
+      part if bias is None else part + bias[None]
+      for part, bias in zip(parts, biases, strict=True)
+    ]
+
+  kernels = jnp.split(weights.recurrent, cell.num_gates, axis=1)
+  biases = [None] * cell.num_gates
+  if weights.recurrent_bias is not None:
+    biases = jnp.split(weights.recurrent_bias, cell.num_gates)
+  return products
 
 
 def _chunk_backward(cell, transposed, before, trace, segments, gradient, dy):

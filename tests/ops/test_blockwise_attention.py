@@ -111,19 +111,44 @@ def test_memory_grows_with_the_length():
 
 
 def test_blocks_that_nobody_sees_are_skipped():
-  """Pieces, windows and the future, block by block."""
+  """Pieces, windows, padding and the future, block by block."""
   from seqjax.ops.blockwise_attention import Places, Rule, _extent, _pairs
 
   position = jnp.arange(32, dtype=jnp.int32)[None]
   one = Places(position, jnp.zeros_like(position))
   two = Places(position % 16, position // 16)
+  filled = Places(*(jnp.where(position < 30, a, -1) for a in one))
 
   def extents(rule, places):
-    return [a.tolist() for a in _extent(_pairs(rule, places, places))]
+    some, _ = _pairs(rule, places, places)
+    return [a.tolist() for a in _extent(some)]
 
   assert extents(Rule(True, None, 8), one) == [[0, 0, 0, 0], [1, 2, 3, 4]]
+  assert extents(Rule(True, None, 8), filled) == [[0, 0, 0, 0], [1, 2, 3, 4]]
   assert extents(Rule(True, 8, 8), one) == [[0, 0, 1, 2], [1, 2, 3, 4]]
   assert extents(Rule(False, None, 8), two) == [[0, 0, 2, 2], [2, 2, 4, 4]]
+
+
+def test_no_mask_where_every_query_sees_every_key():
+  """Said of a pair of blocks exactly where it is so."""
+  from seqjax.ops.blockwise_attention import Places, Rule, _pairs, see
+
+  rng = np.random.default_rng(0)
+  found = set()
+  for causal, window, packed in itertools.product(
+    (False, True), (None, 12), (False, True)
+  ):
+    position = jnp.arange(32, dtype=jnp.int32)[None]
+    places = Places(position, jnp.where(position < 30, 0, -1))
+    if packed:
+      piece = np.cumsum(rng.random((2, 32)) < 0.04, axis=1)
+      places = Places(jnp.tile(position, (2, 1)), jnp.asarray(piece, jnp.int32))
+    rule = Rule(causal, window, 8)
+    _, every = _pairs(rule, places, places)
+    blocks = see(rule, places, places).reshape(-1, 4, 8, 4, 8)
+    np.testing.assert_array_equal(every, blocks.all(axis=(0, 2, 4)))
+    found |= set(np.unique(every).tolist())
+  assert found == {False, True}
 
 
 @pytest.mark.parametrize(

@@ -63,9 +63,13 @@ def everything(op, arguments, pieces):
 @pytest.mark.parametrize('features', [HIDDEN, 5])
 @pytest.mark.parametrize('name', ['elman', 'gru', 'lstm'])
 def test_chunks_change_nothing(name, features, saved_bytes, monkeypatch):
-  """Carry, outputs, gradients, forward over reverse; T no multiple of them."""
-  monkeypatch.setattr(chunked_recurrence, 'CHUNK', 8)
+  """Carry, outputs, gradients, forward over reverse; T no multiple of them.
+
+  With the product of state and kernel in one matmul, and in one a gate.
+  """
+  monkeypatch.setattr(chunked_recurrence, 'LONGEST', 8)
   monkeypatch.setattr(chunked_recurrence, 'SAVED_BYTES', saved_bytes)
+  monkeypatch.setattr(chunked_recurrence, 'LARGE_BYTES', saved_bytes)
   with jax.enable_x64(True):
     op, arguments = case(name, features)
     plain, fast = (
