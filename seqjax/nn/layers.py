@@ -3,6 +3,7 @@
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
@@ -10,6 +11,9 @@ from seqjax.errors import unknown
 from seqjax.typing import Array
 
 MLPS = ('plain', 'gated')
+
+# The derivative starts from what went in, and holds nothing in between.
+_gelu = jax.checkpoint(nn.gelu)
 
 
 class MLP(nn.Module):
@@ -41,7 +45,7 @@ class MLP(nn.Module):
     types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
     y = nn.Dense(self.hidden, name='widen', **types)(x)
     if self.kind == 'plain':
-      y = nn.gelu(y)
+      y = _gelu(y)
     else:
-      y = nn.gelu(nn.Dense(self.hidden, name='gate', **types)(x)) * y
+      y = _gelu(nn.Dense(self.hidden, name='gate', **types)(x)) * y
     return nn.Dense(self.features, name='narrow', **types)(y)

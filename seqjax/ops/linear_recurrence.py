@@ -138,6 +138,9 @@ def _scan_backward(saved, gradient):
   return of_carry, of_drive * earlier, of_drive, None
 
 
+_scan.defvjp(_scan_forward, _scan_backward)
+
+
 def _at(tree, t):
   return jax.tree.map(
     lambda a: jax.lax.dynamic_index_in_dim(a, t, axis=1, keepdims=False), tree
@@ -150,9 +153,6 @@ def _expand(mask, like):
 
 def _put(array, value, t):
   return jax.lax.dynamic_update_index_in_dim(array, value, t, axis=1)
-
-
-_scan.defvjp(_scan_forward, _scan_backward)
 
 
 def _associative(carry, decay, drive):
