@@ -27,7 +27,7 @@ from absl import app, flags  # noqa: E402
 
 from experiments.parallelism.peers import cases, cell, plot, summary  # noqa: E402
 from seqjax import experiment, results  # noqa: E402
-from seqjax.results import table  # noqa: E402
+from seqjax.results import sweeps, table  # noqa: E402
 
 COLUMNS = (
   *('case', 'work', 'environment', 'cores', 'contestant'),
@@ -202,15 +202,8 @@ def main(arguments):
   chosen = configs(
     _ONLY.value, processes, _ENVIRONMENTS.value, _CORES.value, _QUICK.value
   )
-  try:
+  with sweeps.stoppable():
     failures = run_all(chosen, root)
-  except KeyboardInterrupt:
-    print(
-      '\nStopped. What has finished is kept; the same command goes on from'
-      ' there.',
-      file=sys.stderr,
-    )
-    sys.exit(130)
   print(publish(failures, root, to))
   for config, reason in failures:
     name = experiment.folder_name(config)

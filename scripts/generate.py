@@ -8,13 +8,16 @@ trained on. What is printed is the prompt and what follows it.
 """
 
 import dataclasses
+import functools
 import sys
 
+import fitting
 import jax
 import numpy as np
 import trained
 from jaxtyping import Int
 
+from seqjax.analysis import memory, timing
 from seqjax.experiment import option, validate
 from seqjax.models import generate
 from seqjax.ops.sampling import NO_TOKEN
@@ -30,13 +33,16 @@ class Config:
   top_k: int = option(0, 'Draw from the k likeliest tokens; 0: from all.')
   top_p: float = option(1.0, 'Draw from the likeliest that make up p.')
   stop: str = option('', 'Text that ends it, and is left out.')
+  checkpoint: str = option(
+    'newest', 'newest, best (in validation), or the step of one.'
+  )
   seed: int = option(0, 'Of what is drawn.')
 
 
 def run(config: Config, workdir: str) -> str:
   """The prompt and what follows; printed, too."""
   validate(config)
-  run_of = trained.load(workdir)
+  run_of = trained.load(workdir, config.checkpoint)
   task = run_of.task
   if not hasattr(task, 'decode'):
     raise ValueError(
@@ -94,5 +100,28 @@ def _text(task, prompt, tokens, stop: str) -> str:
   return text if end < 0 else text[:end]
 
 
+def too_large(config: Config, workdir: str) -> str:
+  """What to say when the device's memory did not suffice: what would do."""
+  run_of = trained.load(workdir, config.checkpoint)
+  limit = memory.available_memory()
+  given = max(1, len(_encode(config.prompt, run_of.task, 'prompt')))
+  fits = fitting.largest_half(
+    lambda size: _bytes_needed(run_of, size, config.num_tokens), limit, given
+  )
+  advice = f'a prompt of {fits} would fit' if fits else 'ask for fewer'
+  return (
+    f'The device has not enough memory, {fitting.gibibytes(limit)}, to read a '
+    f'prompt of {given} tokens and to draw {config.num_tokens}; {advice}.'
+  )
+
+
+def _bytes_needed(run_of, prompt_size: int, num_tokens: int) -> int:
+  """Of a text that follows such a prompt; compiled, not run."""
+  draw = functools.partial(generate, run_of.model, num_tokens=num_tokens)
+  prompt = jax.ShapeDtypeStruct((1, prompt_size), np.int32)
+  variables = {'params': run_of.params}
+  return timing.predicted_bytes(draw, variables, jax.random.key(0), prompt)
+
+
 if __name__ == '__main__':
-  trained.launch(Config, run, workdir='runs/train')
+  trained.launch(Config, run, workdir='runs/train', too_large=too_large)

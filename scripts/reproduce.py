@@ -138,15 +138,8 @@ def main(arguments):
   workdir = os.path.abspath(_WORKDIR.value)
   os.chdir(ROOT)
   process_environment.apply()
-  try:
+  with sweeps.stoppable():
     sys.exit(reproduce(_PRESET.value, _ONLY.value, workdir))
-  except KeyboardInterrupt:
-    print(
-      '\nStopped. What has finished is kept; the same command goes on from'
-      ' there.',
-      file=sys.stderr,
-    )
-    sys.exit(130)
 
 
 if __name__ == '__main__':

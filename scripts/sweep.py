@@ -7,12 +7,14 @@ The script has a Config and a run(config, workdir), as scripts/train.py and the
 experiments' main.py have. Each cell has a folder, with its log; what has
 finished is kept, and the same command goes on from there. A cell that fails is
 reported, and the others go on; exit code 0 only if none did. results.csv holds
-a row of every cell that has finished.
+a row of every cell that has finished, and summary.csv what their seeds reach
+together, at the learning rate that validation chooses (see scripts/seeds.py).
 """
 
 import contextlib
 import dataclasses
 import importlib
+import math
 import os
 import pathlib
 import shutil
@@ -23,6 +25,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import process_environment  # noqa: E402
+import seeds  # noqa: E402
 import tqdm  # noqa: E402
 
 from seqjax import experiment, results  # noqa: E402
@@ -46,6 +49,17 @@ class Config:
   memory_gb: float = option(
     0.0, 'Data that a process may hold; 0: as much as there is.'
   )
+  score: str = option(
+    '', 'Column that seeds are summed up by; without, test where there is one.'
+  )
+  solved: float = option(math.nan, 'Score from which a seed has solved it.')
+  lower_is_better: bool = option(False, 'Of a score without a metric.')
+  by: tuple[str, ...] = option(
+    (), 'Columns that tell rows of one run apart, as tested_lag.'
+  )
+  compare: str = option(
+    '', 'Option whose values are ranked; without, the only one that differs.'
+  )
 
   def __post_init__(self):
     if self.processes < 1 or self.cores < 0 or self.memory_gb < 0:
@@ -59,6 +73,9 @@ class Config:
 def run(config: Config, workdir: str) -> list[tuple[sweeps.Cell, str]]:
   """Runs what has not finished; the cells that failed, and why."""
   module = load(config.script)
+  if config.compare:
+    known = dict.fromkeys([*experiment.define_flags(module.Config), *config.by])
+    experiment.choose(known, config.compare, 'option to compare')
   root = pathlib.Path(workdir).absolute()
   cells = [
     sweeps.Cell(c, str(root / experiment.folder_name(c)))
@@ -81,7 +98,9 @@ def run(config: Config, workdir: str) -> list[tuple[sweeps.Cell, str]]:
       failed += [(cell, why)] if why else []
       bar.set_postfix_str(os.path.basename(cell.folder), refresh=False)
       bar.update()
-  _report(cells, failed, kept, root)
+  rows = _report(cells, failed, kept, root)
+  if rows:
+    _summarize(config, cells, rows, root)
   return failed
 
 
@@ -109,7 +128,7 @@ def load(script: str):
   return module
 
 
-def _report(cells, failed, kept: int, root: pathlib.Path):
+def _report(cells, failed, kept: int, root: pathlib.Path) -> list[seeds.Row]:
   """A table of what has finished, failures with the end of their logs."""
   ran = len(cells) - len(failed) - kept
   wrong = {cell.folder for cell, _ in failed}
@@ -129,18 +148,43 @@ def _report(cells, failed, kept: int, root: pathlib.Path):
     if log.exists():
       lines = log.read_text(errors='replace').splitlines()[-LAST:]
       print(f'  {log} ends:', *lines, sep='\n    ', file=sys.stderr)
+  return rows
+
+
+def _summarize(config: Config, cells, rows, root: pathlib.Path):
+  """A table of what the seeds of a cell reach together, if there are any."""
+  differing = _differing(cells)
+  score = config.score or 'test'
+  if not {seeds.SEED, seeds.RATE} & {*differing}:
+    return
+  if not config.score and score not in rows[0]:
+    return
+  summary = seeds.summarize(
+    rows,
+    [*differing, *config.by],
+    score,
+    solved=config.solved,
+    lower_is_better=config.lower_is_better,
+    compare=config.compare,
+  )
+  table.write(summary, root / 'summary.csv')
+  print(f'\n{score} over seeds\n{seeds.text(summary)}')
+
+
+def _differing(cells) -> list[str]:
+  """Fields of which the cells have several values."""
+  return [
+    name
+    for name in experiment.to_dict(cells[0].config)
+    if len({getattr(cell.config, name) for cell in cells}) > 1
+  ]
 
 
 def _columns(cells, rows) -> list[str]:
   """Fields that differ among the cells, and what came out."""
   fields = experiment.to_dict(cells[0].config)
-  differing = [
-    name
-    for name in fields
-    if len({getattr(cell.config, name) for cell in cells}) > 1
-  ]
   known = {*fields, *results.run.ENVIRONMENT_COLUMNS}
-  return differing + [name for name in rows[0] if name not in known]
+  return _differing(cells) + [name for name in rows[0] if name not in known]
 
 
 def main(config: Config, workdir: str):
@@ -152,17 +196,11 @@ def main(config: Config, workdir: str):
   # Cells are told to save and to end, as by an interrupt.
   signal.signal(signal.SIGTERM, signal.default_int_handler)
   try:
-    sys.exit(1 if run(config, workdir) else 0)
+    with sweeps.stoppable():
+      sys.exit(1 if run(config, workdir) else 0)
   except ValueError as error:
     print(error, file=sys.stderr)
     sys.exit(2)
-  except KeyboardInterrupt:
-    print(
-      '\nStopped. What has finished is kept; the same command goes on from'
-      ' there.',
-      file=sys.stderr,
-    )
-    sys.exit(130)
 
 
 if __name__ == '__main__':

@@ -7,22 +7,24 @@
 The run is a folder with its config, its metrics, its checkpoints and a summary:
 scores on the validation and the test split, with chance and ceiling beside
 them. A run that was stopped or killed goes on where it was by the same command,
-and ends as if it had not been. SIGTERM saves before it stops: exit code 75.
+and ends as if it had not been. SIGTERM saves before it stops, within a few
+seconds of training: exit code 75.
 """
 
 import ast
 import dataclasses
 import functools
 import inspect
+import os
 import pathlib
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+import fitting  # noqa: E402
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 
@@ -33,13 +35,17 @@ from seqjax.models import model_for  # noqa: E402
 from seqjax.nn import MIXERS, NONCAUSAL_MIXERS  # noqa: E402
 from seqjax.results import stopping  # noqa: E402
 from seqjax.results.checkpoint import Checkpoints  # noqa: E402
+from seqjax.results.saver import Saver  # noqa: E402
 from seqjax.results.watch import Watch  # noqa: E402
 from seqjax.tasks import TASKS  # noqa: E402
 from seqjax.tasks.task import Metric  # noqa: E402
 from seqjax.typing import Batch  # noqa: E402
 
 CHECKPOINTS = 'checkpoints'  # the folder of them in a run's
+PIECE_SECONDS = 5.0  # of training, between looks at the clock and for SIGTERM
 EVERY_MIXER = MIXERS | NONCAUSAL_MIXERS
+SCORED_ROWS = 64  # of a batch; four of validation, sixteen of test
+LENGTHS = ('length', 'delay', 'lag')  # what a task's sequences grow with
 DTYPES = ('float32', 'bfloat16')
 
 
@@ -68,7 +74,11 @@ class Config:
   weight_decay: float = option(0.01, 'Decoupled, times the learning rate.')
   log_every: int = option(100, 'Updates between two lines of metrics.')
   seed: int = option(0, 'Seeds the parameters and the order of the data.')
-  carried: bool = option(False, 'Go on from the carry of the batch before.')
+  carried: bool = option(
+    False,
+    'Train on from the carry of the batch before; scores begin every window '
+    'without one.',
+  )
   patience: int = option(
     0, 'Evaluations without a better one that end training; 0: none do.'
   )
@@ -108,12 +118,19 @@ def run(
   Goes on from the newest checkpoint in workdir. Raises `stopping.Preempted`
   when SIGTERM came, after the state has been saved. `shard` spreads batches
   over all devices, also of a run that was begun without; the other switches
-  change nothing about the result, see `results.watch.Watch`.
+  change nothing about the result, see `results.watch.Watch`. Scores are of
+  windows by themselves, also those of a model that was trained on a carry.
   """
   experiment.validate(config)
-  done = results.finished(workdir, config)
-  if done is not None:
-    return done
+  with stopping.sigterm() as asked:
+    done = results.finished(workdir, config)
+    if done is not None:
+      return done
+    switches = {'tensorboard': tensorboard, 'profile': profile}
+    return _run(config, workdir, asked, shard, switches)
+
+
+def _run(config, workdir, asked, shard, switches) -> dict[str, Any]:
   task, model = make(config)
   with (
     results.Run(workdir, config) as record,
@@ -123,70 +140,96 @@ def run(
       best=config.keep_best,
     ) as checkpoints,
   ):
-    switches = {'tensorboard': tensorboard, 'profile': profile}
     mesh = jax.make_mesh((jax.device_count(),), ('rows',)) if shard else None
-    state = _train(config, task, model, record, checkpoints, mesh, switches)
+    leave = functools.partial(_leave, asked, checkpoints, config, workdir)
+    parts = task, model, record, checkpoints
+    state = _train(config, *parts, mesh, switches, asked, leave)
+    scores = {}
+    for split, batches in {'validation': 4, 'test': 16}.items():
+      at_once = rows_at_once(config)
+      scores[split] = held_out_score(
+        model, state, task, split, batches, at_once
+      )
+      leave(state.step)
     return record.finish(
       metric=str(task.metric),
       steps_taken=int(state.step),
-      validation=_score(model, state, task),
-      test=_score(model, state, task, 'test', batches=16),
+      **scores,
       chance=task.chance,
       ceiling=task.ceiling,
     )
 
 
 def _train(
-  config, task, model, record, checkpoints, mesh, switches
+  config, task, model, record, checkpoints, mesh, switches, asked, leave
 ) -> training.TrainState:
   """The last state. Its checkpoint may still be on its way to disk."""
   state, patience = _begin(config, task, model, record, checkpoints)
+  leave(state.step)
   if patience.is_over(config.patience):
     return state
+  pace = stopping.Pace(PIECE_SECONDS)
   states = training.train(
     model,
     task,
-    _optimizer(config.steps, config.weight_decay),
+    optimizer(config.steps, config.weight_decay),
     jax.random.key(config.seed),
     steps=config.steps,
     batch_size=config.batch_size,
     learning_rate=config.learning_rate,
     log_every=config.log_every,
+    pause=pace,
     state=state,
     mesh=mesh,
     carried=config.carried,
   )
-  saved = time.monotonic()
+  saver = Saver(checkpoints, float(config.save_every))
+  data = fingerprint(task)
   sign = 1 if task.metric.higher_is_better else -1
   tokens = config.batch_size * num_positions(task)
   watch = Watch(
     record.workdir, config.steps, tokens, int(state.step), **switches
   )
-  with stopping.sigterm() as asked, watch:
+  with watch:
     for state, metrics in states:
-      validation = _score(model, state, task)
-      record.log(state.step, **metrics, validation=validation)
-      watch.update(state.step, **metrics, validation=validation)
-      patience = patience.after(sign * validation)
-      over = patience.is_over(config.patience) or state.step == config.steps
-      due = time.monotonic() - saved >= config.save_every
-      if asked.is_set() or over or due:
-        extra = {'patience': patience._asdict()}
-        checkpoints.save(state.step, state, extra, score=sign * validation)
-        saved = time.monotonic()
-      if asked.is_set():
-        checkpoints.wait()
-        raise stopping.Preempted(
-          f'Stopped by SIGTERM at step {state.step} of {config.steps}; it is '
-          f'saved in {str(record.workdir)!r}, and the same command goes on.'
+      pace.reached(state.step)
+      score = None
+      if metrics:
+        validation = held_out_score(
+          model, state, task, at_once=rows_at_once(config)
         )
+        record.log(state.step, **metrics, validation=validation)
+        watch.update(state.step, **metrics, validation=validation)
+        score = sign * validation
+        patience = patience.after(score)
+      extra = {'patience': patience._asdict(), 'data': data}
+      saver.offer(state.step, state, extra, score)
+      over = patience.is_over(config.patience) or state.step == config.steps
+      ends = over or asked.is_set()
+      save = saver.save if ends else saver.save_when_due
+      save(state.step, state, extra)
+      if ends:
+        leave(state.step)
       if over:
         break
   return state
 
 
+def _leave(asked, checkpoints, config, workdir, step):
+  """Raises Preempted if SIGTERM came; what was saved is on disk by then."""
+  if not asked.is_set():
+    return
+  checkpoints.wait()
+  where = f'at step {step} of {config.steps}; it is saved in {str(workdir)!r}'
+  raise stopping.Preempted(
+    f'Stopped by SIGTERM {where if step else "before the first step"}, and the '
+    'same command goes on.'
+  )
+
+
 def _begin(config, task, model, record, checkpoints):
   """The state to go on from, and the patience that is left."""
+  check_data(task, checkpoints.extra, record.workdir)
   state = initial_state(config, task, model)
   restored = checkpoints.restore(state)
   if restored is None:
@@ -196,21 +239,37 @@ def _begin(config, task, model, record, checkpoints):
   return state, stopping.Patience(**extra['patience'])
 
 
+def check_data(task, extra: dict[str, Any], workdir: str | os.PathLike):
+  """Raises ValueError where a task reads other data than a run has read."""
+  kept = extra.get('data')
+  if kept is not None and kept != fingerprint(task):
+    raise ValueError(
+      f'The run in {str(workdir)!r} has read other data than {task} reads now:'
+      ' put them back as they were, or choose another workdir.'
+    )
+
+
+def fingerprint(task) -> int | None:
+  """Of the data that it reads; None where it draws its own."""
+  return getattr(task, 'fingerprint', None)
+
+
 def initial_state(config: Config, task, model) -> training.TrainState:
   """At step 0; the checkpoints of a run are of its form."""
   return training.init(
     model,
     task,
-    _optimizer(config.steps, config.weight_decay),
+    optimizer(config.steps, config.weight_decay),
     jax.random.key(config.seed),
     config.learning_rate,
     carried_rows=config.batch_size if config.carried else None,
   )
 
 
-def example(task) -> Batch:
-  """The shapes of a batch of one, or one."""
-  draw = functools.partial(task.batch, jax.random.key(0), 0, 1)
+def example(task, batch_size: int = 1, split: str = 'train') -> Batch:
+  """The shapes of a batch, or one."""
+  key = jax.random.key(0)
+  draw = functools.partial(task.batch, key, 0, batch_size, split)
   return jax.eval_shape(draw) if task.on_device else draw()
 
 
@@ -220,14 +279,18 @@ def num_positions(task) -> int:
 
 
 @functools.cache
-def _optimizer(steps: int, weight_decay: float):
+def optimizer(steps: int, weight_decay: float):
   """Made once: compiled functions are kept by optimizer."""
   warmup = min(50, steps // 10)
   return training.adamw(steps, warmup=warmup, weight_decay=weight_decay)
 
 
-def make(config: Config):
-  """The task, and the model that it specifies."""
+def make(config: Config, scored: Sequence[str] = ('validation', 'test')):
+  """The task, and the model that it specifies.
+
+  Raises:
+    ValueError: they do not exist, or there is nothing in a split to be scored.
+  """
   options = parse(config.task_options, TASKS[config.task], 'task')
   for name in ('corpus', 'data_dir'):
     if value := getattr(config, name):
@@ -236,8 +299,8 @@ def make(config: Config):
   if not set(options) <= set(known):
     raise ValueError(f'The task {config.task} reads no data from a folder.')
   task = TASKS[config.task](**options)
-  if task.on_device:  # or a task of few examples would refuse later
-    jax.eval_shape(lambda: task.batch(jax.random.key(0), 0, 1, 'validation'))
+  for split in scored:
+    example(task, SCORED_ROWS, split)
   if config.mixer in NONCAUSAL_MIXERS and task.metric is Metric.BITS:
     raise ValueError(
       f'{config.mixer} sees what the task {config.task} asks it to predict.'
@@ -274,11 +337,28 @@ def parse(text: str, maker: Callable, what: str) -> dict[str, Any]:
   return options
 
 
-def _score(model, state, task, split='validation', batches=4) -> float:
+def held_out_score(
+  model, state, task, split='validation', batches=4, at_once=None
+) -> float:
+  """The mean over batches of SCORED_ROWS examples of a split."""
   scores = training.evaluate(
-    model, state.params, task, batches=batches, batch_size=64, split=split
+    model,
+    state.params,
+    task,
+    batches=batches,
+    batch_size=SCORED_ROWS,
+    split=split,
+    at_once=at_once,
   )
   return training.overall(scores)
+
+
+def rows_at_once(config: Config) -> int:
+  """How many rows are scored at a time.
+
+  Outputs alone take less memory for two rows than an update does for one.
+  """
+  return 2 * config.batch_size
 
 
 def too_large(config: Config) -> str:
@@ -287,20 +367,39 @@ def too_large(config: Config) -> str:
 
   limit = memory.available_memory()
   one, two = (_bytes_needed(config, batch_size) for batch_size in (1, 2))
-  # A fifth is left for evaluation, and for what surrounds the step.
-  fitting = (limit * 4 // 5 - one) // max(two - one, 1) + 1
   needed = one + (config.batch_size - 1) * (two - one)
-  advice = (
-    f'batch_size={2 ** (fitting.bit_length() - 1)} would fit'
-    if fitting > 0
-    else 'not even batch_size=1 would fit: shorten the sequences or make the'
-    ' model smaller'
-  )
+  fits = fitting.largest_batch(one, two, limit, below=config.batch_size)
+  advice = f'batch_size={fits} would fit' if fits else _shorter(config, limit)
   return (
-    f'The device has not enough memory, {limit / 2**30:,.1f} GiB, for a step '
+    f'The device has not enough memory, {fitting.gibibytes(limit)}, for a step '
     f'with batch_size={config.batch_size}, which takes about '
-    f'{needed / 2**30:,.1f} GiB; {advice}.'
+    f'{fitting.gibibytes(needed)}; {advice}.'
   )
+
+
+def _shorter(config: Config, limit: int) -> str:
+  """Which sequences would fit in a batch of one."""
+  task, _ = make(config)
+  known = inspect.signature(TASKS[config.task]).parameters
+  name = next((name for name in LENGTHS if name in known), '')
+  shorter = fitting.largest_half(
+    lambda size: _bytes_needed(with_options(config, **{name: size}), 1),
+    limit,
+    getattr(task, name, 0),
+  )
+  if shorter:
+    return f'batch_size=1 with task_options={name}={shorter} would fit'
+  return (
+    'not even batch_size=1 would fit: shorten the sequences or make the model'
+    ' smaller'
+  )
+
+
+def with_options(config: Config, **options: Any) -> Config:
+  """The same with other options of the task; the last of a name counts."""
+  given = [f'{name}={value}' for name, value in options.items()]
+  text = ','.join(filter(None, [config.task_options, *given]))
+  return dataclasses.replace(config, task_options=text)
 
 
 def _bytes_needed(config, batch_size) -> int:
@@ -309,15 +408,18 @@ def _bytes_needed(config, batch_size) -> int:
 
   config = dataclasses.replace(config, batch_size=batch_size)
   task, model = make(config)
-  state = initial_state(config, task, model)
+  begin = functools.partial(initial_state, config, task, model)
   step = functools.partial(
     training.train_step,
     model=model,
     task=task,
-    optimizer=_optimizer(config.steps, config.weight_decay),
+    optimizer=optimizer(config.steps, config.weight_decay),
   )
-  batch = task.batch(state.key, 0, batch_size)
-  return timing.predicted_bytes(step, state, batch)
+  return timing.predicted_bytes(
+    step,
+    jax.eval_shape(begin) if task.on_device else begin(),
+    example(task, batch_size),
+  )
 
 
 def report(config: Config, summary: dict[str, Any], workdir: str) -> str:

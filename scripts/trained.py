@@ -22,7 +22,7 @@ from seqjax.results.checkpoint import Checkpoints  # noqa: E402
 
 
 class Trained(NamedTuple):
-  """A run's newest checkpoint, and what it was trained as."""
+  """One of a run's checkpoints, and what it was trained as."""
 
   config: train.Config
   task: Any
@@ -31,24 +31,45 @@ class Trained(NamedTuple):
   step: int
 
 
-def load(workdir: str) -> Trained:
-  """Reads the newest sound checkpoint of a run, finished or not.
+def load(workdir: str, which: str | int = 'newest') -> Trained:
+  """Reads a checkpoint of a run, finished or not.
+
+  `which` is 'newest', the newest sound one; 'best', the one with the best
+  validation score of those that are kept; or the step of one.
 
   Raises:
-    ValueError: there is no run, no checkpoint, or one of another version.
+    ValueError: there is no run, no such checkpoint, one that is damaged or of
+      another version; or the task's data are others now.
   """
   config = read_config(workdir)
   task, model = train.make(config)
   with Checkpoints(pathlib.Path(workdir) / train.CHECKPOINTS) as checkpoints:
+    if not checkpoints.steps:
+      raise ValueError(
+        f'The run in {str(workdir)!r} has no checkpoint; start it again with '
+        'the same command, and it saves one.'
+      )
+    train.check_data(task, checkpoints.extra, workdir)
     like = train.initial_state(config, task, model)
-    restored = checkpoints.restore(like)
-  if restored is None:
-    raise ValueError(
-      f'The run in {str(workdir)!r} has no checkpoint; start it again with the '
-      'same command, and it saves one.'
-    )
-  state, _ = restored
+    if which == 'newest':
+      state, _ = checkpoints.restore(like)
+    else:
+      step = _step_of(checkpoints, str(which), workdir)
+      state, _ = checkpoints.restore_step(step, like)
   return Trained(config, task, model, state.params, int(state.step))
+
+
+def _step_of(checkpoints, which: str, workdir: str) -> int:
+  """Of the checkpoint called 'best', or by its step."""
+  best = checkpoints.best
+  steps = {} if best is None else {'best': best}
+  steps |= {str(step): step for step in checkpoints.steps}
+  if which not in steps:
+    raise ValueError(
+      f'The run in {str(workdir)!r} has no checkpoint {which!r}; there are:'
+      f' newest, {", ".join(steps)}.'
+    )
+  return steps[which]
 
 
 def read_config(workdir: str) -> train.Config:
@@ -76,9 +97,20 @@ def read_config(workdir: str) -> train.Config:
   return config
 
 
+def ask_for_less() -> str:
+  """What to say of memory where nothing better is known."""
+  return (
+    'The device has not enough memory for so much at once: ask for smaller '
+    'batches or shorter sequences.'
+  )
+
+
 @contextlib.contextmanager
-def sentences() -> Iterator[None]:
-  """What is wrong with the input is one sentence on stderr, exit code 2."""
+def sentences(too_large: Callable[[], str] = ask_for_less) -> Iterator[None]:
+  """What is wrong with the input is one sentence on stderr, exit code 2.
+
+  What does not fit into the device's memory is that of `too_large`, and 1.
+  """
   try:
     yield
   except (ValueError, OSError) as error:
@@ -87,19 +119,18 @@ def sentences() -> Iterator[None]:
   except jax.errors.JaxRuntimeError as error:
     if 'RESOURCE_EXHAUSTED' not in str(error):
       raise
-    print(
-      'The device has not enough memory for so much at once: ask for smaller '
-      'batches or shorter sequences.',
-      file=sys.stderr,
-    )
+    print(too_large(), file=sys.stderr)
     sys.exit(1)
 
 
-def launch(Config: type, run: Callable, workdir: str):
-  """`experiment.launch`, with sentences for what `run` raises, too."""
+def launch(Config: type, run: Callable, workdir: str, too_large: Callable):
+  """`experiment.launch`, with sentences for what `run` raises, too.
+
+  `too_large(config, workdir)` says what would fit where that did not.
+  """
 
   def guarded(config, workdir):
-    with sentences():
+    with sentences(lambda: too_large(config, workdir)):
       run(config, workdir)
 
   experiment.launch(Config, guarded, workdir)

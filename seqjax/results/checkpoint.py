@@ -82,6 +82,32 @@ class Checkpoints:
     """Those of which there is a checkpoint, damaged or not, ascending."""
     return sorted(self._manager.all_steps())
 
+  @property
+  def best(self) -> int | None:
+    """The step with the greatest score, the first of several; None of none."""
+    return next(iter(_ranked(self.scores)), None)
+
+  @property
+  def extra(self) -> dict[str, Any]:
+    """Of the newest checkpoint that says what it is; empty without any."""
+    for step in reversed(self.steps):
+      with contextlib.suppress(_Damaged):
+        return self._about(step)['extra']
+    return {}
+
+  @property
+  def scores(self) -> dict[int, float]:
+    """By step, of the checkpoints that have one."""
+    scores = {step: self._kept.scores.get(step) for step in self.steps}
+    return {s: score for s, score in scores.items() if score is not None}
+
+  def would_keep(self, scores: Mapping[int, float]) -> list[int]:
+    """Which of these steps, not saved yet, are among the best so far."""
+    first = min(scores, default=0)
+    earlier = {s: score for s, score in self.scores.items() if s < first}
+    best = _ranked(earlier | dict(scores))[: self._kept.best]
+    return [step for step in scores if step in best]
+
   def save(
     self,
     step: Any,
@@ -168,6 +194,20 @@ class Checkpoints:
       )
     return None
 
+  def restore_step(self, step: int, like: Any) -> tuple[Any, dict[str, Any]]:
+    """(state, extra) of this checkpoint, and of no other in its place.
+
+    Raises:
+      ValueError: it is damaged, or as in `restore`.
+    """
+    try:
+      return self._read(step, like)
+    except _Damaged as error:
+      raise ValueError(
+        f'The checkpoint {str(self.folder / str(step))!r} is damaged ({error});'
+        ' ask for another one.'
+      ) from error
+
   def _read(self, step, like):
     about = self._about(step)
     difference = packing.difference(about['leaves'], like)
@@ -227,6 +267,7 @@ class Checkpoints:
       if later >= step:
         self._manager.wait_until_finished()
         self._manager.delete(later)
+        self._kept.scores.pop(later, None)
 
   @contextlib.contextmanager
   def _writing(self):
@@ -252,10 +293,15 @@ class _Kept:
 
   def should_preserve(self, checkpoints, *, context):
     steps = [checkpoint.step for checkpoint in checkpoints]
-    scored = [step for step in steps if self.scores.get(step) is not None]
-    best = sorted(scored, key=self.scores.get, reverse=True)[: self.best]
-    kept = {*sorted(steps)[-self.latest :], *best}
+    scores = {step: self.scores.get(step) for step in steps}
+    scores = {s: score for s, score in scores.items() if score is not None}
+    kept = {*sorted(steps)[-self.latest :], *_ranked(scores)[: self.best]}
     return [step in kept for step in steps]
+
+
+def _ranked(scores: Mapping[int, float]) -> list[int]:
+  """The steps, best first; of equal ones the earliest."""
+  return sorted(scores, key=lambda step: (-scores[step], step))
 
 
 def _not_of_orbax(record: logging.LogRecord) -> bool:

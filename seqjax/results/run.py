@@ -94,7 +94,8 @@ class Run:
         f' finish(**summary), so nothing would come of it.'
       )
     else:
-      _write_json(self.workdir / 'summary.json', self._summary)
+      with self._writing('The summary'):
+        _write_json(self.workdir / 'summary.json', self._summary)
 
   def resume(self, step: Any):
     """Goes on after `step`: later lines, which will come again, are cut away.
@@ -109,14 +110,9 @@ class Run:
       self._open_metrics(None)
     line = {'step': scalar(step, 'step'), **_record('metric', metrics)}
     line['time'] = self._clock()
-    try:
+    with self._writing('The metrics'):
       self._metrics.write(_dumps(line) + '\n')
       self._metrics.flush()  # what was logged survives a kill
-    except OSError as error:
-      raise OSError(
-        f'The metrics of the run in {str(self.workdir)!r} cannot be written:'
-        f' {error.strerror}. What was saved before stays usable.'
-      ) from error
 
   def finish(self, **summary: Any) -> dict[str, Any]:
     """Notes what came out; returns it as `finished` will.
@@ -139,8 +135,19 @@ class Run:
     if kept:
       self._began -= json.loads(kept[-1])['time']
     text = ''.join(kept)
-    write_atomically(path, lambda temporary: temporary.write_text(text))
-    self._metrics = open(path, 'a')
+    with self._writing('The metrics'):
+      write_atomically(path, lambda temporary: temporary.write_text(text))
+      self._metrics = open(path, 'a')
+
+  @contextlib.contextmanager
+  def _writing(self, what):
+    try:
+      yield
+    except OSError as error:
+      raise OSError(
+        f'{what} of the run in {str(self.workdir)!r} cannot be written:'
+        f' {error.strerror}. What was saved before stays usable.'
+      ) from error
 
   def _note_failure(self, error):
     content = {
@@ -292,6 +299,8 @@ def scalar(value: Any, what: str) -> bool | int | float | str | None:
 def _lines_until(path: pathlib.Path, step: int) -> list[str]:
   """The lines up to `step`; one that was cut by a kill is none."""
   lines = []
+  if not path.exists():  # it was saved before there were any
+    return lines
   for line in path.read_text().splitlines(keepends=True):
     if not line.endswith('\n') or _step(path, line) > step:
       break

@@ -4,8 +4,9 @@ import contextlib
 import math
 import signal
 import threading
+import time
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 PREEMPTED = 75  # EX_TEMPFAIL: the same command again goes on
 
@@ -29,6 +30,31 @@ def sigterm() -> Iterator[threading.Event]:
     yield asked
   finally:
     signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+
+
+class Pace:
+  """How many steps take about so many seconds, going by the last ones.
+
+      pace = Pace(5.0)
+      for state, metrics in training.train(..., pause=pace):
+        pace.reached(state.step)
+
+  The first step, which is compiled, is one alone.
+  """
+
+  def __init__(self, seconds: float):
+    self._seconds, self._size = seconds, 1
+
+  def __call__(self, step: int) -> int:
+    """To which step to go from this one."""
+    self._began, self._step = time.monotonic(), step
+    return step + self._size
+
+  def reached(self, step: Any):
+    """Counts these steps: at most ten times as many come next."""
+    taken = max(time.monotonic() - self._began, 1e-9)
+    done = int(step) - self._step
+    self._size = max(1, min(10 * done, int(done * self._seconds / taken)))
 
 
 class Patience(NamedTuple):

@@ -35,6 +35,20 @@ class Cell(NamedTuple):
   folder: str
 
 
+@contextlib.contextmanager
+def stoppable() -> Iterator[None]:
+  """An interrupt ends the process with a sentence and exit code 130."""
+  try:
+    yield
+  except KeyboardInterrupt:
+    print(
+      '\nStopped. What has finished is kept; the same command goes on from'
+      ' there.',
+      file=sys.stderr,
+    )
+    sys.exit(130)
+
+
 def waiting(cells: Iterable[Cell]) -> tuple[list[Cell], list[tuple[Cell, str]]]:
   """The cells that have not finished; those that cannot run, and why.
 

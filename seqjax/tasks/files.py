@@ -8,7 +8,7 @@ import math
 import os
 import pathlib
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -61,6 +61,14 @@ def read_bytes(path: str | os.PathLike) -> bytes:
       f'{path} is no complete gzip file; its {len(content)} bytes could not be '
       f'unpacked to the end: {error}.'
     ) from error
+
+
+def checksum(arrays: Iterable[np.ndarray]) -> int:
+  """CRC-32 of the values of all of them, one after the other."""
+  value = 0
+  for array in arrays:
+    value = zlib.crc32(np.ascontiguousarray(array), value)
+  return value
 
 
 def read_text(path: str | os.PathLike) -> str:

@@ -39,6 +39,7 @@ class TauWindow(Regression):
   input = property(lambda self: self.series.input)
   output = property(lambda self: self.series.output)
   on_device = property(lambda self: self.series.on_device)
+  fingerprint = property(lambda self: self.series.fingerprint)
   chance = property(lambda self: self.series.chance)
 
   @property
@@ -94,6 +95,7 @@ class Rollout(Regression):
   input = property(lambda self: self.series.input)
   output = property(lambda self: self.series.output)
   on_device = property(lambda self: self.series.on_device)
+  fingerprint = property(lambda self: self.series.fingerprint)
   chance = property(lambda self: self.series.chance)
 
   @property

@@ -11,7 +11,7 @@ from jaxtyping import Integer, UInt8
 
 from seqjax.errors import unknown
 from seqjax.tasks import epochs
-from seqjax.tasks.files import data_folder, needs, read_idx
+from seqjax.tasks.files import checksum, data_folder, needs, read_idx
 from seqjax.tasks.task import SPLITS, Classification
 from seqjax.typing import Array, Batch, Spec, TaskShape
 
@@ -47,6 +47,11 @@ class _Images(Classification):
   def chance(self) -> float:
     labels = _read(self.source, self.data_dir)['train'].labels
     return float(np.bincount(labels).max() / len(labels))
+
+  @property
+  def fingerprint(self) -> int:
+    """Of the pictures as they were read: others have another one."""
+    return checksum(jax.tree.leaves(_read(self.source, self.data_dir)))
 
   def batch(
     self,

@@ -10,6 +10,7 @@ from jaxtyping import Int, Integer
 from seqjax.errors import unknown
 from seqjax.tasks import epochs
 from seqjax.tasks.corpus import LEVELS, Corpus, Part, read_corpus
+from seqjax.tasks.files import checksum
 from seqjax.tasks.options import at_least
 from seqjax.tasks.task import SPLITS, Language
 from seqjax.typing import Array, Batch, Segments, Spec, TaskShape
@@ -92,6 +93,12 @@ class Text(Language):
   def chance(self) -> float:
     """In bits a character or byte."""
     return self._read().entropy
+
+  @property
+  def fingerprint(self) -> int:
+    """Of the text as it was read: another text has another one."""
+    corpus = self._read()
+    return checksum(jax.tree.leaves((corpus.parts, corpus.characters)))
 
   def batches_per_epoch(self, batch_size: int, split: str = 'train') -> int:
     """After how many batches sequential sampling begins anew.

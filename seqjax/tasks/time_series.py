@@ -10,7 +10,7 @@ from jaxtyping import Float, Int, Shaped
 
 from seqjax.errors import unknown
 from seqjax.tasks import epochs
-from seqjax.tasks.files import read_column
+from seqjax.tasks.files import checksum, read_column
 from seqjax.tasks.options import at_least
 from seqjax.tasks.task import SPLITS, Regression
 from seqjax.typing import Array, Batch, Spec, TaskShape
@@ -189,6 +189,11 @@ class CSVSeries(RecordedSeries):
         f'path={self.path!r} and column={self.column!r} were given.'
       )
     return _read(self.path, self.column)
+
+  @property
+  def fingerprint(self) -> int:
+    """Of the column as it was read: another one has another one."""
+    return checksum(jax.tree.leaves(self.recording))
 
 
 @functools.lru_cache(maxsize=4)

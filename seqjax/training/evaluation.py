@@ -1,7 +1,7 @@
 """Scores on held-out batches, by group."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -22,12 +22,14 @@ def evaluate(
   batches: int,
   batch_size: int,
   split: str = 'validation',
+  at_once: int | None = None,
 ) -> dict[Any, tuple[float, float]]:
   """{group: (mean score, total weight)} over the first batches of a split.
 
   Groups are those of `Batch.group` that have weight, in ascending order; a
   task without groups has the single entry None. Dropout is off. The split
-  'train' is that of key 0.
+  'train' is that of key 0. The model is given at most `at_once` rows of a batch
+  at a time, which is what memory depends on; None: all.
 
   Raises:
     ValueError: no batches, or empty ones.
@@ -37,16 +39,23 @@ def evaluate(
       'evaluate needs at least one batch of at least one example, but '
       f'batches={batches} and batch_size={batch_size} were given.'
     )
+  rows = _rows(batch_size, batch_size if at_once is None else at_once)
   # All are on their way before the first is waited for.
   draw = functools.partial(
     task.batch, jax.random.key(0), batch_size=batch_size, split=split
   )
   drawn = [
     _drawn_scores(
-      params, step, model=model, task=task, batch_size=batch_size, split=split
+      params,
+      step,
+      model=model,
+      task=task,
+      rows=rows,
+      batch_size=batch_size,
+      split=split,
     )
     if task.on_device
-    else _scores(params, draw(step), model=model, task=task)
+    else _scores(params, draw(step), model=model, task=task, rows=rows)
     for step in range(batches)
   ]
   scores, weights, groups = zip(*drawn, strict=True)
@@ -98,18 +107,22 @@ def evaluate_lengths(
       f'shortest={shortest} and longest={longest} were given.'
     )
   scores = {}
-  for lengths in np.array_split(np.arange(shortest, longest + 1), NUM_RANGES):
-    if lengths.size:
-      task = task_between(int(lengths[0]), int(lengths[-1]))
-      scores |= evaluate(
-        model,
-        params,
-        task,
-        batches=batches,
-        batch_size=batch_size,
-        split=split,
-      )
+  for low, high in length_ranges(range(shortest, longest + 1)):
+    scores |= evaluate(
+      model,
+      params,
+      task_between(low, high),
+      batches=batches,
+      batch_size=batch_size,
+      split=split,
+    )
   return scores
+
+
+def length_ranges(lengths: Sequence[int]) -> list[tuple[int, int]]:
+  """(shortest, longest) of at most three ranges that share them evenly."""
+  parts = np.array_split(np.array(lengths, int), NUM_RANGES)
+  return [(int(part[0]), int(part[-1])) for part in parts if part.size]
 
 
 def overall(scores: Mapping[Any, tuple[float, float]]) -> float:
@@ -120,21 +133,34 @@ def overall(scores: Mapping[Any, tuple[float, float]]) -> float:
 
 
 @functools.partial(
-  jax.jit, static_argnames=('model', 'task', 'batch_size', 'split')
+  jax.jit, static_argnames=('model', 'task', 'rows', 'batch_size', 'split')
 )
 def _drawn_scores(
-  params, step: int | Int[Array, ''], *, model, task, batch_size, split
+  params, step: int | Int[Array, ''], *, model, task, rows, batch_size, split
 ):
   """(score, weight, group) of one batch, drawn on the device."""
   batch = task.batch(jax.random.key(0), step, batch_size, split)
-  return _scores(params, batch, model=model, task=task)
+  return _scores(params, batch, model=model, task=task, rows=rows)
 
 
-@functools.partial(jax.jit, static_argnames=('model', 'task'))
-def _scores(params, batch: Batch, *, model, task):
-  """(score, weight, group) of one batch."""
-  outputs = model.apply({'params': params}, batch.inputs, batch.segments)
-  return *task.score(outputs, batch), batch.group
+@functools.partial(jax.jit, static_argnames=('model', 'task', 'rows'))
+def _scores(params, batch: Batch, *, model, task, rows):
+  """(score, weight, group) of one batch, so many rows at a time."""
+
+  def score(batch):
+    outputs = model.apply({'params': params}, batch.inputs, batch.segments)
+    return task.score(outputs, batch)
+
+  if len(jax.tree.leaves(batch)[0]) == rows:
+    return *score(batch), batch.group
+  parts = jax.tree.map(lambda x: x.reshape(-1, rows, *x.shape[1:]), batch)
+  return *jax.lax.map(score, parts), batch.group
+
+
+def _rows(batch_size: int, most: int) -> int:
+  """The largest equal parts of a batch that have at most so many rows."""
+  fitting = range(1, min(batch_size, most) + 1)
+  return max(rows for rows in fitting if batch_size % rows == 0)
 
 
 def _flat(arrays) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Many steps in one call to the device, metrics summed on the way."""
+"""Many steps in one call to the device."""
 
 import functools
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from seqjax.training import sharding
 from seqjax.training.state import TrainState
@@ -16,20 +16,17 @@ from seqjax.training.step import FINITE, train_step
 from seqjax.typing import Array, Batch
 
 STACK_BYTES = 32 * 2**20  # of batches that are drawn ahead on the host
-MEANS = ('loss', 'gradient_norm', 'padding')
 
 
 class Progress(NamedTuple):
-  """The state inside an interval, and sums of its metrics so far."""
+  """The state inside an interval, and what is not finite there."""
 
   state: TrainState
-  sums: dict[str, Float[Array, '']]
   fault: Int[Array, '']
 
   @classmethod
   def begin(cls, state: TrainState) -> 'Progress':
-    sums = {name: jnp.zeros((), jnp.float32) for name in MEANS}
-    return cls(state, sums, jnp.full((), FINITE, jnp.int32))
+    return cls(state, jnp.full((), FINITE, jnp.int32))
 
 
 @functools.partial(
@@ -63,18 +60,20 @@ def fed(
   progress: Progress,
   stop: int,
   *,
+  most: int,
   mesh: Mesh | None,
   **parts: Any,
 ) -> Progress:
   """The same with batches drawn here, some steps at a time.
 
-  While the device takes one stack of them, the next one is drawn.
+  While the device takes one stack of them, the next one is drawn. All stacks
+  are of one size, which suits intervals of `most` steps.
   """
   step, stop = int(progress.state.step), int(stop)
   size = None
   while step < stop:
     batches = [draw(step)]
-    size = size or _stack_size(batches[0])
+    size = size or _stack_size(batches[0], most)
     batches += [draw(i) for i in range(step + 1, min(step + size, stop))]
     batches += [batches[-1]] * (size - len(batches))  # never looked at
     stack = jax.tree.map(lambda *leaves: np.stack(leaves), *batches)
@@ -101,10 +100,15 @@ def _stack(
   return _advance_until(progress, stop, draw, mesh, **parts)
 
 
-def _stack_size(batch: Batch) -> int:
-  """How many batches go to the device at once: 32, unless they are large."""
+def _stack_size(batch: Batch, most: int) -> int:
+  """How many batches go to the device at once: up to 32, fewer large ones.
+
+  As few as it takes for an interval of `most` steps in that many stacks.
+  """
   num_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(batch))
-  return max(1, min(32, STACK_BYTES // max(num_bytes, 1)))
+  fitting = max(1, min(32, STACK_BYTES // max(num_bytes, 1)))
+  num_stacks = -(-most // fitting)
+  return -(-most // num_stacks)
 
 
 def _advance_until(progress, stop, draw, mesh, **parts) -> Progress:
@@ -114,10 +118,6 @@ def _advance_until(progress, stop, draw, mesh, **parts) -> Progress:
   def advance(progress):
     batch = draw(progress.state)
     state, metrics = train_step(progress.state, batch, mesh=mesh, **parts)
-    return Progress(
-      sharding.keep(state, mesh),
-      {name: progress.sums[name] + metrics[name] for name in MEANS},
-      metrics['fault'],
-    )
+    return Progress(sharding.keep(state, mesh), metrics['fault'])
 
   return jax.lax.while_loop(unfinished, advance, progress)

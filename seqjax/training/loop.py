@@ -1,7 +1,7 @@
 """Training as a generator: the caller logs, saves and stops."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import flax.linen as nn
@@ -16,6 +16,8 @@ from seqjax.training.state import (
   check_continues,
   check_fits,
   init,
+  means,
+  no_sums,
 )
 from seqjax.training.step import FINITE, fault_name
 
@@ -52,6 +54,7 @@ def train(
   batch_size: int,
   learning_rate: float = 1e-3,
   log_every: int = 100,
+  pause: Callable[[int], int] | None = None,
   state: TrainState | None = None,
   mesh: Mesh | None = None,
   carried: bool = False,
@@ -60,7 +63,8 @@ def train(
 
   And at the end. Whole intervals run on the device; a yielded state stays
   valid. Compiled once for a (model, task, optimizer, batch_size), whatever
-  keys, learning rates, steps and intervals follow. To stop on an evaluation:
+  keys, learning rates, steps and intervals follow; for one `log_every`, where
+  the task draws its batches on the host. To stop on an evaluation:
 
       for state, metrics in train(...):
         scores = evaluate(model, state.params, task, batches=8, batch_size=64)
@@ -82,7 +86,10 @@ def train(
     steps: the total, counted from step 0, also when a state is given.
     batch_size: examples a step.
     learning_rate: of the optimizer; its peak where there is a schedule.
-    log_every: steps between two yields.
+    log_every: steps between two yields of metrics.
+    pause: from the step that was reached to a later one, at which the state is
+      yielded if it is before the next metrics are, with none. It may look at a
+      clock: where a run pauses changes no bit of what follows.
     state: where to go on from; it was begun with the same arguments, the mesh
       left out.
     mesh: of one axis; each device takes as many rows of a batch and draws its
@@ -92,9 +99,9 @@ def train(
       reads on where row i stood, or `segments.start` says that it does not.
 
   Yields:
-    The state, and scalars: `loss`, `gradient_norm` and `padding`, the share of
-    positions that are not valid, their means over the interval; and
-    `learning_rate`.
+    The state, and scalars, none of them in a pause: `loss`, `gradient_norm` and
+    `padding`, the share of positions that are not valid, their means over the
+    interval; and `learning_rate`.
 
   Raises:
     ValueError: an argument is out of range, or the state does not fit.
@@ -120,22 +127,27 @@ def train(
     run = functools.partial(interval.drawn, **parts, batch_size=batch_size)
   else:
     draw = functools.partial(task.batch, key, batch_size=batch_size)
-    run = functools.partial(interval.fed, draw, **parts)
+    run = functools.partial(interval.fed, draw, most=log_every, **parts)
   run = functools.partial(run, mesh=mesh)
-  return _intervals(run, sharding.put(state, mesh), steps, log_every)
+  return _intervals(
+    run, sharding.put(state, mesh), steps, log_every, pause, mesh
+  )
 
 
-def _intervals(run, state, steps, log_every):
+def _intervals(run, state, steps, log_every, pause, mesh):
   """Runs from one multiple of `log_every` to the next, up to `steps`."""
   start = int(state.step)
   while start < steps:
-    stop = min(steps, (start // log_every + 1) * log_every)
+    end = min(steps, (start // log_every + 1) * log_every)
+    stop = end if pause is None else min(end, pause(start))
     progress = run(interval.Progress.begin(state), stop)
     _check_finite(progress)
-    state, sums = progress.state, progress.sums
-    means = {name: total / (stop - start) for name, total in sums.items()}
-    rate = optimizers.learning_rate(state.opt_state)
-    yield state, means | {'learning_rate': rate}
+    state, metrics = progress.state, {}
+    if stop == end:
+      rate = optimizers.learning_rate(state.opt_state)
+      metrics = means(state.sums) | {'learning_rate': rate}
+      state = sharding.put(state._replace(sums=no_sums()), mesh)
+    yield state, metrics
     start = stop
 
 

@@ -21,6 +21,7 @@ from seqjax.training.state import (
   check_continues,
   check_fits,
   init,
+  means,
 )
 from seqjax.training.step import FINITE
 from seqjax.typing import Array
@@ -59,7 +60,8 @@ def train_population(
 
   Member i is the run of `train` with `keys[i]` and `learning_rates[i]`: its
   parameters, batches and dropout are its own. To choose the learning rate for
-  which the mean over five seeds is best, on validation:
+  which the mean over five seeds is best, on validation (from flags alone:
+  `scripts/train_population.py`):
 
       cells = list(itertools.product(range(5), (1e-3, 3e-3, 1e-2)))
       for states, metrics in train_population(
@@ -155,10 +157,10 @@ def _together(run, states, steps, log_every):
     for i in np.flatnonzero(np.asarray(progress.fault) != FINITE).tolist():
       with _naming(i):
         _check_finite(select_members(progress, i))
-    states, sums = progress.state, progress.sums
-    means = {name: total / (stop - start) for name, total in sums.items()}
+    states, metrics = progress.state, means(progress.state.sums)
+    states = states._replace(sums=jax.tree.map(jnp.zeros_like, states.sums))
     rates = jax.vmap(optimizers.learning_rate)(states.opt_state)
-    yield states, means | {'learning_rate': rates}
+    yield states, metrics | {'learning_rate': rates}
     start = stop
 
 

@@ -14,20 +14,35 @@ from jaxtyping import Float, Int
 from seqjax.training import optimizer as optimizers
 from seqjax.typing import Array
 
+MEANS = ('loss', 'gradient_norm', 'padding')  # metrics of an interval
+
 
 class TrainState(NamedTuple):
   """`step` updates have been made; batch number `step` is the next one.
 
   With the arguments of `train` it determines all that follows: `key` is the
-  run's own and never changes. `carry` is the model's after batch `step` - 1
-  where training carries it on, else None.
+  run's own and never changes. `sums` are those of the metrics since they were
+  last yielded, and of how many `steps`. `carry` is the model's after batch
+  `step` - 1 where training carries it on, else None.
   """
 
   step: Int[Array, '']
   params: Any
   opt_state: Any
   key: jax.Array
+  sums: dict[str, Array]
   carry: Any = None
+
+
+def no_sums() -> dict[str, Array]:
+  """Those of the metrics where an interval begins."""
+  sums = {name: jnp.zeros((), jnp.float32) for name in MEANS}
+  return sums | {'steps': jnp.zeros((), jnp.int32)}
+
+
+def means(sums: dict[str, Array]) -> dict[str, Array]:
+  """Of each metric over the steps that were summed."""
+  return {name: sums[name] / sums['steps'] for name in MEANS}
 
 
 def stream_key(key: jax.Array, name: str) -> jax.Array:
@@ -77,7 +92,8 @@ def _init(
     optimizer.init(params), learning_rate
   )
   carry = None if carried_rows is None else model.initialize_carry(carried_rows)
-  return TrainState(jnp.zeros((), jnp.int32), params, opt_state, key, carry)
+  step = jnp.zeros((), jnp.int32)
+  return TrainState(step, params, opt_state, key, no_sums(), carry)
 
 
 def check_fits(state: TrainState, model, task, optimizer, carried_rows=None):

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from jaxtyping import Float, Int
 
 from seqjax.training import sharding
-from seqjax.training.state import TrainState, path_names, stream_key
+from seqjax.training.state import MEANS, TrainState, path_names, stream_key
 from seqjax.typing import Array, Batch, Segments
 
 FINITE = -1
@@ -53,7 +53,9 @@ def train_step(
     'padding': padding(batch),
     'fault': first_fault(loss, grads, params, carry),
   }
-  state = TrainState(state.step + 1, params, opt_state, state.key, carry)
+  summed = {name: metrics[name] for name in MEANS} | {'steps': 1}
+  sums = {name: total + summed[name] for name, total in state.sums.items()}
+  state = TrainState(state.step + 1, params, opt_state, state.key, sums, carry)
   return state, metrics
 
 

@@ -1,9 +1,11 @@
 """What a run leaves on disk, and what it refuses to overwrite."""
 
+import contextlib
 import dataclasses
 import json
 import math
 import pathlib
+import resource
 import shutil
 import subprocess
 import sys
@@ -190,6 +192,43 @@ def test_metrics_stay_until_a_run_has_begun_anew(tmp_path):
   assert [line['step'] for line in lines(tmp_path)] == [10, 20]
   stop(tmp_path, 5)
   assert [line['step'] for line in lines(tmp_path)] == [5]
+
+
+@contextlib.contextmanager
+def full_disk(num_bytes):
+  """No file grows beyond so many."""
+  soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
+  try:
+    yield
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_is_one_sentence_whatever_is_written(tmp_path):
+  """The config, the metrics, kept ones and new, the summary."""
+  stop(tmp_path, 10, 20)
+  before = files(tmp_path)
+  with pytest.raises(ValueError, match='cannot be written: File too large'):
+    with full_disk(16), results.Run(tmp_path, Config()):
+      pass
+  told = 'The {} of the run in .*: File too large. What was saved before'
+  with pytest.raises(OSError, match=told.format('metrics')):
+    with results.Run(tmp_path, Config()) as run, full_disk(16):
+      run.resume(20)
+  with pytest.raises(OSError, match=told.format('metrics')):
+    with results.Run(tmp_path, Config()) as run:
+      run.resume(20)
+      with full_disk(16):
+        run.log(30, loss=1.0)
+  with contextlib.ExitStack() as full:
+    with pytest.raises(OSError, match=told.format('summary')):
+      with results.Run(tmp_path, Config()) as run:
+        run.resume(20)
+        run.finish(accuracy=1.0)
+        full.enter_context(full_disk(16))
+  assert files(tmp_path)['metrics.jsonl'] == before['metrics.jsonl']
+  assert results.finished(tmp_path, Config()) is None
 
 
 def test_where_a_run_failed_is_kept(tmp_path):

@@ -1,5 +1,6 @@
 """Being asked to end, and gaining no more."""
 
+import itertools
 import os
 import signal
 import threading
@@ -34,6 +35,22 @@ def test_in_another_thread_nothing_is_asked():
   thread.start()
   thread.join()
   assert found == [False]
+
+
+def test_a_piece_takes_about_as_long_as_it_should(monkeypatch):
+  """The first step is compiled, and one slow reading does no harm."""
+  seconds = itertools.chain([20.0], itertools.repeat(0.01))
+  now, step, sizes = 0.0, 7, []
+  monkeypatch.setattr(stopping.time, 'monotonic', lambda: now)
+  pace = stopping.Pace(5.0)
+  for _ in range(6):
+    stop = pace(step)
+    sizes.append(stop - step)
+    now += sum(next(seconds) for _ in range(stop - step))
+    step = stop
+    pace.reached(step)
+    now += 100.0  # something else
+  assert sizes[:4] == [1, 1, 10, 100] and set(sizes[4:]) <= {499, 500}
 
 
 def test_patience_ends_after_so_many_evaluations_without_gain():

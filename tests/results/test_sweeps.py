@@ -113,3 +113,13 @@ def test_bad_bounds_are_refused_before_anything_runs(make):
   with pytest.raises(ValueError, match='cores=0'):
     next(sweeps.run(call, [[cell('first')]], cores=0))
   assert not pathlib.Path(cell('first').folder).exists()
+
+
+def test_an_interrupt_is_a_sentence_and_exit_code_130(capsys):
+  """Of a script that goes on where it was; what is wrong passes."""
+  with pytest.raises(SystemExit) as exit, sweeps.stoppable():
+    raise KeyboardInterrupt
+  assert exit.value.code == 130
+  assert 'What has finished is kept' in capsys.readouterr().err
+  with pytest.raises(KeyError), sweeps.stoppable():
+    raise KeyError

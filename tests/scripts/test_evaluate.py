@@ -1,5 +1,6 @@
 """scripts/evaluate.py: the run's own score, other lengths, what is missing."""
 
+import dataclasses
 import importlib.util
 import json
 import shutil
@@ -12,6 +13,8 @@ import train
 import trained
 
 from seqjax import results
+from seqjax.analysis import memory
+from seqjax.ops import losses
 from tests.scripts import saved
 
 QUICK = {'batches': 1, 'batch_size': 8}
@@ -44,7 +47,7 @@ def test_the_score_of_the_run_is_that_of_its_summary(tmp_path, capsys):
 
 def test_rows_are_added_and_asked_again_replaced(workdir, capsys):
   """A row a length, with the scores by group; a table is printed."""
-  for lengths in ((40, 64), (64,)):
+  for lengths in (('40', '64'), ('64',)):
     evaluate.run(evaluate.Config(lengths=lengths, **QUICK), workdir)
   evaluate.run(evaluate.Config(split='validation', **QUICK), workdir)
   shown = capsys.readouterr().out
@@ -103,7 +106,100 @@ def test_lengths_are_asked_of_tasks_that_have_them():
   """The others say which options they have."""
   run_of = untrained(task='copy_memory')
   with pytest.raises(ValueError, match='no option length.*takes: .*delay'):
-    evaluate._options(evaluate.Config(lengths=(8,)), run_of)
+    evaluate._options(evaluate.Config(lengths=('8',)), run_of)
+
+
+@pytest.fixture
+def score_traces(monkeypatch):
+  """Grows by one whenever a function that computes accuracy is compiled."""
+  traces, accuracy = [], losses.accuracy
+
+  def counted(*args):
+    traces.append(args)
+    return accuracy(*args)
+
+  monkeypatch.setattr(losses, 'accuracy', counted)
+  return traces
+
+
+def test_a_range_of_lengths_takes_three_compiles(workdir, score_traces):
+  """Each length that is held out is in one of three rows, with its score."""
+  config = evaluate.Config(lengths=('1:100',), batches=8, batch_size=64)
+  rows = evaluate.run(config, workdir)
+  assert len(score_traces) == 3
+  held_out = [(24, 49), (50, 75), (76, 100)]
+  assert [(row['min_length'], row['length']) for row in rows] == held_out
+  for (low, high), row in zip(held_out, rows, strict=True):
+    assert [n for n, _, _ in row['groups']] == list(range(low, high + 1))
+    assert sum(weight for _, _, weight in row['groups']) == row['examples']
+  with open(f'{workdir}/evaluation.json') as file:
+    assert json.load(file)[-3:] == rows
+
+
+@pytest.mark.parametrize('task, split, asked, expected', [
+  ('parity', 'train', '1:2', [(1, 1), (2, 2)]),
+  ('modular_arithmetic', 'train', '2:7', [(3, 3), (5, 5), (7, 7)]),
+  ('trajectory_next', 'test', '8:500', [(8, 172), (173, 336), (337, 500)]),
+  ('parity', 'test', '1:5', [(1, 2), (3, 4), (5, 5)]),  # which draws none
+])  # fmt: skip
+def test_a_range_is_of_lengths_that_the_split_has(task, split, asked, expected):
+  """Odd ones, say; where it has none, the task is the one to say so."""
+  config = evaluate.Config(split=split, lengths=(asked,))
+  options = evaluate._options(config, untrained(task=task))
+  assert options == [f'min_length={a},length={b}' for a, b in expected]
+
+
+@pytest.mark.parametrize('task, lengths, message', [
+  ('parity', '1-500', "32,64 or 1:500, but '1-500'"),
+  ('parity', '', "but '' was given"),
+  ('parity', '50:40', 'length of at least 50, but length=40'),
+  ('mqar', '32:64', 'all of one length: list some, as in --lengths=32,64'),
+])  # fmt: skip
+def test_lengths_that_cannot_be_are_refused(task, lengths, message):
+  """By what was given."""
+  config = evaluate.Config(lengths=(lengths,))
+  with pytest.raises(ValueError, match=message):
+    evaluate._options(config, untrained(task=task))
+
+
+def test_short_examples_of_training_are_scored(workdir):
+  """Although nothing is held out of them."""
+  config = evaluate.Config(split='train', lengths=('8',), **QUICK)
+  (row,) = evaluate.run(config, workdir)
+  assert row['length'] == 8
+  with pytest.raises(ValueError, match='8.0 bits.*hold some out for test'):
+    evaluate.run(dataclasses.replace(config, split='test'), workdir)
+
+
+@pytest.mark.parametrize('batch_size, said', [
+  (64, '--batch_size=4 would fit'),
+  (1, '--batch_size=1 with --lengths=22 would fit'),
+])  # fmt: skip
+def test_a_batch_that_is_too_large_is_told_with_one_that_fits(
+  batch_size, said, workdir, monkeypatch, capsys
+):
+  """As scored: never more rows at a time than are twice those of training."""
+  run_of = trained.load(workdir)
+  one, two = (evaluate._bytes_needed(run_of, 'length=90', n) for n in (1, 2))
+  limit = (one + 3 * (two - one)) * 5 // 4 + 4
+  if batch_size == 1:
+    limit = evaluate._bytes_needed(run_of, 'length=22', 1) * 5 // 4 + 4
+  monkeypatch.setattr(memory, 'available_memory', lambda: limit)
+
+  def exhausted(*args, **kwargs):
+    assert kwargs['at_once'] == 8
+    raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: out of memory')
+
+  monkeypatch.setattr(evaluate.training, 'evaluate', exhausted)
+  flags = ['--lengths=90,40', f'--batch_size={batch_size}']
+  monkeypatch.setattr(sys, 'argv', ['evaluate.py', *flags])
+  with pytest.raises(SystemExit) as exit:
+    trained.launch(evaluate.Config, evaluate.run, workdir, evaluate.too_large)
+  err = capsys.readouterr().err
+  assert exit.value.code == 1 and err.count('\n') == 1
+  assert (
+    said in err and f'{min(8, batch_size)} rows of Parity(length=90, ' in err
+  )
 
 
 def damage(workdir, **fields):
@@ -132,7 +228,12 @@ def test_what_is_missing_or_wrong_is_a_sentence_and_exit_code_2(
   (tmp_path / 'run' / 'evaluation.json').unlink(missing_ok=True)
   monkeypatch.setattr(sys, 'argv', ['evaluate.py'])
   with pytest.raises(SystemExit) as exit:
-    trained.launch(evaluate.Config, evaluate.run, str(tmp_path / 'run'))
+    trained.launch(
+      evaluate.Config,
+      evaluate.run,
+      str(tmp_path / 'run'),
+      evaluate.too_large,
+    )
   said = capsys.readouterr().err
   assert exit.value.code == 2 and message in said and 'Traceback' not in said
   assert not (tmp_path / 'run' / 'evaluation.json').exists()

@@ -3,8 +3,13 @@
 import dataclasses
 
 import generate
+import jax
 import pytest
+import train
+import trained
 
+from seqjax.analysis import memory
+from seqjax.results.checkpoint import Checkpoints
 from tests.scripts import saved
 
 TEXT = 'the time machine, by one who was there.\n' * 60
@@ -77,6 +82,28 @@ def test_what_cannot_be_drawn_is_refused(options, message, workdir):
     generate.run(dataclasses.replace(TEN, **options), workdir)
 
 
+@pytest.mark.parametrize('length, said', [
+  (64, '64 tokens and to draw 10; a prompt of 16 would fit.'),
+  (1, '1 tokens and to draw 10; ask for fewer.'),
+])  # fmt: skip
+def test_a_prompt_that_is_too_long_is_told_with_one_that_fits(
+  length, said, workdir, monkeypatch, capsys
+):
+  """By the sizes of what is compiled."""
+  config = dataclasses.replace(TEN, prompt=(TEXT * 2)[:length])
+  limit = generate._bytes_needed(trained.load(workdir), 16, 10) * 5 // 4 + 4
+  monkeypatch.setattr(memory, 'available_memory', lambda: limit)
+
+  def exhausted(*args, **kwargs):
+    raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: out of memory')
+
+  monkeypatch.setattr(generate, 'run', exhausted)
+  with pytest.raises(SystemExit) as exit:
+    with trained.sentences(lambda: generate.too_large(config, workdir)):
+      generate.run(config, workdir)
+  assert exit.value.code == 1 and said in capsys.readouterr().err
+
+
 def test_a_run_of_something_else_is_refused(tmp_path):
   """Its tokens are no characters."""
   saved.save(tmp_path / 'run', task='parity', mixer='gru')
@@ -100,3 +127,33 @@ def test_past_learned_positions_the_text_ends(workdir, tmp_path, capsys):
   text = generate.run(TEN, str(tmp_path / 'run'))
   assert text.startswith('the ') and 8 <= len(text) <= 9
   assert 'gives no numbers after' in capsys.readouterr().err
+
+
+def test_any_checkpoint_of_a_run_is_read(tmp_path):
+  """The newest, the best, that of a step; who asks for another is told."""
+  workdir = tmp_path / 'run'
+  (tmp_path / 'notes.txt').write_text(TEXT)
+  corpus = str(tmp_path / 'notes.txt')
+  config = saved.save(workdir, task='text', corpus=corpus, mixer='gru')
+  like = train.initial_state(config, *train.make(config))
+  with Checkpoints(workdir / train.CHECKPOINTS) as checkpoints:
+    for step, score in {2: -1.0, 4: -3.0, 6: -2.0}.items():
+      params = jax.tree.map(
+        lambda leaf, step=step: 0 * leaf + step, like.params
+      )
+      state = like._replace(step=like.step + step, params=params)
+      checkpoints.save(step, state, {}, score)
+      checkpoints.wait()
+  for which, step in {'newest': 6, 'best': 2, '4': 4, 2: 2}.items():
+    found = trained.load(str(workdir), which)
+    assert found.step == step
+    assert {float(x.max()) for x in jax.tree.leaves(found.params)} == {step}
+  for which in ('0', 'bset'):
+    config = dataclasses.replace(TEN, checkpoint=which)
+    with pytest.raises(ValueError, match='there are: newest, best, 2, 4, 6'):
+      generate.run(config, str(workdir))
+  for path in (workdir / train.CHECKPOINTS / '2' / 'bytes').rglob('*'):
+    if path.is_file():
+      path.write_bytes(b'')
+  with pytest.raises(ValueError, match="checkpoints/2' is damaged"):
+    trained.load(str(workdir), 'best')

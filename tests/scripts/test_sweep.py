@@ -24,6 +24,7 @@ from seqjax.experiment import option
 class Config:
   kind: str = option('good', 'What happens.', among=('good', 'bad', 'slow'))
   seed: int = option(0, 'A number.')
+  size: int = option(1, 'Another.')
 
 def run(config, workdir):
   done = results.finished(workdir, config)
@@ -36,7 +37,7 @@ def run(config, workdir):
     while config.kind == 'slow' and not pathlib.Path('awake').exists():
       pathlib.Path('asleep').touch()
       time.sleep(0.1)
-    return record.finish(doubled=2 * config.seed)
+    return record.finish(doubled=2 * config.seed * config.size)
 """
 
 
@@ -73,6 +74,53 @@ def test_a_failed_cell_is_reported_with_its_log_and_the_others_go_on(
   assert sweep.run(config, str(tmp_path / 'all')) == []
   assert '2 cells were there, 1 ran, 0 failed' in capsys.readouterr().out
   assert len(kept) == 2 and all(p.read_bytes() == b for p, b in kept.items())
+
+
+def swept(script, tmp_path, monkeypatch, grid, **options):
+  """The rows of summary.csv; none if there is none."""
+  monkeypatch.setattr(sweeps, 'run', in_this_process)
+  config = sweep.Config(str(script), grid, **options)
+  sweep.run(config, str(tmp_path / 'all'))
+  path = tmp_path / 'all' / 'summary.csv'
+  return table.read(path) if path.exists() else []
+
+
+def test_a_sweep_over_seeds_ends_with_a_row_for_each_cell(
+  script, tmp_path, monkeypatch, capsys
+):
+  """Of the grid without seeds: printed, and beside results.csv."""
+  grid = 'size=1,3;seed=1,2,3,4,5'
+  rows = swept(script, tmp_path, monkeypatch, grid, score='doubled', solved=9.0)
+  assert [(row['size'], row['seeds'], row['mean']) for row in rows] == [
+    (1, 5, 6),
+    (3, 5, 18),
+  ]
+  for row in rows:
+    assert row['iqm_low'] < row['iqm'] < row['iqm_high']
+  assert [row['share_solved'] for row in rows] == [0.2, 0.8]
+  assert [row['rank'] for row in rows] == [2, 1]
+  said = capsys.readouterr().out
+  assert 'doubled over seeds\nsize  seeds' in said and 'ranked_first' in said
+
+
+@pytest.mark.parametrize(
+  'grid, score', [('seed=1,2', ''), ('kind=good,bad', 'doubled')]
+)
+def test_without_seeds_or_a_score_there_is_no_summary(
+  grid, score, script, tmp_path, monkeypatch, capsys
+):
+  """The script has no column test; one seed is no distribution."""
+  assert swept(script, tmp_path, monkeypatch, grid, score=score) == []
+  assert 'over seeds' not in capsys.readouterr().out
+
+
+def test_an_unknown_score_gets_a_sentence_and_the_table_stays(
+  script, tmp_path, monkeypatch
+):
+  """It is known once a cell has finished."""
+  with pytest.raises(ValueError, match="'dubled'. Did you mean 'doubled'"):
+    swept(script, tmp_path, monkeypatch, 'seed=1,2', score='dubled')
+  assert len(table.read(tmp_path / 'all' / 'results.csv')) == 2
 
 
 def begin(script, tmp_path, **streams):
@@ -128,6 +176,7 @@ def until(happens):
     ({'grid': 'kind=goood'}, "kind 'goood'. Did you mean 'good'"),
     ({'grid': 'seed=1;seed=2'}, 'every name once'),
     ({'grid': 'seed=1,x'}, "seed takes an integer, but 'x'"),
+    ({'compare': 'knd'}, "option to compare 'knd'. Did you mean 'kind'"),
     ({'script': 'none.py'}, "no script 'none.py'"),
     ({'script': str(SCRIPT.parent / 'process_environment.py')}, 'has not'),
   ],

@@ -1,6 +1,12 @@
 """Any task and any mixer, from flags alone."""
 
 import dataclasses
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
 
 import pytest
 import train
@@ -64,3 +70,58 @@ def test_bad_flags_get_a_sentence(options, message, tmp_path):
   with pytest.raises(ValueError, match=message):
     train.run(dataclasses.replace(SMALL, **options), tmp_path / 'run')
   assert not (tmp_path / 'run').exists()
+
+
+ROOT = pathlib.Path(train.__file__).parent.parent
+README = (ROOT / 'README.md').read_text(encoding='utf-8')
+COMMANDS = {
+  re.search(r'--task=(\w+)', command)[1]: command
+  for command in re.findall(r'^\| `(--task=[^`]+)` \|', README, re.M)
+}
+EACH_ONCE = ('--batches=3', '--batch_size=60')  # the 180 digits for test
+BARS = {  # {task: [(options of scripts/evaluate.py, lowest, highest score)]}
+  'copy_memory': [((), 0.99, 1)],
+  'parity': [
+    (('--lengths=32', '--task_options=min_length=32'), 0.99, 1),
+    (('--lengths=256', '--task_options=min_length=256'), 0.95, 1),
+  ],
+  'recall': [((), 0.95, 1)],
+  'text': [((), 0, 2.6)],
+  'digits': [(EACH_ONCE, 0.93, 1)],
+  'mackey_glass': [((), 0, 0.03**2)],  # the square of an error of 0.03
+}
+
+
+def call(script, *options):
+  """As a user would, without what makes tests quick to compile."""
+  quick = ('JAX_DISABLE_MOST_OPTIMIZATIONS', 'XLA_FLAGS')
+  environment = {k: v for k, v in os.environ.items() if k not in quick}
+  subprocess.run(
+    [sys.executable, ROOT / 'scripts' / script, *options],
+    check=True, timeout=3600, env=environment,
+  )  # fmt: skip
+
+
+def test_every_command_of_the_readme_has_a_bar():
+  """Or a number in the table could fade unnoticed."""
+  assert set(COMMANDS) == set(BARS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('task', BARS)
+def test_the_commands_of_the_readme_reach_their_bars(task, tmp_path):
+  """From flags alone, on examples that training never saw."""
+  command = COMMANDS[task].split()
+  if task == 'text':
+    if 'SEQJAX_DATA' not in os.environ:
+      pytest.skip('SEQJAX_DATA names no folder')
+    path = pathlib.Path(os.environ['SEQJAX_DATA'], 'tinyshakespeare.txt')
+    command = [
+      f'--corpus={path}' if part.startswith('--corpus=') else part
+      for part in command
+    ]
+  call('train.py', *command, f'--workdir={tmp_path}')
+  for options, lowest, highest in BARS[task]:
+    call('evaluate.py', *options, f'--workdir={tmp_path}')
+    row = json.loads((tmp_path / 'evaluation.json').read_text())[-1]
+    assert lowest <= row['score'] <= highest, (options, row['score'])

@@ -11,16 +11,19 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 
 import jax
 import numpy as np
 import pytest
 import train
+import trained
 
+from seqjax import results
+from seqjax.analysis import memory, timing
 from seqjax.results import stopping
 from seqjax.results.checkpoint import Checkpoints
+from seqjax.tasks.corpus import read_corpus
 
 SMALL = train.Config(
   features=8, layers=1, context=64, task_options='lag=8', batch_size=4,
@@ -118,15 +121,127 @@ def test_sigterm_saves_and_says_how_to_go_on(whole, tmp_path):
   assert finish(SMALL, tmp_path) == whole
 
 
-def stop(config, workdir, times=1):
-  """As SIGTERM does, at the next line of metrics."""
-  asked = threading.Event()
-  asked.set()
+def stop(config, workdir, times=1, after=(results.Run, 'log')):
+  """As SIGTERM does, once a line has been logged, or after another call."""
+  call = getattr(*after)
+
+  def call_and_ask(*args, **kwargs):
+    result = call(*args, **kwargs)
+    os.kill(os.getpid(), signal.SIGTERM)
+    return result
+
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(stopping, 'sigterm', lambda: contextlib.nullcontext(asked))
+    patch.setattr(*after, call_and_ask)
     for _ in range(times):
       with pytest.raises(stopping.Preempted):
         train.run(config, workdir)
+
+
+def test_sigterm_is_heard_between_two_lines(tmp_path):
+  """However far apart: what has been summed of the next line goes on."""
+  config = dataclasses.replace(SMALL, steps=90, log_every=60, keep_latest=5)
+  stop(config, tmp_path / 'run', times=4, after=(stopping.Pace, 'reached'))
+  assert lines(tmp_path / 'run') == []
+  with Checkpoints(tmp_path / 'run' / train.CHECKPOINTS) as checkpoints:
+    assert checkpoints.steps == [1, 2, 3, 4]
+  assert finish(config, tmp_path / 'run') == finish(config, tmp_path / 'whole')
+
+
+def test_a_process_is_stopped_long_before_its_first_line(tmp_path):
+  """Its one interval would take hours."""
+  config = dataclasses.replace(SMALL, steps=10**8, log_every=10**8)
+  process = start(config, tmp_path)
+  folder = tmp_path / train.CHECKPOINTS
+  while not folder.exists() and process.poll() is None:
+    time.sleep(0.01)
+  process.terminate()
+  said = process.communicate(timeout=120)[1]
+  assert process.returncode == stopping.PREEMPTED
+  with Checkpoints(folder) as checkpoints:
+    (*_, step) = checkpoints.steps
+  assert f'at step {step} of 100000000; it is saved' in said
+  assert not lines(tmp_path)
+
+
+def test_sigterm_is_heard_before_training(whole, tmp_path):
+  """While a run begins there is nothing to lose."""
+  stop(SMALL, tmp_path, after=(train, '_begin'))
+  assert not (tmp_path / train.CHECKPOINTS).exists()
+  assert finish(SMALL, tmp_path) == whole
+
+
+def test_sigterm_is_heard_while_a_run_is_scored(whole, tmp_path, capsys):
+  """The last state is saved, and the same command scores it again."""
+  score = train.held_out_score
+
+  def score_and_ask(model, state, *args, **kwargs):
+    if lines(tmp_path)[-1:] == whole[1][-1:]:
+      os.kill(os.getpid(), signal.SIGTERM)
+    return score(model, state, *args, **kwargs)
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(train, 'held_out_score', score_and_ask)
+    with pytest.raises(SystemExit) as exit:
+      train.main(SMALL, str(tmp_path))
+  assert exit.value.code == stopping.PREEMPTED
+  assert 'at step 150 of 150; it is saved' in capsys.readouterr().err
+  assert lines(tmp_path) == whole[1]
+  assert finish(SMALL, tmp_path) == whole
+
+
+def test_ctrl_c_leaves_a_run_that_goes_on(whole, tmp_path):
+  """Also while a checkpoint is being written, as one always is here."""
+  process = start(SMALL, tmp_path)
+  wait_for_lines(2, tmp_path, process)
+  process.send_signal(signal.SIGINT)
+  said = process.communicate(timeout=120)[1]
+  assert process.returncode == 130 and 'Interrupted; the same command' in said
+  assert 'Traceback' not in said
+  assert finish(SMALL, tmp_path) == whole
+
+
+@pytest.mark.parametrize('keep_best', [1, 3])
+def test_the_best_are_kept_however_seldom_a_run_saves(keep_best, tmp_path):
+  """By the lines of metrics; over a stop as well."""
+  config = dataclasses.replace(
+    SMALL, save_every=1e9, keep_best=keep_best, keep_latest=1
+  )
+  scores = random.Random(keep_best)
+  drawn = {step: scores.random() for step in range(151)}
+  drawn[40] = drawn[64] = 2.0  # of equals the first
+  with pytest.MonkeyPatch.context() as patch:
+    score = lambda model, state, *args, **kwargs: drawn[int(state.step)]  # noqa: E731
+    patch.setattr(train, 'held_out_score', score)
+    stop(config, tmp_path, after=(stopping.Pace, 'reached'))
+    stop(config, tmp_path)
+    train.run(config, tmp_path)
+  logged = lines(tmp_path)
+  ranked = sorted(logged, key=lambda line: -line['validation'])
+  best = [line['step'] for line in ranked[:keep_best]]
+  with Checkpoints(tmp_path / train.CHECKPOINTS) as checkpoints:
+    assert checkpoints.steps == sorted({*best, 150})
+    assert checkpoints.best == best[0] == 40
+
+
+def test_a_text_that_was_edited_is_refused(tmp_path, capfd):
+  """By who goes on and by who reads the checkpoint; nothing is lost."""
+  path = tmp_path / 'notes.txt'
+  text = 'once more, from where we were; ' * 1000
+  path.write_text(text)
+  config = dataclasses.replace(
+    SMALL, task='text', corpus=str(path), steps=16, task_options='length=16'
+  )
+  stop(config, tmp_path / 'run')
+  for character in 'wQ':  # which it has, and which is another vocabulary
+    path.write_text(text.replace('m', character, 1))
+    read_corpus.cache_clear()
+    said = sentence(config, tmp_path / 'run', capfd)
+    assert 'has read other data than' in said and str(path) in said
+    with pytest.raises(ValueError, match='has read other data than'):
+      trained.load(str(tmp_path / 'run'))
+  path.write_text(text)
+  read_corpus.cache_clear()
+  assert trained.load(str(tmp_path / 'run')).step == 8
 
 
 def test_patience_is_kept_over_a_stop(tmp_path):
@@ -258,6 +373,76 @@ def test_a_batch_that_is_too_large_is_told_with_one_that_fits(tmp_path, capfd):
   fitting = int(said.split('; batch_size=')[1].split()[0])
   assert 1 < fitting < 10**8
   assert json.loads((tmp_path / 'failed.json').read_text())['traceback']
+
+
+@pytest.mark.parametrize('options, length', [
+  ({'task_options': 'lag=16'}, 'lag=8'),
+  ({'task': 'selective_copying', 'task_options': ''}, None),
+])  # fmt: skip
+def test_sequences_that_are_too_long_are_told_with_those_that_fit(
+  options, length, tmp_path, capfd, monkeypatch
+):
+  """Where a batch of one does not fit, in the task's own words."""
+  config = dataclasses.replace(SMALL, **options, mixer='elman')
+  limit = 2**10
+  if length:
+    shorter = dataclasses.replace(config, task_options=length)
+    limit = train._bytes_needed(shorter, 1) * 5 // 4 + 4
+  monkeypatch.setattr(memory, 'available_memory', lambda: limit)
+
+  def exhausted(*args, **kwargs):
+    raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: out of memory')
+
+  monkeypatch.setattr(train.training, 'train', exhausted)
+  said = sentence(config, tmp_path, capfd)
+  with_length = f'; batch_size=1 with task_options={length} would fit.'
+  assert (with_length if length else 'shorten the sequences or') in said
+
+
+def test_a_task_without_held_out_data_is_refused_at_once(tmp_path):
+  """Also one on the host that has some, but not for a batch of scores."""
+  corpus = tmp_path / 'notes.txt'
+  corpus.write_text('once more, from where we were; ' * 1000)
+  config = dataclasses.replace(
+    SMALL, task='text', corpus=str(corpus),
+    task_options='length=32,sampling=sequential',
+  )  # fmt: skip
+  task, _ = train.make(config, scored=())
+  task.batch(jax.random.key(0), 0, 1, 'validation')
+  with pytest.raises(ValueError, match='validation part.*few for 64 rows'):
+    train.run(config, tmp_path / 'run')
+  assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.parametrize('mixer', ['lstm', 'attention', 'tcn'])
+def test_scoring_takes_less_memory_than_an_update(mixer):
+  """As many rows as there are at a time, by the sizes of what is compiled."""
+  config = dataclasses.replace(SMALL, mixer=mixer, batch_size=2, layers=1)
+  task, model = train.make(config)
+  params = train.initial_state(config, task, model).params
+  rows = train.rows_at_once(config)
+  batch = train.example(task, rows)
+
+  def score(params, batch):
+    outputs = model.apply({'params': params}, batch.inputs, batch.segments)
+    return task.score(outputs, batch)
+
+  needed = timing.predicted_bytes(score, params, batch)
+  assert needed < train._bytes_needed(config, config.batch_size)
+
+
+def test_a_run_scores_no_more_rows_at_a_time(tmp_path, monkeypatch):
+  """And always the same number of examples."""
+  seen = []
+
+  def evaluate(*args, batches, batch_size, split, at_once):
+    seen.append((split, batches * batch_size, at_once))
+    return {None: (0.5, 1.0)}
+
+  monkeypatch.setattr(train.training, 'evaluate', evaluate)
+  train.run(dataclasses.replace(SMALL, steps=2), tmp_path)
+  validation = ('validation', 256, 8)
+  assert seen == [validation, validation, ('test', 1024, 8)]
 
 
 def test_a_loss_that_is_not_finite_ends_a_run(tmp_path, capfd):

@@ -71,6 +71,17 @@ def test_digits_keep_the_contract(task):
   testing.assert_task_contract(task)
 
 
+def test_other_pictures_have_another_fingerprint(tmp_path):
+  """In another folder the same ones have the same."""
+  found = []
+  for i, seed in enumerate((0, 0, 1)):
+    folder = tmp_path / str(i)
+    folder.mkdir()
+    write_idx(folder, 't10k', 20, seed)
+    found.append(PixelVector('mnist', str(folder)).fingerprint)
+  assert found[0] == found[1] != found[2]
+
+
 def test_a_permutation_is_the_same_for_all_pictures(tmp_path):
   """The positions of one picture, in an order that no picture changes."""
   write_idx(tmp_path, 't10k', 100)

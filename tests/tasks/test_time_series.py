@@ -267,6 +267,19 @@ def test_a_column_of_a_file(tmp_path):
   testing.assert_task_contract(task, batches=4)
 
 
+def test_another_column_has_another_fingerprint(tmp_path):
+  """Also of a forecast of it; what is computed has none."""
+  found = []
+  for name, last in {'a': 7, 'b': 7, 'c': 8}.items():
+    path = tmp_path / f'{name}.csv'
+    path.write_text('x\n' + '\n'.join(map(str, [*range(24), last])))
+    task = CSVSeries(str(path), 'x')
+    assert Rollout(task).fingerprint == task.fingerprint
+    found.append(task.fingerprint)
+  assert found[0] == found[1] != found[2]
+  assert not hasattr(Rollout(), 'fingerprint')
+
+
 @pytest.mark.parametrize('content, message', [
   ('x\n1\nnan\n3\n', r"s.csv, line 3: column 'x' holds 'nan'"),
   ('x\n1\n\n2\noops\n', r"s.csv, line 5: column 'x' holds 'oops'"),

@@ -123,6 +123,20 @@ def test_a_model_of_short_reach_is_at_chance_beyond_it():
   assert [weight for _, weight in scores.values()] == [512] * 4
 
 
+@pytest.mark.parametrize('on_device', [True, False])
+@pytest.mark.parametrize('at_once, rows', [(1, 1), (5, 4), (12, 12), (99, 12)])
+def test_a_model_may_see_a_batch_in_parts(at_once, rows, on_device):
+  """Equal ones, of the same examples: only `Echo` counts from 0 in each."""
+  task = Parts(grouped=False, on_device=on_device)
+  options = {'batches': 2, 'batch_size': 12, 'at_once': at_once}
+  parted = evaluate(Echo(), {}, task, **options)[None]
+  batches = [task.batch(None, step, 12) for step in range(2)]
+  weights = np.concatenate([np.ravel(batch.weights) for batch in batches])
+  counted = np.tile(np.arange(3 * rows), 24 // rows)
+  expected = np.average(counted, weights=weights), np.sum(weights)
+  np.testing.assert_allclose(parted, expected)
+
+
 def test_evaluation_has_no_dropout():
   """A model that drops half of everything scores as one that drops none."""
   task = Recall(lag=8)

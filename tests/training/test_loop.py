@@ -13,6 +13,7 @@ import pytest
 from seqjax import training
 from seqjax.ops import losses
 from seqjax.tasks import Recall, packing
+from seqjax.training import sharding
 from seqjax.training.step import padding
 from seqjax.typing import Batch, Segments
 
@@ -146,6 +147,24 @@ def test_a_resumed_run_changes_no_bit_of_the_parameters():
     _assert_same(resumed[-1][0], states[-1])
 
 
+@pytest.mark.parametrize('task', [TASK, OnTheHost(4, 3, 4)])
+def test_a_pause_changes_no_bit_of_what_follows(task):
+  """Nor does going on from there: sums of metrics are part of the state."""
+  whole = list(_train(task=task, log_every=8))
+  paused = list(_train(task=task, log_every=8, pause=lambda step: step + 3))
+  steps = [int(state.step) for state, _ in paused]
+  assert steps == [3, 6, 8, 11, 14, 16, 19, 20]
+  assert [bool(metrics) for _, metrics in paused] == [
+    step in (8, 16, 20) for step in steps
+  ]
+  logged = [(state, metrics) for state, metrics in paused if metrics]
+  resumed = list(_train(task=task, log_every=8, state=paused[3][0]))
+  for expected, *found in zip(whole[1:], logged[1:], resumed, strict=True):
+    for state, metrics in found:
+      _assert_same(state, expected[0])
+      assert metrics == expected[1]
+
+
 @pytest.mark.parametrize('stack_bytes', [2**20, 500])
 def test_batches_drawn_on_the_host_train_the_same(stack_bytes, monkeypatch):
   """Whatever number of them is handed over at once; when resumed, too."""
@@ -157,6 +176,24 @@ def test_batches_drawn_on_the_host_train_the_same(stack_bytes, monkeypatch):
   assert metrics == same_metrics
   early = _last(_train(task=task, steps=7))
   _assert_same(_last(_train(task=task, state=early)), expected)
+
+
+@pytest.mark.parametrize('log_every, sizes', [(6, [6] * 4), (40, [10, 10])])
+def test_a_stack_has_no_more_batches_than_an_interval_needs(
+  log_every, sizes, monkeypatch
+):
+  """Shared evenly, so that all are of one shape; the last may be in part."""
+  put, seen = sharding.put_stack, []
+
+  def counted(batches, mesh):
+    seen.append(len(batches.inputs))
+    return put(batches, mesh)
+
+  monkeypatch.setattr(sharding, 'put_stack', counted)
+  monkeypatch.setattr('seqjax.training.interval.STACK_BYTES', 6000)
+  task = OnTheHost(num_facts=4, num_distractors=3, lag=4)
+  list(_train(task=task, log_every=log_every))
+  assert seen == sizes
 
 
 def test_a_state_from_host_memory_continues_the_run():
