@@ -245,6 +245,8 @@ def _pairs(
 
 def _bounds(rule, places) -> tuple[Places, Places, Bool[Array, 'B N']]:
   """Least and greatest of each block, and whether all of it is somewhere."""
+  # Constants, of one piece, would be folded when compiling, for a second.
+  places = jax.lax.optimization_barrier(places)
   blocks = Places(*(a.reshape(len(a), -1, rule.block) for a in places))
   somewhere = blocks.piece >= 0
   beyond = jnp.iinfo(jnp.int32).max // 2

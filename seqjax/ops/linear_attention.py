@@ -201,6 +201,8 @@ class _Decays(NamedTuple):
 def _decays(
   log_decay: Float[Array, 'N B H L C'], piece: Int[Array, 'N B L']
 ) -> _Decays:
+  # Constants would be folded when compiling, for seconds.
+  log_decay, piece = jax.lax.optimization_barrier((log_decay, piece))
   zero = jnp.zeros((), log_decay.dtype)
   place = jnp.arange(log_decay.shape[-2])
   later = jax.lax.expand_dims(place[:, None] > place[None], (0, 1, 2, 5))
