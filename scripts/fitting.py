@@ -3,7 +3,27 @@
 For the scripts that say so when something did not; not run by itself.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+
+import jax
+
+SIGNS = ('RESOURCE_EXHAUSTED', str(2**31 - 1))  # of too much, in errors of XLA
+
+
+@contextlib.contextmanager
+def named(too_large: Callable[[], str]) -> Iterator[None]:
+  """MemoryError with what `too_large` says, where the device's was exhausted.
+
+  Or would have been: arrays of more than 2^31 numbers are not even tried.
+  """
+  try:
+    yield
+  except (OverflowError, jax.errors.JaxRuntimeError) as error:
+    overflow = isinstance(error, OverflowError)
+    if not overflow and not any(sign in str(error) for sign in SIGNS):
+      raise
+    raise MemoryError(too_large()) from error
 
 
 def largest_batch(one: int, two: int, limit: int, below: int) -> int:

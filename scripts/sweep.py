@@ -198,7 +198,7 @@ def main(config: Config, workdir: str):
   try:
     with sweeps.stoppable():
       sys.exit(1 if run(config, workdir) else 0)
-  except ValueError as error:
+  except (ValueError, OSError) as error:
     print(error, file=sys.stderr)
     sys.exit(2)
 

@@ -12,13 +12,14 @@ seconds of training: exit code 75.
 """
 
 import ast
+import contextlib
 import dataclasses
 import functools
 import inspect
 import os
 import pathlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -120,9 +121,11 @@ def run(
   over all devices, also of a run that was begun without; the other switches
   change nothing about the result, see `results.watch.Watch`. Scores are of
   windows by themselves, also those of a model that was trained on a carry.
+  Raises MemoryError, with what would fit, where the device's does not suffice.
   """
   experiment.validate(config)
-  with stopping.sigterm() as asked:
+  exhausted = fitting.named(lambda: too_large(config))
+  with stopping.sigterm() as asked, exhausted:
     done = results.finished(workdir, config)
     if done is not None:
       return done
@@ -141,16 +144,16 @@ def _run(config, workdir, asked, shard, switches) -> dict[str, Any]:
     ) as checkpoints,
   ):
     mesh = jax.make_mesh((jax.device_count(),), ('rows',)) if shard else None
-    leave = functools.partial(_leave, asked, checkpoints, config, workdir)
+    leave_ = functools.partial(leave, asked, checkpoints, config, workdir)
     parts = task, model, record, checkpoints
-    state = _train(config, *parts, mesh, switches, asked, leave)
+    state = _train(config, *parts, mesh, switches, asked, leave_)
     scores = {}
     for split, batches in {'validation': 4, 'test': 16}.items():
       at_once = rows_at_once(config)
       scores[split] = held_out_score(
         model, state, task, split, batches, at_once
       )
-      leave(state.step)
+      leave_(state.step)
     return record.finish(
       metric=str(task.metric),
       steps_taken=int(state.step),
@@ -190,7 +193,7 @@ def _train(
   watch = Watch(
     record.workdir, config.steps, tokens, int(state.step), **switches
   )
-  with watch:
+  with watch, _keeping_the_last(saver) as last:
     for state, metrics in states:
       pace.reached(state.step)
       score = None
@@ -204,6 +207,7 @@ def _train(
         patience = patience.after(score)
       extra = {'patience': patience._asdict(), 'data': data}
       saver.offer(state.step, state, extra, score)
+      last[:] = state.step, state, extra
       over = patience.is_over(config.patience) or state.step == config.steps
       ends = over or asked.is_set()
       save = saver.save if ends else saver.save_when_due
@@ -215,7 +219,19 @@ def _train(
   return state
 
 
-def _leave(asked, checkpoints, config, workdir, step):
+@contextlib.contextmanager
+def _keeping_the_last(saver: Saver) -> Iterator[list[Any]]:
+  """Saves what the list holds, where training meets what is not finite."""
+  last = []
+  try:
+    yield last
+  except training.NotFinite:
+    if last:
+      saver.save(*last)
+    raise
+
+
+def leave(asked, checkpoints, config, workdir, step):
   """Raises Preempted if SIGTERM came; what was saved is on disk by then."""
   if not asked.is_set():
     return
@@ -447,10 +463,6 @@ def main(config: Config, workdir: str, **switches: bool):
     )
   except (ValueError, OSError, MemoryError, training.NotFinite) as error:
     _exit(error, 1)
-  except jax.errors.JaxRuntimeError as error:
-    if 'RESOURCE_EXHAUSTED' not in str(error):
-      raise
-    _exit(too_large(config), 1)
 
 
 def _exit(sentence, code):

@@ -79,9 +79,12 @@ def run(config: Config, workdir: str) -> dict[str, Any]:
   Raises `stopping.Preempted` when SIGTERM came, after the states were saved.
   """
   experiment.validate(config)
-  done = results.finished(workdir, config)
-  if done is not None:
-    return done
+  with stopping.sigterm() as asked:
+    done = results.finished(workdir, config)
+    return done if done is not None else _run(config, workdir, asked)
+
+
+def _run(config, workdir, asked) -> dict[str, Any]:
   configs = members(config)
   task, model = train.make(configs[0])
   with (
@@ -91,7 +94,9 @@ def run(config: Config, workdir: str) -> dict[str, Any]:
     ) as checkpoints,
   ):
     left = list(range(len(configs)))
-    states = _train(config, configs, left, task, model, record, checkpoints)
+    leave = functools.partial(train.leave, asked, checkpoints, config, workdir)
+    parts = task, model, record, checkpoints
+    states = _train(config, configs, left, *parts, asked, leave)
     rows = []
     for i in left:
       folder = record.workdir / experiment.folder_name(configs[i])
@@ -99,6 +104,7 @@ def run(config: Config, workdir: str) -> dict[str, Any]:
         state = training.select_members(states, i)
         _leave(configs[i], folder, task, model, state, _lines_of(record, i))
       rows += results.collate(folder)
+      leave(states.step.max())
     table.write(rows, record.workdir / 'results.csv')
     by = (seeds.RATE, seeds.SEED)
     summary = seeds.summarize(rows, by, 'test', solved=config.solved)
@@ -107,7 +113,7 @@ def run(config: Config, workdir: str) -> dict[str, Any]:
 
 
 def _train(
-  config, configs, left, task, model, record, checkpoints
+  config, configs, left, task, model, record, checkpoints, asked, leave
 ) -> training.TrainState:
   """The last states. Their checkpoint may still be on its way to disk.
 
@@ -121,31 +127,32 @@ def _train(
     train.check_data(task, extra, record.workdir)
     left[:] = extra['left']
     record.resume(states.step.max())
+  leave(states.step.max())
   saved = time.monotonic()
   tokens = len(configs) * config.batch_size * train.num_positions(task)
   first = int(states.step.max())
   watch = Watch(record.workdir, config.steps, tokens, first)
-  intervals = _intervals(config, configs, left, task, model, states)
-  with stopping.sigterm() as asked, watch:
+  pace = stopping.Pace(train.PIECE_SECONDS)
+  intervals = _intervals(config, configs, left, task, model, states, pace)
+  with watch:
     for states, metrics in intervals:
       step = int(states.step.max())
-      record.log(step, **{n: list(of_all) for n, of_all in metrics.items()})
-      watch.update(step, **{n: np.nanmean(x) for n, x in metrics.items()})
+      pace.reached(step)
+      if metrics:
+        record.log(step, **{n: list(of_all) for n, of_all in metrics.items()})
+        watch.update(step, **{n: np.nanmean(x) for n, x in metrics.items()})
       due = time.monotonic() - saved >= config.save_every
       if asked.is_set() or due or step == config.steps:
         checkpoints.save(step, states, {'left': left, **_data(task)})
         saved = time.monotonic()
-      if asked.is_set():
-        checkpoints.wait()
-        raise stopping.Preempted(
-          f'Stopped by SIGTERM at step {step} of {config.steps}; it is saved '
-          f'in {str(record.workdir)!r}, and the same command goes on.'
-        )
+      leave(step)
   return states
 
 
-def _intervals(config, configs, left, task, model, states):
+def _intervals(config, configs, left, task, model, states, pace):
   """The states and the metrics of all members, after every interval.
+
+  And in its pauses, without metrics.
 
   One that meets what is not finite stays behind, with its last sound state and
   metrics that are nan; the others go on.
@@ -162,15 +169,17 @@ def _intervals(config, configs, left, task, model, states):
       batch_size=config.batch_size,
       log_every=config.log_every,
       how=config.how,
+      pause=pace,
       state=training.select_members(states, np.array(left)),
     )
     try:
       for of_left, metrics in population:
         states = jax.tree.map(put, states, of_left)
-        metrics['validation'] = [
-          _score(config, model, training.select_members(states, i), task)
-          for i in left
-        ]
+        if metrics:
+          metrics['validation'] = [
+            _score(config, model, training.select_members(states, i), task)
+            for i in left
+          ]
         yield states, {n: _of_all(configs, left, metrics[n]) for n in metrics}
       return
     except training.MemberNotFinite as fault:
@@ -240,11 +249,14 @@ def _score(config, *parts) -> float:
 
 
 def _too_large(config: Config) -> str:
-  """What to say when the device's memory did not suffice."""
+  """What to say when the device's memory did not suffice: what would do."""
+  alone = jax.default_backend() == 'cpu' and config.how == 'auto'
+  if config.how in ('one_by_one', 'map') or alone:
+    return train.too_large(members(config)[0])
   return (
-    f'The device has not enough memory for {len(members(config))} members with '
-    f'how={config.how}: ask for how=one_by_one, for fewer members, smaller '
-    'batches or shorter sequences.'
+    f'The device has not enough memory for {len(members(config))} members at '
+    f'once (how={config.how}); how=map takes that of one: '
+    f'{train.too_large(members(config)[0])}'
   )
 
 

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+import fitting  # noqa: E402
 import flax.linen as nn  # noqa: E402
-import jax  # noqa: E402
 import train  # noqa: E402
 
 from seqjax import experiment  # noqa: E402
@@ -112,14 +112,13 @@ def sentences(too_large: Callable[[], str] = ask_for_less) -> Iterator[None]:
   What does not fit into the device's memory is that of `too_large`, and 1.
   """
   try:
-    yield
+    with fitting.named(too_large):
+      yield
   except (ValueError, OSError) as error:
     print(error, file=sys.stderr)
     sys.exit(2)
-  except jax.errors.JaxRuntimeError as error:
-    if 'RESOURCE_EXHAUSTED' not in str(error):
-      raise
-    print(too_large(), file=sys.stderr)
+  except MemoryError as error:
+    print(error, file=sys.stderr)
     sys.exit(1)
 
 

@@ -18,6 +18,7 @@ import contextlib
 import csv
 import dataclasses
 import itertools
+import logging
 import re
 import sys
 import typing
@@ -209,6 +210,8 @@ def launch(
     except ValueError as error:
       print(error, file=sys.stderr)
       sys.exit(2)
+    # absl shows all that libraries tell, such as which backends there are not.
+    logging.getLogger('jax._src.xla_bridge').setLevel(logging.WARNING)
     chosen = {name: flags[name].value for name in switches}
     run(config, flags['workdir'].value, **chosen)
 

@@ -76,7 +76,7 @@ class Run:
     except OSError as error:
       raise ValueError(
         f'The workdir {str(self.workdir)!r} cannot be written:'
-        f' {error.strerror}.'
+        f' {_reason(error)}.'
       ) from error
     return self
 
@@ -146,7 +146,7 @@ class Run:
     except OSError as error:
       raise OSError(
         f'{what} of the run in {str(self.workdir)!r} cannot be written:'
-        f' {error.strerror}. What was saved before stays usable.'
+        f' {_reason(error)}. What was saved before stays usable.'
       ) from error
 
   def _note_failure(self, error):
@@ -268,15 +268,29 @@ def commit(path: pathlib.Path) -> str:
 def write_atomically(
   path: str | os.PathLike, write: Callable[[pathlib.Path], Any]
 ):
-  """Calls `write` on a temporary file that then takes the place of `path`."""
+  """Calls `write` on a temporary file that then takes the place of `path`.
+
+  OSError names `path`, and leaves what was there as it was.
+  """
   path = pathlib.Path(path)
   # The suffix stays last: matplotlib reads the format from it.
   temporary = path.with_name(f'.{os.getpid()}.{path.name}')
   try:
     write(temporary)
     os.replace(temporary, path)
+  except OSError as error:
+    raise OSError(
+      f'{str(path)!r} cannot be written: {error.strerror or error}. What was '
+      'there before stays as it was.'
+    ) from error
   finally:
-    temporary.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+      temporary.unlink(missing_ok=True)
+
+
+def _reason(error: OSError) -> str:
+  """The system's words, also where `write_atomically` has added its own."""
+  return error.strerror or getattr(error.__cause__, 'strerror', str(error))
 
 
 def scalar(value: Any, what: str) -> bool | int | float | str | None:

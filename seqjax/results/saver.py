@@ -34,6 +34,7 @@ class Saver:
     self._checkpoints, self._seconds = checkpoints, seconds
     self._saved = time.monotonic()
     self._held: list[_Held] = []
+    self._newest = -1
 
   def offer(
     self,
@@ -54,16 +55,18 @@ class Saver:
     if time.monotonic() - self._saved < self._seconds:
       return
     if self._held:
-      self._checkpoints.save(*self._held.pop(0))
+      self._write(*self._held.pop(0))
     else:
-      self._checkpoints.save(step, state, extra)
+      self._write(step, state, extra)
     self._saved = time.monotonic()
 
   def save(self, step: Any, state: Any, extra: Mapping[str, Any]):
-    """Saves what is held, and this state."""
-    last = None
+    """Saves what is held, and this state unless it has been."""
     while self._held:
-      last = self._held.pop(0)
-      self._checkpoints.save(*last)
-    if last is None or last.step < int(step):
-      self._checkpoints.save(step, state, extra)
+      self._write(*self._held.pop(0))
+    if self._newest < int(step):
+      self._write(step, state, extra)
+
+  def _write(self, step, *parts):
+    self._checkpoints.save(step, *parts)
+    self._newest = int(step)

@@ -136,18 +136,25 @@ def train(
 
 def _intervals(run, state, steps, log_every, pause, mesh):
   """Runs from one multiple of `log_every` to the next, up to `steps`."""
-  start = int(state.step)
-  while start < steps:
-    end = min(steps, (start // log_every + 1) * log_every)
-    stop = end if pause is None else min(end, pause(start))
+  for stop, is_end in pieces(int(state.step), steps, log_every, pause):
     progress = run(interval.Progress.begin(state), stop)
     _check_finite(progress)
     state, metrics = progress.state, {}
-    if stop == end:
+    if is_end:
       rate = optimizers.learning_rate(state.opt_state)
       metrics = means(state.sums) | {'learning_rate': rate}
       state = sharding.put(state._replace(sums=no_sums()), mesh)
     yield state, metrics
+
+
+def pieces(
+  start: int, steps: int, log_every: int, pause: Callable[[int], int] | None
+) -> Iterator[tuple[int, bool]]:
+  """Where to stop next, and whether an interval ends there, up to `steps`."""
+  while start < steps:
+    end = min(steps, (start // log_every + 1) * log_every)
+    stop = end if pause is None else min(end, pause(start))
+    yield stop, stop == end
     start = stop
 
 

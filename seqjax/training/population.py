@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -15,7 +15,13 @@ from jaxtyping import Float, Int
 from seqjax.errors import unknown
 from seqjax.training import interval
 from seqjax.training import optimizer as optimizers
-from seqjax.training.loop import NotFinite, _check_counts, _check_finite, train
+from seqjax.training.loop import (
+  NotFinite,
+  _check_counts,
+  _check_finite,
+  pieces,
+  train,
+)
 from seqjax.training.state import (
   TrainState,
   check_continues,
@@ -54,6 +60,7 @@ def train_population(
   batch_size: int,
   log_every: int = 100,
   how: str = 'auto',
+  pause: Callable[[int], int] | None = None,
   state: TrainState | None = None,
 ) -> Iterator[tuple[TrainState, dict[str, jax.Array]]]:
   """Trains a member for each key and its learning rate; yields as `train` does.
@@ -96,6 +103,7 @@ def train_population(
     keys: one a member; keys may be equal where learning rates differ.
     learning_rates: one a member.
     how: 'auto', 'one_by_one', 'map' or 'vmap'.
+    pause: as in `train`, asked once for all members.
     state: where to go on from; every leaf has the members first.
 
   Yields:
@@ -119,6 +127,8 @@ def train_population(
   ]
   if how == 'one_by_one':
     every = {'steps': steps, 'batch_size': batch_size, 'log_every': log_every}
+    if pause is not None:
+      every['pause'] = functools.cache(pause)
     return _one_by_one(
       [train(**parts, **every, **member) for member in members]
     )
@@ -127,7 +137,7 @@ def train_population(
   )
   states = _stack([_begin(parts, **member) for member in members])
   run = functools.partial(_interval, **parts, batch_size=batch_size, how=how)
-  return _together(run, states, steps, log_every)
+  return _together(run, states, steps, log_every, pause)
 
 
 def select_members(
@@ -148,20 +158,19 @@ def _naming_faults(member, run):
     yield from run
 
 
-def _together(run, states, steps, log_every):
+def _together(run, states, steps, log_every, pause):
   """All members' intervals in one call to the device."""
-  start = int(states.step[0])
-  while start < steps:
-    stop = min(steps, (start // log_every + 1) * log_every)
+  for stop, is_end in pieces(int(states.step[0]), steps, log_every, pause):
     progress = run(states, stop)
     for i in np.flatnonzero(np.asarray(progress.fault) != FINITE).tolist():
       with _naming(i):
         _check_finite(select_members(progress, i))
-    states, metrics = progress.state, means(progress.state.sums)
-    states = states._replace(sums=jax.tree.map(jnp.zeros_like, states.sums))
-    rates = jax.vmap(optimizers.learning_rate)(states.opt_state)
-    yield states, metrics | {'learning_rate': rates}
-    start = stop
+    states, metrics = progress.state, {}
+    if is_end:
+      rates = jax.vmap(optimizers.learning_rate)(states.opt_state)
+      metrics = means(states.sums) | {'learning_rate': rates}
+      states = states._replace(sums=jax.tree.map(jnp.zeros_like, states.sums))
+    yield states, metrics
 
 
 @functools.partial(

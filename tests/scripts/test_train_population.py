@@ -5,6 +5,7 @@ import json
 import os
 import signal
 
+import jax
 import pytest
 import train
 import train_population
@@ -106,7 +107,7 @@ def test_a_population_that_was_stopped_goes_on_where_it_was(
 
   monkeypatch.setattr(training, 'train_population', counted)
   parts = train_population.run(SMALL, tmp_path / 'parts')
-  assert begun == [[2] * 4]
+  assert begun == [[1] * 4]  # between two lines
   assert parts | {'time': None} == whole | {'time': None}
   names = ['.', *map(experiment.folder_name, train_population.members(SMALL))]
   for name in names:
@@ -138,6 +139,24 @@ def test_the_members_beside_one_that_is_not_finite_go_on(tmp_path, capsys):
   hopeless = dataclasses.replace(config, learning_rates=(1e38,))
   with pytest.raises(ValueError, match='No member has reached the last step'):
     train_population.run(hopeless, tmp_path / 'hopeless')
+
+
+def test_exhausted_memory_is_told_with_what_fits(tmp_path, capsys, monkeypatch):
+  """A batch, and another way to train the members, if they go together."""
+
+  def exhausted(*args, **kwargs):
+    raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: out of memory')
+
+  monkeypatch.setattr(training, 'train_population', exhausted)
+  for how, extra in {'map': False, 'vmap': True}.items():
+    with pytest.raises(SystemExit) as exit:
+      train_population.main(
+        dataclasses.replace(SMALL, how=how), str(tmp_path / how)
+      )
+    said = capsys.readouterr().err
+    assert exit.value.code == 1
+    assert 'batch_size=2 would fit' in said
+    assert ('how=map takes that of one' in said) == extra
 
 
 @pytest.mark.parametrize(

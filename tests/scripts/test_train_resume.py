@@ -414,6 +414,15 @@ def test_a_task_without_held_out_data_is_refused_at_once(tmp_path):
   assert not (tmp_path / 'run').exists()
 
 
+def test_a_batch_beyond_all_counting_is_told_with_one_that_fits(
+  tmp_path, capfd
+):
+  """More numbers than JAX can count: it is not even tried."""
+  config = dataclasses.replace(SMALL, mixer='elman', batch_size=2 * 10**9)
+  said = sentence(config, tmp_path, capfd)
+  assert 'with batch_size=2000000000' in said and 'would fit' in said
+
+
 @pytest.mark.parametrize('mixer', ['lstm', 'attention', 'tcn'])
 def test_scoring_takes_less_memory_than_an_update(mixer):
   """As many rows as there are at a time, by the sizes of what is compiled."""
@@ -445,10 +454,11 @@ def test_a_run_scores_no_more_rows_at_a_time(tmp_path, monkeypatch):
   assert seen == [validation, validation, ('test', 1024, 8)]
 
 
-def test_a_loss_that_is_not_finite_ends_a_run(tmp_path, capfd):
-  """The last good checkpoint is there, and the same command fails again."""
+@pytest.mark.parametrize('save_every', [0.0, 60.0])
+def test_a_loss_that_is_not_finite_ends_a_run(save_every, tmp_path, capfd):
+  """The last good state is saved, and the same command fails again."""
   config = dataclasses.replace(
-    SMALL, learning_rate=1e37, log_every=1, mixer='elman'
+    SMALL, learning_rate=1e37, log_every=1, mixer='elman', save_every=save_every
   )
   said = sentence(config, tmp_path, capfd)
   step = lines(tmp_path)[-1]['step']
