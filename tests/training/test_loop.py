@@ -13,7 +13,7 @@ import pytest
 from seqjax import training
 from seqjax.ops import losses
 from seqjax.tasks import Recall, packing
-from seqjax.training import sharding
+from seqjax.training import interval, sharding
 from seqjax.training.step import padding
 from seqjax.typing import Batch, Segments
 
@@ -176,6 +176,32 @@ def test_batches_drawn_on_the_host_train_the_same(stack_bytes, monkeypatch):
   assert metrics == same_metrics
   early = _last(_train(task=task, steps=7))
   _assert_same(_last(_train(task=task, state=early)), expected)
+
+
+def test_the_host_draws_on_while_the_device_computes(monkeypatch):
+  """What comes of one stack is handed to the next without a look at it."""
+  events = []
+
+  class Pending:
+    def __getattr__(self, name):
+      raise AssertionError(f'{name} was waited for')
+
+  def stack(progress, stop, batches, first, **parts):
+    events.append(f'from {first}')
+    return interval.Progress(Pending(), Pending())
+
+  def draw(step):
+    events.append(step)
+    return task.batch(KEY, step, 4)
+
+  task = OnTheHost(num_facts=4, num_distractors=3, lag=4)
+  leaves = jax.tree.leaves(task.batch(KEY, 0, 4))
+  two = 2 * sum(leaf.nbytes for leaf in leaves)
+  monkeypatch.setattr(interval, '_stack', stack)
+  monkeypatch.setattr(interval, 'STACK_BYTES', two)
+  begun = interval.Progress.begin(_last(_train(steps=1)))
+  interval.fed(draw, begun, 5, most=4, mesh=None)
+  assert events == [1, 2, 'from 1', 3, 4, 'from 3']
 
 
 @pytest.mark.parametrize('log_every, sizes', [(6, [6] * 4), (40, [10, 10])])
