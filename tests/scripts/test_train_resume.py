@@ -84,17 +84,28 @@ def wait_for_lines(number, workdir, process):
     time.sleep(0.002)
 
 
+def half_saved(workdir) -> bool:
+  """Whether a checkpoint is being written, or was when the run was killed."""
+  folder = pathlib.Path(workdir) / train.CHECKPOINTS
+  return any(folder.glob('*.orbax-checkpoint-tmp'))
+
+
 @pytest.mark.parametrize('kills', [3, pytest.param(20, marks=pytest.mark.slow)])
 def test_a_run_that_is_killed_ends_as_if_it_had_not_been(
   kills, whole, tmp_path
 ):
   """At random moments, saves and the start included; bit by bit."""
   config = dataclasses.replace(SMALL, steps=50 * kills)
-  draw, died = random.Random(kills), 0
+  draw, died, saving = random.Random(kills), 0, 0
   for i in range(kills):
     process = start(config, tmp_path / 'killed')
     if i % 3 == 2:  # before it has begun, or while it reads what is there
       time.sleep(draw.uniform(0.0, 2.0))
+    elif i % 3 == 1:  # while it saves, unless that takes no time at all
+      done = len(lines(tmp_path / 'killed'))
+      wait_for_lines(done + 1, tmp_path / 'killed', process)
+      while not half_saved(tmp_path / 'killed') and process.poll() is None:
+        pass
     else:
       done = len(lines(tmp_path / 'killed'))
       wait_for_lines(done + draw.randint(1, 2), tmp_path / 'killed', process)
@@ -102,7 +113,9 @@ def test_a_run_that_is_killed_ends_as_if_it_had_not_been(
     process.kill()
     process.communicate(timeout=60)
     died += process.returncode == -signal.SIGKILL
+    saving += half_saved(tmp_path / 'killed')
   assert died == kills
+  assert saving or kills < 20
   if config != SMALL:
     whole = finish(config, tmp_path / 'whole')
   assert finish(config, tmp_path / 'killed') == whole
