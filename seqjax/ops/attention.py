@@ -155,20 +155,18 @@ def _dense(rule, query, key, value, slopes, query_places, key_places):
 
 def _blockwise(rule, query, key, value, slopes, query_places, key_places):
   """Block by block, the last ones filled with what is nowhere."""
-  groups = key.shape[2]
-  batch_size, length, heads, size = query.shape
   if slopes is not None:
-    slopes = jnp.asarray(slopes).reshape(groups, -1)
+    slopes = jnp.asarray(slopes).reshape(key.shape[2], -1)
   read = blockwise_attention(
     rule,
-    _fill(query.reshape(batch_size, length, groups, -1, size)),
+    _fill(query),
     _fill(key),
     _fill(value),
     slopes,
     Places(*(_fill(a, -1) for a in query_places)),
     Places(*(_fill(a, -1) for a in key_places)),
   )
-  return read[:, :length].reshape(batch_size, length, heads, -1)
+  return read[:, : query.shape[1]]
 
 
 def _heads_first(query, groups: int):

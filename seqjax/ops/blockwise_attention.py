@@ -54,18 +54,18 @@ def see(rule: Rule, query: Places, key: Places) -> Bool[Array, 'B T S']:
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def blockwise_attention(
   rule: Rule,
-  query: Float[Array, 'B T G R K'],
+  query: Float[Array, 'B T H K'],
   key: Float[Array, 'B S G K'],
   value: Float[Array, 'B S G V'],
   slopes: Float[Array, 'G R'] | None,
   query_places: Places,
   key_places: Places,
-) -> Float[Array, 'B T G R V']:
+) -> Float[Array, 'B T H V']:
   """What each query reads; zeros where it sees nothing.
 
-  T and S are multiples of the block; R query heads share a key head. `slopes`
-  times the distance is subtracted from the logits; they are constants and get
-  no gradient.
+  T and S are multiples of the block; R = H / G consecutive heads share a key
+  head. `slopes` times the distance is subtracted from the logits; they are
+  constants and get no gradient.
   """
   arguments = rule, query, key, value, slopes, query_places, key_places
   read, _ = _forward(*arguments)
@@ -75,13 +75,14 @@ def blockwise_attention(
 def _forward(rule, query, key, value, slopes, query_places, key_places):
   """What is read, and the log-sum [B G R T] of each query's exponentials."""
   dtype = jnp.promote_types(query.dtype, jnp.float32)
+  rows = functools.partial(_rows, key.shape[2])
   cut = functools.partial(_cut, rule.block)
   some, every = _pairs(rule, query_places, key_places)
 
   def query_block(done, inputs):
     i, (begin, end), every = inputs
     q, q_places = cut((query, query_places), i)
-    q = _rows(q) * query.shape[-1] ** -0.5
+    q = rows(q) * query.shape[-1] ** -0.5
 
     def key_block(j, carry):
       highest, total, read = carry
@@ -103,7 +104,7 @@ def _forward(rule, query, key, value, slopes, query_places, key_places):
     )
     total = jnp.where(total > 0, total, jnp.ones((), dtype))
     new = (read / total).astype(value.dtype), (highest + jnp.log(total))[..., 0]
-    new = jax.tree.map(functools.partial(_positions, query.shape[3]), new)
+    new = jax.tree.map(functools.partial(_positions, rule.block), new)
     return _paste(rule.block, done, new, i), None
 
   done = (
@@ -126,7 +127,8 @@ def _backward(rule, saved, gradient):
   query, key, value, slopes, query_places, key_places, read, log_sum = saved
   dtype = log_sum.dtype
   scale = query.shape[-1] ** -0.5
-  positions = functools.partial(_positions, query.shape[3])
+  rows = functools.partial(_rows, key.shape[2])
+  positions = functools.partial(_positions, rule.block)
   cut = functools.partial(_cut, rule.block)
   paste = functools.partial(_paste, rule.block)
   some, every = _pairs(rule, query_places, key_places)
@@ -141,7 +143,7 @@ def _backward(rule, saved, gradient):
 
     def query_block(i, carry):
       of_query, of_key, of_value = carry
-      q, g, log_sum, mean = map(_rows, cut(of_rows, i))
+      q, g, log_sum, mean = map(rows, cut(of_rows, i))
       q_places = cut(query_places, i)
       logits = _logits(rule, q, k, slopes, q_places, k_places, every[i])
       weights = jnp.exp(logits - log_sum[..., None])
@@ -193,18 +195,23 @@ def _logits(rule, query, key, slopes, query_places, key_places, every):
   return jnp.where(visible[:, None, None], logits, lowest).reshape(joined)
 
 
-def _rows(block: Shaped[Array, 'B C G R *D']) -> Shaped[Array, 'B G _ *D']:
-  """Queries of a block as rows of one matrix for each key head."""
+def _rows(
+  groups: int, block: Shaped[Array, 'B C H *D']
+) -> Shaped[Array, 'B G _ *D']:
+  """Queries of a block as rows, R * C, of one matrix for each key head."""
+  batch_size, positions, heads, *shape = block.shape
+  block = block.reshape(batch_size, positions, groups, heads // groups, *shape)
   block = jnp.moveaxis(block, 1, 3)
-  return block.reshape(*block.shape[:2], -1, *block.shape[4:])
+  return block.reshape(batch_size, groups, -1, *shape)
 
 
 def _positions(
-  heads: int, rows: Shaped[Array, 'B G _ *D']
-) -> Shaped[Array, 'B C G R *D']:
-  """What `_rows` was made of; `heads` is R."""
-  rows = rows.reshape(*rows.shape[:2], heads, -1, *rows.shape[3:])
-  return jnp.moveaxis(rows, 3, 1)
+  positions: int, rows: Shaped[Array, 'B G _ *D']
+) -> Shaped[Array, 'B C H *D']:
+  """What `_rows` was made of."""
+  batch_size, groups, _, *shape = rows.shape
+  rows = rows.reshape(batch_size, groups, -1, positions, *shape)
+  return jnp.moveaxis(rows, 3, 1).reshape(batch_size, positions, -1, *shape)
 
 
 def _product(formula: str, a, b):
