@@ -193,7 +193,7 @@ def _train(
   watch = Watch(
     record.workdir, config.steps, tokens, int(state.step), **switches
   )
-  with watch, _keeping_the_last(saver) as last:
+  with watch, _keeping_the_last(saver):
     for state, metrics in states:
       pace.reached(state.step)
       score = None
@@ -207,7 +207,6 @@ def _train(
         patience = patience.after(score)
       extra = {'patience': patience._asdict(), 'data': data}
       saver.offer(state.step, state, extra, score)
-      last[:] = state.step, state, extra
       over = patience.is_over(config.patience) or state.step == config.steps
       ends = over or asked.is_set()
       save = saver.save if ends else saver.save_when_due
@@ -220,14 +219,12 @@ def _train(
 
 
 @contextlib.contextmanager
-def _keeping_the_last(saver: Saver) -> Iterator[list[Any]]:
-  """Saves what the list holds, where training meets what is not finite."""
-  last = []
+def _keeping_the_last(saver: Saver) -> Iterator[None]:
+  """Saves the last good state, where training meets what is not finite."""
   try:
-    yield last
+    yield
   except training.NotFinite:
-    if last:
-      saver.save(*last)
+    saver.save_last()
     raise
 
 

@@ -35,6 +35,7 @@ class Saver:
     self._saved = time.monotonic()
     self._held: list[_Held] = []
     self._newest = -1
+    self._last: tuple[Any, Any, Mapping[str, Any]] | None = None
 
   def offer(
     self,
@@ -44,6 +45,7 @@ class Saver:
     score: float | None,
   ):
     """Holds a state if its score is among the best so far; NaN never is."""
+    self._last = step, state, extra
     if score is None or math.isnan(score):
       return
     held = [*self._held, _Held(int(step), state, extra, score)]
@@ -66,6 +68,11 @@ class Saver:
       self._write(*self._held.pop(0))
     if self._newest < int(step):
       self._write(step, state, extra)
+
+  def save_last(self):
+    """The same of the state that was offered last, if there was one."""
+    if self._last is not None:
+      self.save(*self._last)
 
   def _write(self, step, *parts):
     self._checkpoints.save(step, *parts)
