@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from seqjax.errors import unknown
-from seqjax.nn.layers import MLP, MLPS
+from seqjax.nn.layers import MLP, MLPS, RMSNorm
 from seqjax.nn.mixer import CausalMixer, SequenceMixer, can_stream
 from seqjax.ops.segments import check, zero_padding
 from seqjax.typing import Segments
@@ -39,11 +39,11 @@ class Block(CausalMixer):
 
   def setup(self):
     types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
-    self.mixer_norm = nn.RMSNorm(**types)
+    self.mixer_norm = RMSNorm(**types)
     self.drop = nn.Dropout(self.dropout)
     if self.expansion:
       hidden = self.expansion * self.features
-      self.mlp_norm = nn.RMSNorm(**types)
+      self.mlp_norm = RMSNorm(**types)
       self.perceptron = MLP(self.features, hidden, self.mlp, **types)
 
   @nn.nowrap

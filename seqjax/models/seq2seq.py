@@ -11,7 +11,7 @@ from seqjax.models import specs
 from seqjax.models.block import Block, streaming
 from seqjax.models.stack import Stack, check_mixers
 from seqjax.nn.cross_attention import CrossAttention, Memory
-from seqjax.nn.layers import MLP
+from seqjax.nn.layers import MLP, RMSNorm
 from seqjax.nn.mixer import CausalMixer, SequenceMixer, can_stream
 from seqjax.ops.segments import check, zero_padding
 from seqjax.typing import Array, Segments, Spec
@@ -100,7 +100,7 @@ class Seq2Seq(nn.Module):
       block(mixer, self.attention, self.num_heads, *options, **types)
       for mixer in _clones(self.decoder)
     ]
-    self.norm = nn.RMSNorm(**types)
+    self.norm = RMSNorm(**types)
     self.readout = specs.readout(self.output, **types)
 
   def __call__(
@@ -211,13 +211,13 @@ class DecoderBlock(nn.Module):
     self.block = Block(mixer, 0, self.dropout, **types)
     self.drop = nn.Dropout(self.dropout)
     if self.attention is not None:
-      self.reader_norm = nn.RMSNorm(**types)
+      self.reader_norm = RMSNorm(**types)
       self.reader = CrossAttention(
         features, self.num_heads, self.attention, **types
       )
     if self.expansion:
       hidden = self.expansion * features
-      self.mlp_norm = nn.RMSNorm(**types)
+      self.mlp_norm = RMSNorm(**types)
       self.perceptron = MLP(features, hidden, self.mlp, **types)
 
   def remember(self, source, segments: Segments | None) -> Memory | None:

@@ -11,6 +11,7 @@ from seqjax.models.block import (
   check_options,
   streaming,
 )
+from seqjax.nn.layers import RMSNorm
 from seqjax.nn.mixer import CausalMixer, SequenceMixer
 from seqjax.ops.segments import zero_padding
 from seqjax.typing import Segments
@@ -61,7 +62,7 @@ class Stack(CausalMixer):
       )
       for mixer in self.mixers
     ]
-    self.norm = nn.RMSNorm(dtype=self.dtype, param_dtype=self.param_dtype)
+    self.norm = RMSNorm(dtype=self.dtype, param_dtype=self.param_dtype)
 
   @nn.nowrap
   def initialize_carry(self, batch_size: int) -> tuple[Any, ...]:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.nn.convolved import ConvolvedMixer
+from seqjax.nn.layers import RMSNorm
 from seqjax.nn.mamba2 import SelectiveDecay
 from seqjax.nn.matrix_state import MatrixStateMixer
 from seqjax.ops.linear_attention import delta_rule, delta_rule_step
@@ -45,7 +46,7 @@ class DeltaNet(ConvolvedMixer, MatrixStateMixer):
     self.enter = self._dense(self._convolved)
     self._set_up_kernel(nn.initializers.lecun_normal(), bias=False)
     self.beta = self._dense(self.num_heads)
-    self.norm, self.out = nn.RMSNorm(**self._types), self._merge()
+    self.norm, self.out = RMSNorm(**self._types), self._merge()
 
   @property
   def _convolved(self) -> int:

@@ -12,7 +12,9 @@ from seqjax.typing import Array
 
 MLPS = ('plain', 'gated')
 
-# The derivative starts from what went in, and holds nothing in between.
+# Their derivatives start from what went in, and hold nothing in between: to
+# compute it again takes less time than to write it and read it back.
+RMSNorm = nn.remat(nn.RMSNorm)
 _gelu = jax.checkpoint(nn.gelu)
 
 

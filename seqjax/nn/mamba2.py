@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from seqjax.nn.convolved import ConvolvedMixer
 from seqjax.nn.initializers import log_uniform, step_bias
+from seqjax.nn.layers import RMSNorm
 from seqjax.nn.matrix_state import MatrixStateMixer
 from seqjax.nn.mixer import carry_dtype
 from seqjax.ops.convolution import add_bias
@@ -69,7 +70,7 @@ class Mamba2(ConvolvedMixer, MatrixStateMixer):
   def setup(self):
     self.enter = self._dense(self._inner + self._convolved + self.num_heads)
     self.decay = SelectiveDecay(**self._types)
-    self.norm, self.out = nn.RMSNorm(**self._types), self._dense(self.features)
+    self.norm, self.out = RMSNorm(**self._types), self._dense(self.features)
     self._set_up_kernel(nn.initializers.lecun_normal(), bias=True)
     ones = nn.initializers.ones
     self.skip = self.param('skip', ones, (self.num_heads,), self.param_dtype)

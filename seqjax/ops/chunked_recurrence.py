@@ -44,6 +44,7 @@ class Cell(NamedTuple):
 
   Attributes:
     num_gates: G.
+    num_saved: arrays that `forward` saves.
     forward: (state, drive, product) -> the state after, and what is saved of
       the gates.
     backward: (state, saved, state after, its gradient) -> the gradients of the
@@ -52,6 +53,7 @@ class Cell(NamedTuple):
   """
 
   num_gates: int
+  num_saved: int
   forward: Callable
   backward: Callable
 
@@ -66,7 +68,7 @@ def _elman(squash: Callable, slope: Callable) -> Cell:
     (before,) = state
     return (jnp.zeros_like(before),), gradient[0] * slope(after[0]), None
 
-  return Cell(1, forward, backward)
+  return Cell(1, 0, forward, backward)
 
 
 def _sigmoid(x):
@@ -123,8 +125,8 @@ ELMAN = {
   'tanh': _elman(jnp.tanh, lambda h: 1 - h**2),
   'relu': _elman(jax.nn.relu, lambda h: (h > 0).astype(h.dtype)),
 }
-GRU = Cell(3, _gru_forward, _gru_backward)
-LSTM = Cell(4, _lstm_forward, _lstm_backward)
+GRU = Cell(3, 4, _gru_forward, _gru_backward)
+LSTM = Cell(4, 4, _lstm_forward, _lstm_backward)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -137,10 +139,46 @@ def unroll(
 ) -> tuple[tuple[Float[Array, 'B H'], ...], Float[Array, 'B T H']]:
   """The state after all positions, and the outputs at all of them.
 
-  Padding holds the state, and a start clears it; x must be zero at padding.
+  Padding, whatever x is there, holds the state, and a start clears it.
   """
-  state, y, _ = _walk(cell, weights, state, x, segments, save=False)
+  y = _blank_outputs(state, x)
+  state, y, _ = _walk(cell, weights, state, y, x, segments)
   return state, y
+
+
+class _Trace(NamedTuple):
+  """All that a derivative needs of a walk.
+
+  Row t of the gates is that of position t, row t of the states that before it.
+  """
+
+  states: tuple[Float[Array, 'T+1 B H'], ...]
+  gates: tuple[Float[Array, 'T B H'], ...]
+
+  @property
+  def y(self) -> Float[Array, 'B T H']:
+    return jnp.swapaxes(self.states[-1][1:], 0, 1)
+
+
+def _blank_outputs(state, x) -> Float[Array, 'B T H']:
+  """To be written over."""
+  shape = *x.shape[:2], state[-1].shape[-1]
+  return jnp.zeros(shape, state[-1].dtype)
+
+
+def _blank_trace(cell, state, length: int) -> _Trace:
+  """To be written over; no two arrays alike, or XLA makes one and copies it."""
+  # Hidden from XLA, which would fill rows around a constant while it compiles.
+  state = jax.lax.optimization_barrier(state)
+
+  def rows(number, num_rows):
+    return jnp.full((num_rows, *state[-1].shape), number, state[-1].dtype)
+
+  states = tuple(
+    rows(i, length + 1).at[0].set(first) for i, first in enumerate(state, 1)
+  )
+  gates = range(len(state) + 1, len(state) + 1 + cell.num_saved)
+  return _Trace(states, tuple(rows(i, length) for i in gates))
 
 
 def _chunk_size(batch_size: int) -> int:
@@ -148,35 +186,78 @@ def _chunk_size(batch_size: int) -> int:
   return min(max(ROWS // max(batch_size, 1), SHORTEST), LONGEST)
 
 
-def _unroll_forward(cell, weights, state, x, segments):
-  num_bytes = x[..., :1].size * weights.bias.size * state[0].dtype.itemsize
-  save = num_bytes <= SAVED_BYTES
-  state, y, saved = _walk(cell, weights, state, x, segments, save=save)
-  return (state, y), (weights, x, segments, saved)
+def _walk(cell, weights, state, trace, x, segments):
+  """Forwards: the last state, the trace, and the states before every chunk.
 
-
-def _walk(cell, weights, state, x, segments, *, save: bool):
-  """Forwards: the last state, outputs, and what the derivative needs.
-
-  That is, chunk by chunk, the state before it and (if `save`) its gates.
+  The trace may also be the outputs alone.
   """
   batch_size, length = x.shape[:2]
-  y = jnp.zeros((batch_size, length, state[-1].shape[-1]), state[-1].dtype)
 
   def chunk(size, carry, begin):
-    before, y = carry
-    part = cut(x, begin, size), cut(segments, begin, size)
-    state, trace = _chunk(cell, weights, before, *part)
-    y = paste(y, trace.state[-1], begin)
-    return (state, y), (before, trace if save else None)
+    part = _cut(x, segments, begin, size)
+    return _chunk(cell, weights, *carry, begin, *part), carry[0]
 
-  saved = []
+  carry, befores = (state, trace), []
   for size, begins in chunks(length, _chunk_size(batch_size)):
-    (state, y), kept = jax.lax.scan(
-      functools.partial(chunk, size), (state, y), begins
-    )
-    saved.append(kept)
-  return state, y, saved
+    carry, before = jax.lax.scan(functools.partial(chunk, size), carry, begins)
+    befores.append(before)
+  return *carry, befores
+
+
+def _cut(x, segments, begin, size: int):
+  """A chunk of the inputs, zeros at padding, and of the segments."""
+  x, masks = cut((x, segments), begin, size)
+  if masks is not None:
+    x = jnp.where(masks.valid[..., None], x, jnp.zeros((), x.dtype))
+  return x, masks
+
+
+def _chunk(cell, weights, state, trace, begin, x, segments):
+  """Forwards through a chunk, written into the trace from `begin` on."""
+  kernels = jnp.split(weights.input, cell.num_gates, axis=1)
+  biases = jnp.split(weights.bias, cell.num_gates)
+  drives = tuple(
+    _matmul(x, kernel, state[-1]) + bias[None, None]
+    for kernel, bias in zip(kernels, biases, strict=True)
+  )
+  products = _products(cell, weights)
+
+  def body(carry, inputs):
+    state, trace = carry
+    position, drive, masks = inputs
+    state = _clear(state, masks)
+    after, gates = cell.forward(state, drive, products(state[-1]))
+    after = _hold(after, state, masks)
+    return (after, _write(trace, position, after, gates)), None
+
+  positions = begin + jnp.arange(len(x), dtype=jnp.int32)
+  carry, _ = jax.lax.scan(body, (state, trace), (positions, drives, segments))
+  return carry
+
+
+def _write(trace, position, state, gates):
+  """The trace, or the outputs, with those of a position."""
+  put = jax.lax.dynamic_update_index_in_dim
+  if not isinstance(trace, _Trace):
+    return put(trace, state[-1], position, 1)
+  states = zip(trace.states, state, strict=True)
+  gates = zip(trace.gates, gates, strict=True)
+  return _Trace(
+    tuple(put(rows, row, position + 1, 0) for rows, row in states),
+    tuple(put(rows, row, position, 0) for rows, row in gates),
+  )
+
+
+def _unroll_forward(cell, weights, state, x, segments):
+  num_bytes = x[..., :1].size * weights.bias.size * state[0].dtype.itemsize
+  if num_bytes <= SAVED_BYTES:
+    blank = _blank_trace(cell, state, x.shape[1])
+    state, saved, _ = _walk(cell, weights, state, blank, x, segments)
+    y = saved.y
+  else:
+    y = _blank_outputs(state, x)
+    state, y, saved = _walk(cell, weights, state, y, x, segments)
+  return (state, y), (weights, x, segments, saved)
 
 
 def _unroll_backward(cell, residuals, gradients):
@@ -193,28 +274,30 @@ def _unroll_backward(cell, residuals, gradients):
 
   def chunk(size, carry, inputs):
     gradient, totals, dx = carry
-    begin, (before, trace) = inputs
-    part = cut(x, begin, size), cut(segments, begin, size)
-    if trace is None:
-      _, trace = _chunk(cell, weights, before, *part)
+    begin, before = inputs
+    x_part, masks = _cut(x, segments, begin, size)
+    trace, first = saved, begin
+    if before is not None:
+      trace, first = _blank_trace(cell, before, size), 0
+      _, trace = _chunk(cell, weights, before, trace, first, x_part, masks)
     dy_part = cut(dx if fits else dy, begin, size)
-    states, of_drive, of_product, gradient = _chunk_backward(
-      cell, transposed, before, trace, part[1], gradient, dy_part
+    seen, of_drive, of_product, gradient = _chunk_backward(
+      cell, transposed, trace, first, masks, gradient, dy_part
     )
     totals = jax.tree.map(
-      jnp.add,
-      totals,
-      _of_weights(weights, part[0], states, of_drive, of_product),
+      jnp.add, totals, _of_weights(weights, x_part, seen, of_drive, of_product)
     )
     of_x = _matmul(of_drive, weights.input.T, dy)
     return (gradient, totals, paste(dx, of_x, begin)), None
 
   carry = gradient, totals, dx
-  for (size, begins), kept in reversed(
-    list(zip(chunks(length, _chunk_size(batch_size)), saved, strict=True))
+  parts = chunks(length, _chunk_size(batch_size))
+  befores = [None] * len(parts) if isinstance(saved, _Trace) else saved
+  for (size, begins), before in reversed(
+    list(zip(parts, befores, strict=True))
   ):
     carry, _ = jax.lax.scan(
-      functools.partial(chunk, size), carry, (begins, kept), reverse=True
+      functools.partial(chunk, size), carry, (begins, before), reverse=True
     )
   gradient, totals, dx = carry
   totals = jax.tree.map(lambda a, w: a.astype(w.dtype), totals, weights)
@@ -222,34 +305,6 @@ def _unroll_backward(cell, residuals, gradients):
 
 
 unroll.defvjp(_unroll_forward, _unroll_backward)
-
-
-class _Trace(NamedTuple):
-  """The states after every position of a chunk, and the gates on the way."""
-
-  state: tuple[Float[Array, 'C B H'], ...]
-  gates: tuple[Float[Array, 'C B H'], ...]
-
-
-def _chunk(cell, weights, state, x, segments):
-  """Forwards through a chunk: the last state, and the trace."""
-  kernels = jnp.split(weights.input, cell.num_gates, axis=1)
-  biases = jnp.split(weights.bias, cell.num_gates)
-  drives = tuple(
-    _matmul(x, kernel, state[-1]) + bias[None, None]
-    for kernel, bias in zip(kernels, biases, strict=True)
-  )
-
-  products = _products(cell, weights)
-
-  def body(state, inputs):
-    drive, masks = inputs
-    state = _clear(state, masks)
-    after, gates = cell.forward(state, drive, products(state[-1]))
-    after = _hold(after, state, masks)
-    return after, _Trace(after, gates)
-
-  return jax.lax.scan(body, state, (drives, segments))
 
 
 def _products(cell, weights) -> Callable:
@@ -282,33 +337,39 @@ def _products(cell, weights) -> Callable:
   return products
 
 
-def _chunk_backward(cell, transposed, before, trace, segments, gradient, dy):
-  """Backwards through a chunk.
+def _chunk_backward(cell, transposed, trace, first, segments, gradient, dy):
+  """Backwards through a chunk, whose rows of the trace begin with the first.
 
   Returns the hidden states that the kernel saw, the gradients of drives and of
   products at all positions, and that of the state before the chunk.
   """
-  states = jax.tree.map(
-    lambda first, after: jnp.concatenate([first[None], after[:-1]]),
-    before,
-    trace.state,
-  )
+
+  def row(tree, position):
+    pick = jax.lax.dynamic_index_in_dim
+    return tuple(pick(a, position, keepdims=False) for a in tree)
 
   def body(gradient, inputs):
-    state, (after, gates), masks, dy = inputs
+    position, masks, dy = inputs
     *others, hidden = gradient
     gradient = *others, hidden + dy
     inner = _hold(gradient, jax.tree.map(jnp.zeros_like, gradient), masks)
-    state = _clear(state, masks)
-    direct, of_product, of_drive = cell.backward(state, gates, after, inner)
+    before = _clear(row(trace.states, position), masks)
+    after = row(trace.states, position + 1)
+    direct, of_product, of_drive = cell.backward(
+      before, row(trace.gates, position), after, inner
+    )
     *others, hidden = direct
     hidden = hidden + _matmul(of_product, transposed, hidden)
     passed = _hold((*others, hidden), gradient, masks)
-    return _clear(passed, masks), (state[-1], of_product, of_drive)
+    return _clear(passed, masks), (of_product, of_drive)
 
-  gradient, (seen, of_product, of_drive) = jax.lax.scan(
-    body, gradient, (states, trace, segments, dy), reverse=True
+  positions = first + jnp.arange(len(dy), dtype=jnp.int32)
+  gradient, (of_product, of_drive) = jax.lax.scan(
+    body, gradient, (positions, segments, dy), reverse=True
   )
+  seen = jax.lax.dynamic_slice_in_dim(trace.states[-1], first, len(dy))
+  if segments is not None:
+    seen = jnp.where(segments.start[..., None], 0, seen)
   if of_drive is None:
     of_drive = of_product
   return seen, of_drive, of_product, gradient
@@ -321,7 +382,9 @@ def _of_weights(weights, x, states, of_drive, of_product) -> Weights:
     a, b = (
       c.reshape(-1, c.shape[-1]).astype(weights.input.dtype) for c in (a, b)
     )
-    return jnp.matmul(a.T, b, preferred_element_type=of_drive.dtype)
+    # Transposed beforehand, since XLA's product of a large one is slower.
+    a = jax.lax.optimization_barrier(a.T)
+    return jnp.matmul(a, b, preferred_element_type=of_drive.dtype)
 
   return Weights(
     outer(x, of_drive),

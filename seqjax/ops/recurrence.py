@@ -191,7 +191,7 @@ def elman(
     chunked.ELMAN[activation],
     chunked.Weights(*weights),
     (carry,),
-    zero_padding(x, segments),
+    x,
     segments,
   )
   return carry, zero_padding(y, segments)
@@ -215,7 +215,7 @@ def gru(
     chunked.GRU,
     chunked.Weights(*kernels, jnp.concatenate([others, candidate_bias])),
     (carry,),
-    zero_padding(x, segments),
+    x,
     segments,
   )
   return carry, zero_padding(y, segments)
@@ -238,7 +238,7 @@ def lstm(
     chunked.LSTM,
     chunked.Weights(*weights),
     tuple(carry),
-    zero_padding(x, segments),
+    x,
     segments,
   )
   return LSTMCarry(*state), zero_padding(y, segments)
