@@ -39,16 +39,28 @@ class Rule(NamedTuple):
   block: int
 
 
-def see(rule: Rule, query: Places, key: Places) -> Bool[Array, 'B T S']:
-  """Which key every query sees."""
-  distance = query.position[:, :, None] - key.position[:, None, :]
-  visible = query.piece[:, :, None] == key.piece[:, None, :]
-  visible &= (key.piece >= 0)[:, None, :]
+def see(
+  rule: Rule, query: Places, key: Places, *, keys_first: bool = False
+) -> Bool[Array, 'B T S']:
+  """Which key every query sees.
+
+  [B S T] if keys are to be first: turned later, it would be read by strides.
+  """
+  of_query, of_key = _axes(keys_first)
+  distance = of_query(query.position) - of_key(key.position)
+  visible = of_query(query.piece) == of_key(key.piece)
+  visible &= of_key(key.piece >= 0)
   if rule.causal:
     visible &= distance >= 0
   if rule.window is not None:
     visible &= distance < rule.window
   return visible
+
+
+def _axes(keys_first: bool):
+  """What gives queries [B T], and keys [B S], their axis of pairs."""
+  axes = (1, 2) if keys_first else (2, 1)
+  return (functools.partial(jnp.expand_dims, axis=axis) for axis in axes)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -73,10 +85,12 @@ def blockwise_attention(
 
 
 def _forward(rule, query, key, value, slopes, query_places, key_places):
-  """What is read, and the log-sum [B G R T] of each query's exponentials."""
+  """What is read, and the log-sum [B H T] of each query's exponentials."""
   dtype = jnp.promote_types(query.dtype, jnp.float32)
   rows = functools.partial(_rows, key.shape[2])
+  mask = functools.partial(_mask, rule, slopes)
   cut = functools.partial(_cut, rule.block)
+  paste = functools.partial(_paste, rule.block)
   some, every = _pairs(rule, query_places, key_places)
 
   def query_block(done, inputs):
@@ -88,7 +102,8 @@ def _forward(rule, query, key, value, slopes, query_places, key_places):
       highest, total, read = carry
       k, v, k_places = cut((key, value, key_places), j)
       k, v = jnp.swapaxes(k, 1, 2), jnp.swapaxes(v, 1, 2)
-      logits = _logits(rule, q, k, slopes, q_places, k_places, every[j])
+      logits = _product('bgqk,bgsk->bgqs', q, k)
+      logits = mask(logits, q_places, k_places, every[j])
       new = jnp.maximum(highest, jnp.max(logits, axis=-1, keepdims=True))
       weights = jnp.exp(logits - new)
       decay = jnp.exp(highest - new)
@@ -103,13 +118,15 @@ def _forward(rule, query, key, value, slopes, query_places, key_places):
       begin, end, key_block, (highest, jnp.zeros_like(highest), read)
     )
     total = jnp.where(total > 0, total, jnp.ones((), dtype))
-    new = (read / total).astype(value.dtype), (highest + jnp.log(total))[..., 0]
-    new = jax.tree.map(functools.partial(_positions, rule.block), new)
-    return _paste(rule.block, done, new, i), None
+    read = _positions(rule.block, (read / total).astype(value.dtype))
+    log_sum = (highest + jnp.log(total)).reshape(len(q), -1, rule.block)
+    reads, log_sums = done
+    return (paste(reads, read, i), paste(log_sums, log_sum, i, axis=2)), None
 
+  batch_size, length, heads = query.shape[:3]
   done = (
     jnp.zeros((*query.shape[:-1], value.shape[-1]), value.dtype),
-    jnp.zeros(query.shape[:-1], dtype),
+    jnp.zeros((batch_size, heads, length), dtype),
   )
   count = jnp.arange(len(some), dtype=jnp.int32)
   done, _ = jax.lax.scan(query_block, done, (count, _extent(some), every))
@@ -123,17 +140,22 @@ def _save(rule, query, key, value, slopes, query_places, key_places):
 
 
 def _backward(rule, saved, gradient):
-  """Over blocks of keys, and for each over those of queries that see it."""
+  """Over blocks of keys, and for each over those of queries that see it.
+
+  Keys come before queries in what both have an axis of: of five products only
+  the last then has an operand to turn, at which XLA is slow inside a product.
+  """
   query, key, value, slopes, query_places, key_places, read, log_sum = saved
   dtype = log_sum.dtype
   scale = query.shape[-1] ** -0.5
   rows = functools.partial(_rows, key.shape[2])
+  mask = functools.partial(_mask, rule, slopes)
   positions = functools.partial(_positions, rule.block)
   cut = functools.partial(_cut, rule.block)
   paste = functools.partial(_paste, rule.block)
   some, every = _pairs(rule, query_places, key_places)
   mean = jnp.sum(gradient.astype(dtype) * read.astype(dtype), axis=-1)
-  of_rows = query, gradient, log_sum, mean
+  of_rows = log_sum, jnp.swapaxes(mean, 1, 2)
 
   def key_block(done, inputs):
     of_query, *of_block = done
@@ -143,14 +165,19 @@ def _backward(rule, saved, gradient):
 
     def query_block(i, carry):
       of_query, of_key, of_value = carry
-      q, g, log_sum, mean = map(rows, cut(of_rows, i))
+      q, g = map(rows, cut((query, gradient), i))
+      log_sum, mean = (
+        a.reshape(*q.shape[:2], 1, -1) for a in cut(of_rows, i, axis=2)
+      )
       q_places = cut(query_places, i)
-      logits = _logits(rule, q, k, slopes, q_places, k_places, every[i])
-      weights = jnp.exp(logits - log_sum[..., None])
-      of_value = of_value + _product('bgqs,bgqv->bgsv', weights, g)
-      of_weights = _product('bgqv,bgsv->bgqs', g, v)
-      of_logits = weights * (of_weights - mean[..., None])
-      of_key = of_key + _product('bgqs,bgqk->bgsk', of_logits, q)
+      logits = _product('bgsk,bgqk->bgsq', k, q)
+      logits = mask(logits, q_places, k_places, every[i], keys_first=True)
+      weights = jnp.exp(logits - log_sum)
+      of_value = of_value + _product('bgsq,bgqv->bgsv', weights, g)
+      of_weights = _product('bgsv,bgqv->bgsq', v, g)
+      of_logits = weights * (of_weights - mean)
+      of_key = of_key + _product('bgsq,bgqk->bgsk', of_logits, q)
+      of_logits = jax.lax.optimization_barrier(jnp.swapaxes(of_logits, 2, 3))
       more = positions(_product('bgqs,bgsk->bgqk', of_logits, k))
       return paste(of_query, cut(of_query, i) + more, i), of_key, of_value
 
@@ -174,25 +201,31 @@ def _backward(rule, saved, gradient):
 blockwise_attention.defvjp(_save, _backward)
 
 
-def _logits(rule, query, key, slopes, query_places, key_places, every):
-  """Those of a block, rows as in `_rows`; the lowest where a key is not seen.
+def _mask(
+  rule, slopes, logits, query_places, key_places, every, *, keys_first=False
+):
+  """Logits [B G R*C S] of a block; the lowest where a key is not seen.
 
-  `every` says that all queries see all keys.
+  Or [B G S R*C]. `every` says that all queries see all keys.
   """
-  logits = _product('bgqk,bgsk->bgqs', query, key)
-  joined = logits.shape
-  logits = logits.reshape(*joined[:2], -1, rule.block, rule.block)
+  joined, block = logits.shape, rule.block
+  split = (block, -1, block) if keys_first else (-1, block, block)
+  logits = logits.reshape(*joined[:2], *split)
+  heads = (1, 3) if keys_first else (1, 2)  # the axes of G and R
   if slopes is not None:
-    distance = query_places.position[:, :, None] - key_places.position[:, None]
-    slopes = slopes.astype(logits.dtype)[None, :, :, None, None]
-    logits -= slopes * jnp.abs(distance)[:, None, None].astype(logits.dtype)
+    of_query, of_key = _axes(keys_first)
+    distance = of_query(query_places.position) - of_key(key_places.position)
+    distance = jnp.expand_dims(jnp.abs(distance).astype(logits.dtype), heads)
+    others = [axis for axis in range(logits.ndim) if axis not in heads]
+    logits -= jnp.expand_dims(slopes.astype(logits.dtype), others) * distance
   visible = jax.lax.cond(
     every,
-    lambda: jnp.ones((len(query), rule.block, rule.block), bool),
-    lambda: see(rule, query_places, key_places),
+    lambda: jnp.ones((joined[0], block, block), bool),
+    lambda: see(rule, query_places, key_places, keys_first=keys_first),
   )
   lowest = jnp.finfo(logits.dtype).min
-  return jnp.where(visible[:, None, None], logits, lowest).reshape(joined)
+  visible = jnp.expand_dims(visible, heads)
+  return jnp.where(visible, logits, lowest).reshape(joined)
 
 
 def _rows(
@@ -274,17 +307,17 @@ def _extent(
   return jnp.where(any_, first, 0), jnp.where(any_, last, 0)
 
 
-def _cut(size: int, tree, i):
+def _cut(size: int, tree, i, axis: int = 1):
   """Block i of every array, along positions."""
   return jax.tree.map(
-    lambda a: jax.lax.dynamic_slice_in_dim(a, i * size, size, 1), tree
+    lambda a: jax.lax.dynamic_slice_in_dim(a, i * size, size, axis), tree
   )
 
 
-def _paste(size: int, tree, blocks, i):
+def _paste(size: int, tree, blocks, i, axis: int = 1):
   """Every array with its block i replaced."""
   return jax.tree.map(
-    lambda a, new: jax.lax.dynamic_update_slice_in_dim(a, new, i * size, 1),
+    lambda a, new: jax.lax.dynamic_update_slice_in_dim(a, new, i * size, axis),
     tree,
     blocks,
   )
