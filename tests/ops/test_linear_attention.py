@@ -226,3 +226,22 @@ def test_an_unknown_algorithm_is_named_with_its_neighbour(op):
   carry, operands = draw(2, ('beta',) if op is delta_rule else (), ())
   with pytest.raises(ValueError, match="'chunk'. Did you mean 'chunked'"):
     op(carry, *operands, algorithm='chunk')
+
+
+@cases
+def test_a_decay_to_zero_forgets_all_before(case):
+  op, _, extra, channels = case
+  carry, (*others, log_decay) = draw(21, extra, channels)
+  log_decay[:, [3, 4, 13]] = -np.inf
+  length = chunk_of(8, channels)
+
+  def read(carry, log_decay, algorithm):
+    given = carry, *others, log_decay
+    return op(*given, chunk=length, algorithm=algorithm)[1]
+
+  with jax.enable_x64(True):
+    assert_near(
+      read(carry, log_decay, 'chunked'), read(carry, log_decay, 'plain')
+    )
+    slopes = jax.grad(lambda *given: jnp.sum(read(*given, 'chunked')), (0, 1))
+    assert all(np.isfinite(slope).all() for slope in slopes(carry, log_decay))
