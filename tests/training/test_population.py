@@ -47,7 +47,8 @@ class OnTheHost(BreaksForSeed):
 
 TASK = BreaksForSeed(num_facts=4, num_distractors=3, lag=6)
 OPTIMIZER = training.adamw(200, warmup=20)
-CELLS = [(0, 1e-3), (0, 3e-3), (1, 3e-3)]  # seed, learning rate
+# Seed and learning rate: one at which training does not let rounding grow.
+CELLS = [(0, 1e-3), (0, 2e-3), (1, 2e-3)]
 KEYS = [jax.random.key(seed) for seed, _ in CELLS]
 RATES = [rate for _, rate in CELLS]
 BROKEN = jax.random.key(TASK.seed)
