@@ -119,7 +119,9 @@ def _forward(rule, query, key, value, slopes, query_places, key_places):
     )
     total = jnp.where(total > 0, total, jnp.ones((), dtype))
     read = _positions(rule.block, (read / total).astype(value.dtype))
-    log_sum = (highest + jnp.log(total)).reshape(len(q), -1, rule.block)
+    log_sum = (highest + jnp.log(total)).reshape(
+      len(q), query.shape[2], rule.block
+    )
     reads, log_sums = done
     return (paste(reads, read, i), paste(log_sums, log_sum, i, axis=2)), None
 
@@ -167,7 +169,7 @@ def _backward(rule, saved, gradient):
       of_query, of_key, of_value = carry
       q, g = map(rows, cut((query, gradient), i))
       log_sum, mean = (
-        a.reshape(*q.shape[:2], 1, -1) for a in cut(of_rows, i, axis=2)
+        a.reshape(*q.shape[:2], 1, q.shape[2]) for a in cut(of_rows, i, axis=2)
       )
       q_places = cut(query_places, i)
       logits = _product('bgsk,bgqk->bgsq', k, q)
@@ -209,7 +211,8 @@ def _mask(
   Or [B G S R*C]. `every` says that all queries see all keys.
   """
   joined, block = logits.shape, rule.block
-  split = (block, -1, block) if keys_first else (-1, block, block)
+  shared = joined[-1 if keys_first else -2] // block
+  split = (block, shared, block) if keys_first else (shared, block, block)
   logits = logits.reshape(*joined[:2], *split)
   heads = (1, 3) if keys_first else (1, 2)  # the axes of G and R
   if slopes is not None:
@@ -235,16 +238,19 @@ def _rows(
   batch_size, positions, heads, *shape = block.shape
   block = block.reshape(batch_size, positions, groups, heads // groups, *shape)
   block = jnp.moveaxis(block, 1, 3)
-  return block.reshape(batch_size, groups, -1, *shape)
+  rows = block.shape[2] * positions
+  return block.reshape(batch_size, groups, rows, *shape)
 
 
 def _positions(
   positions: int, rows: Shaped[Array, 'B G _ *D']
 ) -> Shaped[Array, 'B C H *D']:
   """What `_rows` was made of."""
-  batch_size, groups, _, *shape = rows.shape
-  rows = rows.reshape(batch_size, groups, -1, positions, *shape)
-  return jnp.moveaxis(rows, 3, 1).reshape(batch_size, positions, -1, *shape)
+  batch_size, groups, count, *shape = rows.shape
+  shared = count // positions
+  rows = rows.reshape(batch_size, groups, shared, positions, *shape)
+  rows = jnp.moveaxis(rows, 3, 1)
+  return rows.reshape(batch_size, positions, groups * shared, *shape)
 
 
 def _product(formula: str, a, b):

@@ -313,7 +313,7 @@ def _cut(operands, segments, length):
 
   def merge(array):
     array = jnp.swapaxes(cut(array), 2, 3)
-    return array.reshape(num_chunks, -1, *array.shape[3:])
+    return array.reshape(num_chunks, batch_size * heads, *array.shape[3:])
 
   start = jnp.zeros((batch_size, num_positions), bool)
   if segments is not None:
@@ -324,7 +324,8 @@ def _cut(operands, segments, length):
 
 def _merge(state):
   """[B H K V] to [M K V]."""
-  return state.reshape(-1, *state.shape[2:])
+  batch_size, heads, *sizes = state.shape
+  return state.reshape(batch_size * heads, *sizes)
 
 
 def _join(y, batch_size, heads, num_positions):
@@ -332,7 +333,8 @@ def _join(y, batch_size, heads, num_positions):
   num_chunks, _, length, size = y.shape
   y = y.reshape(num_chunks, batch_size, heads, length, size)
   y = jnp.moveaxis(jnp.swapaxes(y, 2, 3), 0, 1)
-  return y.reshape(batch_size, -1, heads, size)[:, :num_positions]
+  y = y.reshape(batch_size, num_chunks * length, heads, size)
+  return y[:, :num_positions]
 
 
 def _per_channel(log_decay, key):
