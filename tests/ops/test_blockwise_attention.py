@@ -171,3 +171,15 @@ def test_it_lowers_for_accelerators(platform):
   for algorithm, _ in itertools.product(('dense', 'blockwise'), range(1)):
     function = functools.partial(attention, algorithm=algorithm)
     jax.export.export(jax.jit(function), platforms=[platform])(*given)
+
+
+@pytest.mark.parametrize('rows, positions', [(0, 256), (2, 0)])
+def test_no_rows_and_no_positions_have_gradients(rows, positions):
+  query = jnp.ones((rows, positions, 4, 6))
+  key = jnp.ones((rows, positions, 2, 6))
+
+  def loss(query, key):
+    return jnp.sum(attention(query, key, key, algorithm='blockwise'))
+
+  of_query, of_key = jax.grad(loss, (0, 1))(query, key)
+  assert (of_query.shape, of_key.shape) == (query.shape, key.shape)
