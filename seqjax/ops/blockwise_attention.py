@@ -237,9 +237,7 @@ def _rows(
   """Queries of a block as rows, R * C, of one matrix for each key head."""
   batch_size, positions, heads, *shape = block.shape
   block = block.reshape(batch_size, positions, groups, heads // groups, *shape)
-  block = jnp.moveaxis(block, 1, 3)
-  rows = block.shape[2] * positions
-  return block.reshape(batch_size, groups, rows, *shape)
+  return jax.lax.collapse(jnp.moveaxis(block, 1, 3), 2, 4)
 
 
 def _positions(
@@ -247,10 +245,9 @@ def _positions(
 ) -> Shaped[Array, 'B C H *D']:
   """What `_rows` was made of."""
   batch_size, groups, count, *shape = rows.shape
-  shared = count // positions
-  rows = rows.reshape(batch_size, groups, shared, positions, *shape)
-  rows = jnp.moveaxis(rows, 3, 1)
-  return rows.reshape(batch_size, positions, groups * shared, *shape)
+  split = batch_size, groups, count // positions, positions
+  rows = rows.reshape(*split, *shape)
+  return jax.lax.collapse(jnp.moveaxis(rows, 3, 1), 2, 4)
 
 
 def _product(formula: str, a, b):

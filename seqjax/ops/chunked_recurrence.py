@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from seqjax.ops.chunks import chunks, cut, paste
+from seqjax.ops.segments import zero_padding
 from seqjax.typing import Array, Segments
 
 ROWS = 512  # of a chunk, whose temporaries should fit into a cache
@@ -207,9 +208,7 @@ def _walk(cell, weights, state, trace, x, segments):
 def _cut(x, segments, begin, size: int):
   """A chunk of the inputs, zeros at padding, and of the segments."""
   x, masks = cut((x, segments), begin, size)
-  if masks is not None:
-    x = jnp.where(masks.valid[..., None], x, jnp.zeros((), x.dtype))
-  return x, masks
+  return zero_padding(x, masks), masks
 
 
 def _chunk(cell, weights, state, trace, begin, x, segments):
@@ -368,11 +367,9 @@ def _chunk_backward(cell, transposed, trace, first, segments, gradient, dy):
     body, gradient, (positions, segments, dy), reverse=True
   )
   seen = jax.lax.dynamic_slice_in_dim(trace.states[-1], first, len(dy))
-  if segments is not None:
-    seen = jnp.where(segments.start[..., None], 0, seen)
   if of_drive is None:
     of_drive = of_product
-  return seen, of_drive, of_product, gradient
+  return _clear(seen, segments), of_drive, of_product, gradient
 
 
 def _of_weights(weights, x, states, of_drive, of_product) -> Weights:
@@ -407,7 +404,7 @@ def _clear(state, masks):
   """Zeros where a piece begins."""
   if masks is None:
     return state
-  start = masks.start[:, None]
+  start = masks.start[..., None]
   return jax.tree.map(lambda a: jnp.where(start, 0, a), state)
 
 

@@ -84,7 +84,9 @@ def gated_outer(
     through, update = inputs
     return through[..., None] * state + update, state
 
-  last, states = jax.lax.scan(body, _merge(carry), (decays.through, update))
+  last, states = jax.lax.scan(
+    body, jax.lax.collapse(carry, 0, 2), (decays.through, update)
+  )
   y = _scores(query, key, decays.between) @ value
   y = y + (query * decays.since) @ states
   return last.reshape(carry.shape), _join(y, *carry.shape[:2], num_positions)
@@ -175,7 +177,9 @@ def delta_rule(
     return new, (state, correction)
 
   last, (states, corrections) = jax.lax.scan(
-    body, _merge(carry), (decays.through, target, reader, writer)
+    body,
+    jax.lax.collapse(carry, 0, 2),
+    (decays.through, target, reader, writer),
   )
   y = _scores(query, key, decays.between) @ corrections
   y = y + (query * decays.since) @ states
@@ -312,8 +316,7 @@ def _cut(operands, segments, length):
     return jnp.moveaxis(array, 1, 0)
 
   def merge(array):
-    array = jnp.swapaxes(cut(array), 2, 3)
-    return array.reshape(num_chunks, batch_size * heads, *array.shape[3:])
+    return jax.lax.collapse(jnp.swapaxes(cut(array), 2, 3), 1, 3)
 
   start = jnp.zeros((batch_size, num_positions), bool)
   if segments is not None:
@@ -322,19 +325,12 @@ def _cut(operands, segments, length):
   return *map(merge, operands), jnp.repeat(piece, heads, axis=1)
 
 
-def _merge(state):
-  """[B H K V] to [M K V]."""
-  batch_size, heads, *sizes = state.shape
-  return state.reshape(batch_size * heads, *sizes)
-
-
 def _join(y, batch_size, heads, num_positions):
   """Chunks [N M L V] as outputs [B T H V], without what filled them up."""
   num_chunks, _, length, size = y.shape
   y = y.reshape(num_chunks, batch_size, heads, length, size)
   y = jnp.moveaxis(jnp.swapaxes(y, 2, 3), 0, 1)
-  y = y.reshape(batch_size, num_chunks * length, heads, size)
-  return y[:, :num_positions]
+  return jax.lax.collapse(y, 1, 3)[:, :num_positions]
 
 
 def _per_channel(log_decay, key):
