@@ -7,6 +7,10 @@ import setuptools
 _DATA = ['array_record', 'grain', 'pillow', 'scikit-learn>=1.4']
 _PEERS = ['equinox>=0.11']  # torch is compared with where it is installed
 _PLOT = ['matplotlib>=3.8']
+_PROGRAMS = [
+  *('train', 'evaluate', 'generate', 'sweep'),
+  *('train_population', 'prepare_data'),
+]
 _TENSORBOARD = ['tensorboardX>=2.6']
 _TEST = [
   'beartype>=0.18',
@@ -30,17 +34,25 @@ setuptools.setup(
   license_files=['LICENSE'],
   python_requires='>=3.11',
   packages=setuptools.find_packages(include=['seqjax', 'seqjax.*']),
-  package_data={'seqjax.tasks.tfds': ['checksums.json']},
+  package_data={'seqjax.frozen': ['checksums.json']},
+  entry_points={
+    'console_scripts': [
+      f'seqjax-{name.replace("_", "-")} = seqjax.cli.{name}:main'
+      for name in _PROGRAMS
+    ]
+  },
   install_requires=[
     'absl-py>=2.1',
-    'flax>=0.12',
+    'etils>=1.9',
+    'flax>=0.12.8',
     'importlib_resources>=6',  # tensorflow-datasets uses, not always asks
-    'jax>=0.10',
+    'jax>=0.10.2',
     'jaxtyping>=0.3',
     'numpy>=2',
     'optax>=0.2.5',
     'orbax-checkpoint>=0.12',
     'tensorflow-datasets>=4.9.9',
+    'tqdm>=4.66',
   ],
   extras_require={
     'cuda': ['jax[cuda12]'],

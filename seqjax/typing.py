@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool
 
 Array = jax.Array | np.ndarray
+SPLITS = ('train', 'validation', 'test')
 
 
 class Segments(NamedTuple):

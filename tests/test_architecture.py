@@ -16,12 +16,16 @@ ALLOWED = {
   'nn': BASE | {'ops'},
   'models': BASE | {'ops', 'nn'},
   'analysis': BASE | {'ops', 'nn', 'models'},
-  'tasks': BASE | {'ops'},
+  'data': BASE,
+  'tasks': BASE | {'ops', 'data'},
+  'frozen': BASE | {'tasks', 'data'},
   'training': BASE | {'ops'},
   'results': set(),
   'experiment': {'errors'},
+  'launch': {'results', 'experiment', 'analysis'},
   'testing': BASE | {'ops', 'nn', 'tasks'},
 }
+ALLOWED['cli'] = set(ALLOWED) - {'testing'}
 SOURCES = sorted((ROOT / 'seqjax').rglob('*.py'))
 
 

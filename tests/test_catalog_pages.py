@@ -7,8 +7,8 @@ import sys
 import jax
 import jax.numpy as jnp
 import pytest
-import write_catalog
 
+from scripts import write_catalog
 from seqjax.nn import MIXERS, NONCAUSAL_MIXERS
 from seqjax.nn import overview as mixers
 from seqjax.tasks import TASKS

@@ -5,9 +5,9 @@ import pathlib
 import re
 
 import pytest
-import train
 
 from seqjax import experiment
+from seqjax.cli from seqjax.cli import train
 from seqjax.results import report, table
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -31,7 +31,7 @@ def test_every_python_block_of_the_readme_runs(tmp_path, monkeypatch):
 def test_every_command_that_trains_is_a_config():
   """Of the table of scores too: names and types, without running them."""
   commands = re.findall(r'`(--task=[^`]+)`', README)
-  commands += re.findall(r'scripts/train\.py (--task=.*)', README)
+  commands += re.findall(r'seqjax-train (--task=.*)', README)
   assert len(commands) >= 8
   for command in commands:
     flags = experiment.define_flags(train.Config)

@@ -3,7 +3,6 @@
 from seqjax.tasks.catalog import TASKS
 from seqjax.tasks.synthetic.recall import Recall
 from seqjax.tasks.task import (
-  SPLITS,
   Classification,
   Language,
   Metric,
@@ -11,7 +10,7 @@ from seqjax.tasks.task import (
   Task,
   split_key,
 )
-from seqjax.typing import TaskShape
+from seqjax.typing import SPLITS, TaskShape
 
 __all__ = [
   'SPLITS',

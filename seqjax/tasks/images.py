@@ -9,11 +9,12 @@ import jax
 import numpy as np
 from jaxtyping import Integer, UInt8
 
+from seqjax.data.files import checksum, data_folder, needs, read_idx
+from seqjax.data.prepared import data_source
 from seqjax.errors import unknown
 from seqjax.tasks import epochs
-from seqjax.tasks.files import checksum, data_folder, needs, read_idx
-from seqjax.tasks.task import SPLITS, Classification
-from seqjax.typing import Array, Batch, Spec, TaskShape
+from seqjax.tasks.task import Classification
+from seqjax.typing import SPLITS, Array, Batch, Spec, TaskShape
 
 SOURCES = ('digits', 'mnist', 'cifar10')
 SIZES = {'digits': (8, 8), 'mnist': (28, 28), 'cifar10': (32, 32, 3)}
@@ -229,8 +230,6 @@ def _idx_file(folder: pathlib.Path, name: str) -> pathlib.Path:
 
 
 def _prepared(source: str, data_dir: str) -> dict[str, Pictures]:
-  from seqjax.tasks.tfds import data_source
-
   try:
     train, test = (
       _stack(data_source(source, split, data_dir), SIZES[source])

@@ -10,12 +10,13 @@ import jax
 import numpy as np
 from jaxtyping import Int, Integer
 
+from seqjax.data.files import data_folder, needs
+from seqjax.data.prepared import REAL, data_source
 from seqjax.errors import unknown
 from seqjax.tasks import epochs
-from seqjax.tasks.files import data_folder, needs
 from seqjax.tasks.options import at_least
-from seqjax.tasks.task import SPLITS, Language
-from seqjax.typing import Array, Batch, Segments, Spec, TaskShape
+from seqjax.tasks.task import Language
+from seqjax.typing import SPLITS, Array, Batch, Segments, Spec, TaskShape
 
 COUNTS = 'byte_counts.npy'
 PARTS = {'train': 'train[:99%]', 'validation': 'train[99%:]', 'test': 'test'}
@@ -35,7 +36,7 @@ class Sentences(Language):
 
   A sentence is preceded and followed by a newline and cut after `length` bytes.
   Chance is the unigram entropy of the training split's targets, by counts that
-  `count_bytes` writes beside the data: `scripts/prepare_data.py --prepare=lm1b`
+  `count_bytes` writes beside the data: `seqjax-prepare-data --prepare=lm1b`
   calls it. Without them it is not known.
 
   Attributes:
@@ -117,8 +118,6 @@ def count_bytes(data_dir: str = '') -> pathlib.Path:
   Raises:
     FileNotFoundError: the data are not here.
   """
-  from seqjax.tasks.tfds import data_source
-
   path = _counts_path(data_dir)
   if path.is_file():
     return path
@@ -140,8 +139,6 @@ def count_bytes(data_dir: str = '') -> pathlib.Path:
 
 
 def _counts_path(data_dir: str) -> pathlib.Path:
-  from seqjax.tasks.tfds.prepared import REAL
-
   return data_folder(data_dir) / 'lm1b' / REAL['lm1b'] / COUNTS
 
 
@@ -161,8 +158,6 @@ def _shuffled(split: str, data_dir: str, seed: int) -> Any:
   """The sentences of a split in the order of its epochs, without end."""
   with needs('data'):
     import grain
-
-  from seqjax.tasks.tfds import data_source
 
   source = data_source('lm1b', PARTS[split], data_dir)
   return grain.MapDataset.source(source).shuffle(seed=seed).repeat()

@@ -9,9 +9,7 @@ from jaxtyping import Float, Int
 
 from seqjax.errors import unknown
 from seqjax.ops import losses
-from seqjax.typing import Array, Batch, Spec, TaskShape
-
-SPLITS = ('train', 'validation', 'test')
+from seqjax.typing import SPLITS, Array, Batch, Spec, TaskShape
 
 
 class Metric(enum.StrEnum):

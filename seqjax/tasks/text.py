@@ -7,13 +7,13 @@ import jax
 import numpy as np
 from jaxtyping import Int, Integer
 
+from seqjax.data.corpus import LEVELS, Corpus, Part, read_corpus
+from seqjax.data.files import checksum
 from seqjax.errors import unknown
 from seqjax.tasks import epochs
-from seqjax.tasks.corpus import LEVELS, Corpus, Part, read_corpus
-from seqjax.tasks.files import checksum
 from seqjax.tasks.options import at_least
-from seqjax.tasks.task import SPLITS, Language
-from seqjax.typing import Array, Batch, Segments, Spec, TaskShape
+from seqjax.tasks.task import Language
+from seqjax.typing import SPLITS, Array, Batch, Segments, Spec, TaskShape
 
 SAMPLINGS = ('random', 'sequential')
 
@@ -32,7 +32,7 @@ class Text(Language):
 
       python            the top-level modules of the standard library of this
                         Python: several MB of real text on every machine
-      tiny_shakespeare  from TFDS, see `seqjax.tasks.tfds`
+      tiny_shakespeare  from TFDS, see `seqjax.frozen`
 
   It is cut in three where 90 % and 95 % of its characters lie before: train,
   validation, test. It is read once a process.

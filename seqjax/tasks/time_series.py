@@ -8,12 +8,12 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
+from seqjax.data.files import checksum, read_column
 from seqjax.errors import unknown
 from seqjax.tasks import epochs
-from seqjax.tasks.files import checksum, read_column
 from seqjax.tasks.options import at_least
-from seqjax.tasks.task import SPLITS, Regression
-from seqjax.typing import Array, Batch, Spec, TaskShape
+from seqjax.tasks.task import Regression
+from seqjax.typing import SPLITS, Array, Batch, Spec, TaskShape
 
 CUTS = (0.0, 0.8, 0.9, 1.0)  # where train, validation and test lie
 

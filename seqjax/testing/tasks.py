@@ -12,11 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqjax.tasks.task import SPLITS, Metric, Task
+from seqjax.tasks.task import Metric, Task
 from seqjax.testing import another_process
 from seqjax.testing.chance import TO_ONE, constant_score, mean_and_error
 from seqjax.testing.laws import LawBroken
-from seqjax.typing import Batch, Spec, TaskShape
+from seqjax.typing import SPLITS, Batch, Spec, TaskShape
 
 BATCH_SIZE = 64
 

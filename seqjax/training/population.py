@@ -68,7 +68,7 @@ def train_population(
   Member i is the run of `train` with `keys[i]` and `learning_rates[i]`: its
   parameters, batches and dropout are its own. To choose the learning rate for
   which the mean over five seeds is best, on validation (from flags alone:
-  `scripts/train_population.py`):
+  `seqjax-train-population`):
 
       cells = list(itertools.product(range(5), (1e-3, 3e-3, 1e-2)))
       for states, metrics in train_population(
@@ -95,7 +95,7 @@ def train_population(
   core of an AMD EPYC 'map' took 1.0 to 2.6 times as many steps a second as
   'one_by_one', 'vmap' 0.8 times as many where 5 members had 64 features, 64
   positions and 32 rows, and 1.8 to 2.9 times where 8 members had 8, 16 and 8:
-  there it is worth asking for. `scripts/time_population.py` measures all three.
+  there it is worth asking for. `experiments/costs` measures all three.
   What is drawn on the host goes 'one_by_one'.
 
   Args:

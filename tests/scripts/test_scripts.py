@@ -10,11 +10,10 @@ import subprocess
 import sys
 import threading
 
-import process_environment
 import pytest
-import reproduce
 
-from seqjax.results import sweeps
+from experiments import reproduce
+from seqjax.launch import process_environment, sweeps
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 
@@ -48,7 +47,7 @@ def test_what_the_user_set_is_appended_to_and_never_overwritten(monkeypatch):
 def test_a_bad_flag_is_one_sentence_and_exit_code_2(flag, message, tmp_path):
   """Nothing runs, nothing is written."""
   done = subprocess.run(
-    [sys.executable, ROOT / 'scripts/reproduce.py', flag,
+    [sys.executable, '-m', 'experiments.reproduce', flag,
      f'--workdir={tmp_path}'],
     capture_output=True, text=True, timeout=120,
   )  # fmt: skip

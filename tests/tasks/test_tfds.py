@@ -12,11 +12,14 @@ import jax
 import numpy as np
 import pytest
 
-from seqjax.tasks import Recall, tfds
-from seqjax.tasks.files import data_folder
-from seqjax.tasks.tfds import expected, frozen, prepared
-from seqjax.tasks.tfds.folders import open_folder
-from seqjax.tasks.tfds.without_tensorflow import stand_in
+from seqjax import data, frozen
+from seqjax.data import prepared
+from seqjax.data.files import data_folder
+from seqjax.data.folders import open_folder
+from seqjax.data.without_tensorflow import stand_in
+from seqjax.frozen import expected
+from seqjax.frozen import frozen as frozen_sets
+from seqjax.tasks import Recall
 from seqjax.typing import Batch, Segments
 
 tensorflow_datasets = pytest.importorskip('tensorflow_datasets')
@@ -28,7 +31,7 @@ KEY = jax.random.key(9)
 def recall_sets(tmp_path_factory):
   """A folder with the evaluation sets of recall."""
   folder = tmp_path_factory.mktemp('data')
-  tfds.freeze('recall', str(folder))
+  frozen.freeze('recall', str(folder))
   return folder
 
 
@@ -47,7 +50,7 @@ def array_record(folder, split):
 @pytest.mark.parametrize('split', ['validation', 'test'])
 def test_a_frozen_set_is_what_the_task_draws(recall_sets, split):
   """In its order, whatever the key; 1024 examples."""
-  batch = tfds.read_frozen('recall', split, str(recall_sets))
+  batch = frozen.read_frozen('recall', split, str(recall_sets))
   drawn = [Recall().batch(KEY, step, 64, split) for step in range(16)]
   drawn = jax.tree.map(lambda *leaves: np.concatenate(leaves), *drawn)
   assert batch.segments is None and batch.inputs.shape == (1024, 129)
@@ -64,7 +67,7 @@ def test_anything_that_reads_tfds_reads_the_examples(recall_sets):
     'test'
   )
   example = source[700]
-  batch = tfds.read_frozen('recall', 'test', str(recall_sets))
+  batch = frozen.read_frozen('recall', 'test', str(recall_sets))
   assert set(example) == {'inputs', 'targets', 'weights', 'group'}
   np.testing.assert_array_equal(example['inputs'], batch.inputs[700])
   assert 'tensorflow' not in sys.modules
@@ -72,7 +75,7 @@ def test_anything_that_reads_tfds_reads_the_examples(recall_sets):
 
 def test_rows_of_unaligned_and_segmented_batches_come_back():
   """Pairs, segments and pairs of segments, by the names of their parts."""
-  from seqjax.tasks.tfds.builder import rows  # which imports TFDS
+  from seqjax.frozen.builder import rows  # which imports TFDS
 
   rng = np.random.default_rng(0)
 
@@ -91,7 +94,7 @@ def test_rows_of_unaligned_and_segmented_batches_come_back():
   ):
     flat = rows(batch)
     columns = {name: np.stack([row[name] for row in flat]) for name in flat[0]}
-    again = frozen._batch(columns)
+    again = frozen_sets._batch(columns)
     jax.tree.map(np.testing.assert_array_equal, again, batch)
 
 
@@ -99,7 +102,7 @@ def test_a_set_that_is_here_is_kept(recall_copy):
   """Not a byte of it changes, and nothing is left beside it."""
   data_dir, folder = recall_copy
   before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
-  assert tfds.freeze('recall', str(data_dir)) == folder
+  assert frozen.freeze('recall', str(data_dir)) == folder
   assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
   assert [path.name for path in data_dir.iterdir()] == ['frozen_tasks']
 
@@ -111,12 +114,12 @@ def test_a_truncated_record_says_where_it_ends(recall_copy):
   size = path.stat().st_size
   os.truncate(path, size - 1000)
   with pytest.raises(ValueError) as caught:
-    tfds.read_frozen('recall', 'test', str(data_dir))
+    frozen.read_frozen('recall', 'test', str(data_dir))
   for said in (str(path), f'ends at byte {size - 1000}', f'{size} bytes were'):
     assert said in str(caught.value)
   path.unlink()
   with pytest.raises(ValueError, match='ends at byte 0'):
-    tfds.verify_frozen('recall', str(data_dir))
+    frozen.verify_frozen('recall', str(data_dir))
 
 
 def test_a_record_with_other_bytes_says_where(recall_copy):
@@ -129,7 +132,7 @@ def test_a_record_with_other_bytes_says_where(recall_copy):
   with pytest.raises(
     ValueError, match=f'{path} cannot be read from example.*at byte'
   ):
-    tfds.read_frozen('recall', 'validation', str(data_dir))
+    frozen.read_frozen('recall', 'validation', str(data_dir))
 
 
 def test_other_examples_than_were_written_are_found(recall_copy):
@@ -140,7 +143,7 @@ def test_other_examples_than_were_written_are_found(recall_copy):
   splits['test'], splits['validation'] = splits['validation'], splits['test']
   (folder / 'checksums.json').write_text(json.dumps(sums))
   with pytest.raises(ValueError, match='test examples in .* are not those'):
-    tfds.read_frozen('recall', 'test', str(data_dir))
+    frozen.read_frozen('recall', 'test', str(data_dir))
 
 
 def test_another_version_is_named(recall_copy, tmp_path):
@@ -148,16 +151,16 @@ def test_another_version_is_named(recall_copy, tmp_path):
   data_dir, folder = recall_copy
   folder.rename(folder.parent / '0.9.0')
   with pytest.raises(ValueError, match='version 0.9.0, but version 1.1.0 is'):
-    tfds.read_frozen('recall', 'test', str(data_dir))
+    frozen.read_frozen('recall', 'test', str(data_dir))
   with pytest.raises(FileNotFoundError, match='--prepare=recall'):
-    tfds.read_frozen('recall', 'test', str(tmp_path / 'none'))
+    frozen.read_frozen('recall', 'test', str(tmp_path / 'none'))
 
 
 @pytest.mark.parametrize('call, message', [
-  (lambda path: tfds.read_frozen('recall', 'train', path), "split 'train'"),
-  (lambda path: tfds.freeze('recal', path), "Did you mean 'recall'"),
-  (lambda path: tfds.prepare('mnst', path), "Did you mean 'mnist'"),
-  (lambda path: tfds.data_source('mnst', 'test', path), "mean 'mnist'"),
+  (lambda path: frozen.read_frozen('recall', 'train', path), "split 'train'"),
+  (lambda path: frozen.freeze('recal', path), "Did you mean 'recall'"),
+  (lambda path: data.prepare('mnst', path), "Did you mean 'mnist'"),
+  (lambda path: data.data_source('mnst', 'test', path), "mean 'mnist'"),
 ])  # fmt: skip
 def test_unknown_names_are_refused(call, message, tmp_path):
   """With what there is; and nothing is written."""
@@ -172,21 +175,21 @@ def test_writing_that_fails_leaves_nothing(tmp_path, monkeypatch):
   def fail(name, folder):
     raise OSError('No space left on device')
 
-  monkeypatch.setattr(frozen, '_write_checksums', fail)
+  monkeypatch.setattr(frozen_sets, '_write_checksums', fail)
   with pytest.raises(OSError, match='No space'):
-    tfds.freeze('recall', str(tmp_path))
+    frozen.freeze('recall', str(tmp_path))
   assert not list(tmp_path.iterdir())
 
 
 def test_a_prepared_dataset_by_random_access(write_pictures):
   """Whole, in part, and with an error that names the example's file."""
   data_dir = write_pictures('mnist', '3.0.1', (28, 28), {'train': 40})
-  source = tfds.data_source('mnist', 'train', data_dir)
+  source = data.data_source('mnist', 'train', data_dir)
   assert len(source) == 40 and source[11]['label'] == 1
   assert source[3]['image'].shape == (28, 28, 1)
-  part = tfds.data_source('mnist', 'train[75%:]', data_dir)
+  part = data.data_source('mnist', 'train[75%:]', data_dir)
   assert len(part) == 10 and part[0]['label'] == 0
-  tfds.verify_prepared('mnist', data_dir)
+  data.verify_prepared('mnist', data_dir)
   with pytest.raises(IndexError, match='train has no example 40'):
     source[40]
 
@@ -199,8 +202,8 @@ def test_a_truncated_prepared_dataset_is_one_sentence(write_pictures):
   os.truncate(path, path.stat().st_size // 2)
   message = f'{path} cannot be read from example.*at byte'
   with pytest.raises(ValueError, match=message):
-    tfds.verify_prepared('mnist', data_dir)
-  source = tfds.data_source('mnist', 'train[50%:]', data_dir)
+    data.verify_prepared('mnist', data_dir)
+  source = data.data_source('mnist', 'train[50%:]', data_dir)
   with pytest.raises(ValueError, match=message):
     source[99]
 
@@ -212,10 +215,10 @@ def test_other_bytes_in_the_middle_of_a_prepared_dataset(write_pictures):
   content = bytearray(path.read_bytes())
   content[len(content) // 2] ^= 255
   path.write_bytes(content)
-  source = tfds.data_source('mnist', 'train', data_dir)
+  source = data.data_source('mnist', 'train', data_dir)
   assert len(source) == 2000 and source[0] and source[1999]
   with pytest.raises(ValueError, match=f'{path} cannot be read from example'):
-    tfds.verify_prepared('mnist', data_dir)
+    data.verify_prepared('mnist', data_dir)
 
 
 METADATA = ['dataset_info.json', 'features.json']
@@ -234,7 +237,7 @@ def test_a_description_that_is_damaged_is_one_sentence(
   else:
     path.unlink()
   with pytest.raises((OSError, ValueError), match=file):
-    tfds.verify_frozen('recall', str(data_dir))
+    frozen.verify_frozen('recall', str(data_dir))
   if file in METADATA:
     with pytest.raises((OSError, ValueError), match=file):
       open_folder(folder)
@@ -247,10 +250,10 @@ def test_what_is_not_complete_is_to_be_deleted(recall_copy, write_pictures):
   pictures = write_pictures('mnist', '3.0.1', (28, 28), {'train': 2})
   pathlib.Path(pictures, 'mnist/3.0.1/dataset_info.json').unlink()
   for call, where, name in [
-    (tfds.freeze, str(data_dir), 'recall'),
-    (tfds.verify_frozen, str(data_dir), 'recall'),
-    (tfds.prepare, pictures, 'mnist'),
-    (tfds.verify_prepared, pictures, 'mnist'),
+    (frozen.freeze, str(data_dir), 'recall'),
+    (frozen.verify_frozen, str(data_dir), 'recall'),
+    (data.prepare, pictures, 'mnist'),
+    (data.verify_prepared, pictures, 'mnist'),
   ]:
     with pytest.raises(ValueError, match='is not complete.*Delete the folder'):
       call(name, where)
@@ -263,7 +266,7 @@ def test_what_a_killed_run_left_is_removed(recall_copy):
   for name in ('incomplete-recall-x1', 'incomplete-mqar-x1'):
     (data_dir / name).mkdir()
     (data_dir / name / 'half').touch()
-  tfds.freeze('recall', str(data_dir))
+  frozen.freeze('recall', str(data_dir))
   assert sorted(path.name for path in data_dir.iterdir()) == [
     'frozen_tasks',
     'incomplete-mqar-x1',
@@ -296,20 +299,20 @@ def test_a_task_that_draws_otherwise_needs_another_version(
   monkeypatch.setattr(expected, 'EXPECTED', path)
   message = 'of recall are not those of version .*Raise the version'
   with pytest.raises(ValueError, match=message):
-    tfds.freeze('recall', str(tmp_path / 'data'))
+    frozen.freeze('recall', str(tmp_path / 'data'))
   assert not list((tmp_path / 'data').iterdir())
   with pytest.raises(ValueError, match=message):
-    tfds.read_frozen('recall', 'test', str(recall_sets))
+    frozen.read_frozen('recall', 'test', str(recall_sets))
   path.write_text(json.dumps(written | {'version': '0.9.0'}))
   with pytest.raises(ValueError, match='is of version 0.9.0.*--checksums'):
-    tfds.read_frozen('recall', 'test', str(recall_sets))
+    frozen.read_frozen('recall', 'test', str(recall_sets))
 
 
 def test_a_prepared_dataset_of_another_version(write_pictures):
   """Its own version is named, and the one that is read."""
   data_dir = write_pictures('mnist', '1.0.0', (28, 28), {'train': 2})
   with pytest.raises(ValueError, match='version 1.0.0, but version 3.0.1 is'):
-    tfds.data_source('mnist', 'train', data_dir)
+    data.data_source('mnist', 'train', data_dir)
 
 
 def test_no_network_says_which_file_to_put_where(tmp_path, monkeypatch):
@@ -320,7 +323,7 @@ def test_no_network_says_which_file_to_put_where(tmp_path, monkeypatch):
 
   monkeypatch.setattr(socket, 'getaddrinfo', unreachable)
   with pytest.raises(ConnectionError) as caught:
-    tfds.prepare('tiny_shakespeare', str(tmp_path))
+    data.prepare('tiny_shakespeare', str(tmp_path))
   assert 'raw.githubusercontent.com' in str(caught.value)
   assert f'Put that file at {tmp_path}/downloads/input.txt' in str(caught.value)
   assert not list(tmp_path.iterdir())
@@ -331,7 +334,7 @@ def test_a_file_that_was_put_there_must_be_the_right_one(tmp_path):
   (tmp_path / 'downloads').mkdir()
   (tmp_path / 'downloads' / 'input.txt').write_text('First Citizen:')
   with pytest.raises(ValueError, match='input.txt is not the file at https'):
-    tfds.prepare('tiny_shakespeare', str(tmp_path))
+    data.prepare('tiny_shakespeare', str(tmp_path))
   assert [path.name for path in tmp_path.iterdir()] == ['downloads']  # kept
 
 
@@ -348,10 +351,10 @@ def test_a_dataset_is_prepared_from_a_file_that_was_put_there(
   text = pathlib.Path(os.environ['SEQJAX_DATA'], 'tinyshakespeare.txt')
   (tmp_path / 'downloads').mkdir()
   shutil.copyfile(text, tmp_path / 'downloads' / 'input.txt')
-  folder = tfds.prepare('tiny_shakespeare', str(tmp_path))
+  folder = data.prepare('tiny_shakespeare', str(tmp_path))
   assert folder == tmp_path / 'tiny_shakespeare' / '1.0.0'
-  assert tfds.prepare('tiny_shakespeare', str(tmp_path)) == folder
-  train = tfds.data_source('tiny_shakespeare', 'train', str(tmp_path))
+  assert data.prepare('tiny_shakespeare', str(tmp_path)) == folder
+  train = data.data_source('tiny_shakespeare', 'train', str(tmp_path))
   assert train[0]['text'].startswith(b'First Citizen:') and len(train) == 1
   assert 'tensorflow' not in sys.modules
 

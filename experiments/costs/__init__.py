@@ -1,0 +1,1 @@
+"""What do training, populations and checkpoints cost?"""

@@ -1,6 +1,0 @@
-"""seqjax against the libraries that people would use instead.
-
-`recurrent`, `attention`, `linear` and `training` say what each library is asked
-to do, `cell` checks that all give the same and times them side by side,
-`summary` holds the medians against the bars. `scripts/benchmark.py` runs it.
-"""

@@ -1,0 +1,161 @@
+"""What is measured, at which sizes, and the bars it is held to."""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from experiments.peers import (
+  attention,
+  attention_layer,
+  linear,
+  masked,
+  recurrent,
+  training,
+)
+
+WORKS = ('forward', 'forward+backward')
+
+
+class Case(NamedTuple):
+  """One problem that several libraries solve.
+
+  Attributes:
+    contestants: called with the work and the sizes, gives what makes each
+      contestant, by name.
+    sizes: what the problem's arrays are made of.
+    works: what is done with it.
+    timed: whether it is; or only its memory is measured.
+    against: the JAX peer that the bars speak of; None: the best one.
+  """
+
+  contestants: Callable
+  sizes: Mapping[str, int]
+  works: tuple[str, ...] = WORKS
+  timed: bool = True
+  against: str | None = None
+
+
+class Bar(NamedTuple):
+  """The largest ratio of ours to a peer's that is aimed at.
+
+  Attributes:
+    cases: names of cases.
+    work: what is done in them.
+    jax, torch: the bar against a JAX peer and against torch; None: no bar.
+    quantity: 'seconds' or 'resident_bytes'.
+    environment: the process environment it holds in; None: any.
+  """
+
+  cases: tuple[str, ...]
+  work: str
+  jax: float | None
+  torch: float | None = None
+  quantity: str = 'seconds'
+  environment: str | None = None
+
+
+def _layer(family: str, batch_size: int, features: int) -> Case:
+  sizes = {'batch_size': batch_size, 'features': features, 'length': 256}
+  return Case(functools.partial(recurrent.contestants, family), sizes)
+
+
+def _heads(length: int) -> dict[str, int]:
+  return {'batch_size': 4, 'heads': 4, 'head_size': 64, 'length': length}
+
+
+def _linear(batch_size: int, features: int, length: int) -> Case:
+  sizes = {'batch_size': batch_size, 'features': features, 'length': length}
+  return Case(linear.contestants, sizes, against='jax.lax.associative_scan')
+
+
+def _masked(mixer: str, batch_size: int, length: int) -> Case:
+  sizes = {'batch_size': batch_size, 'features': 64, 'length': length}
+  contestants = functools.partial(masked.contestants, mixer)
+  return Case(contestants, sizes, WORKS[1:], against=masked.UNMASKED)
+
+
+def _training(kind: str) -> Case:
+  sizes = {'batch_size': 64, 'features': 64, 'length': 128}
+  contestants = functools.partial(training.contestants, kind)
+  return Case(contestants, sizes, (training.WORK,))
+
+
+CASES = {
+  'lstm-b16-h64': _layer('lstm', 16, 64),
+  'lstm-b16-h256': _layer('lstm', 16, 256),
+  'lstm-b64-h64': _layer('lstm', 64, 64),
+  'lstm-b1-h256': _layer('lstm', 1, 256),
+  'gru-b16-h64': _layer('gru', 16, 64),
+  'gru-b16-h256': _layer('gru', 16, 256),
+  'gru-b64-h64': _layer('gru', 64, 64),
+  'elman-b16-h64': _layer('elman', 16, 64),
+  'elman-b16-h256': _layer('elman', 16, 256),
+  'attention-t1024': Case(attention.contestants, _heads(1024)),
+  'attention-t2048': Case(attention.contestants, _heads(2048)),
+  'attention-t4096': Case(
+    attention.contestants, _heads(4096), WORKS[1:], timed=False
+  ),
+  'attention_layer-t1024': Case(attention_layer.contestants, _heads(1024)),
+  'linear-b16-n64-t1024': _linear(16, 64, 1024),
+  'linear-b4-n256-t4096': _linear(4, 256, 4096),
+  'masks-elman': _masked('elman', 16, 256),
+  'masks-gru': _masked('gru', 16, 256),
+  'masks-lstm': _masked('lstm', 16, 256),
+  'masks-mingru': _masked('mingru', 16, 1024),
+  'masks-attention': _masked('attention', 4, 1024),
+  'training-lstm': _training('lstm'),
+  'training-transformer': _training('transformer'),
+}
+
+# One case of each kind, at sizes that show only that everything runs.
+_SMALL = {'batch_size': 2, 'features': 8, 'length': 16}
+_SMALL_HEADS = {'batch_size': 2, 'heads': 2, 'head_size': 8, 'length': 16}
+QUICK = {
+  f'quick_{name}': CASES[name]._replace(
+    sizes=_SMALL_HEADS if name.startswith('attention') else _SMALL
+  )
+  for name in (
+    'lstm-b16-h64',
+    'gru-b16-h64',
+    'elman-b16-h64',
+    'attention-t1024',
+    'attention-t4096',
+    'attention_layer-t1024',
+    'linear-b16-n64-t1024',
+    'masks-gru',
+    'training-lstm',
+    'training-transformer',
+  )
+}
+EVERY = {**CASES, **QUICK}
+FAMILIES = tuple(dict.fromkeys(name.partition('-')[0] for name in CASES))
+
+_LSTM = ('lstm-b16-h64', 'lstm-b16-h256', 'lstm-b64-h64')
+_ATTENTION = ('attention-t1024', 'attention-t2048')
+_LINEAR = ('linear-b16-n64-t1024', 'linear-b4-n256-t4096')
+_MASKED = tuple(name for name in CASES if name.startswith('masks'))
+_BACKWARD = 'forward+backward'
+
+BARS = (
+  Bar(_LSTM, 'forward', 1.0, 1.1),
+  Bar(_LSTM[:2], _BACKWARD, 0.72, 1.1),
+  Bar(_LSTM[2:], _BACKWARD, 0.70, 0.75, environment='default'),
+  Bar(('lstm-b1-h256',), 'forward', 0.65, 0.85),
+  Bar(('lstm-b1-h256',), _BACKWARD, 0.65, 1.0),
+  Bar(('gru-b16-h64', 'gru-b16-h256'), _BACKWARD, 0.70, 0.55),
+  Bar(('gru-b64-h64',), _BACKWARD, 1.0, 0.55),
+  Bar(('elman-b16-h64', 'elman-b16-h256'), _BACKWARD, 0.65, 0.45),
+  Bar(_ATTENTION, 'forward', 0.45, 0.60),
+  Bar(_ATTENTION, _BACKWARD, 0.35, 0.60),
+  Bar(('attention-t4096',), _BACKWARD, 0.05, 1.0, quantity='resident_bytes'),
+  Bar(_LINEAR, _BACKWARD, 0.40),
+  Bar(_MASKED, _BACKWARD, 1.15),
+  Bar(_MASKED, _BACKWARD, 1.05, quantity='resident_bytes'),
+  Bar(('training-lstm',), training.WORK, 0.80),
+  Bar(('training-transformer',), training.WORK, 1.0),
+)
+
+
+def family(case: str) -> str:
+  """'quick_lstm-b16-h64' -> 'lstm'."""
+  return case.removeprefix('quick_').partition('-')[0]

@@ -1,0 +1,1 @@
+"""The programs: each file is one command."""

@@ -1,0 +1,184 @@
+"""Runs a program for every cell of a grid, some cells at a time.
+
+    seqjax-sweep --script=seqjax.cli.train --workdir=runs/parity \
+        --grid='task=parity;mixer=lstm,gru;seed=0,1,2' --processes=2 --cores=1
+
+The program has a Config and a run(config, workdir), as `seqjax.cli.train` and
+the experiments' main.py have. Each cell has a folder, with its log; what has
+finished is kept, and the same command goes on from there. A cell that fails is
+reported, and the others go on; exit code 0 only if none did. results.csv holds
+a row of every cell that has finished, and summary.csv what their seeds reach
+together, at the learning rate that validation chooses (see `seqjax.cli.seeds`).
+"""
+
+import contextlib
+import dataclasses
+import math
+import os
+import pathlib
+import shutil
+import signal
+import sys
+
+import tqdm
+
+from seqjax import experiment, results
+from seqjax.cli import seeds
+from seqjax.experiment import option
+from seqjax.launch import process_environment, sweeps
+from seqjax.launch.programs import Program
+from seqjax.results import table
+
+LAST = 5  # lines of a failed cell's log that are shown
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """A grid, and what its cells may use."""
+
+  script: str = option(
+    'seqjax.cli.train', 'Module, or path of a file, that is run for each cell.'
+  )
+  grid: str = option(
+    '',
+    'Its options, as in mixer=lstm,gru;seed=0,1 (quote a value with commas).',
+  )
+  processes: int = option(1, 'Cells that run at a time.')
+  cores: int = option(0, 'Cores of each process; 0: all are shared evenly.')
+  memory_gb: float = option(
+    0.0, 'Data that a process may hold; 0: as much as there is.'
+  )
+  score: str = option(
+    '', 'Column that seeds are summed up by; without, test where there is one.'
+  )
+  solved: float = option(math.nan, 'Score from which a seed has solved it.')
+  lower_is_better: bool = option(False, 'Of a score without a metric.')
+  by: tuple[str, ...] = option(
+    (), 'Columns that tell rows of one run apart, as tested_lag.'
+  )
+  compare: str = option(
+    '', 'Option whose values are ranked; without, the only one that differs.'
+  )
+
+  def __post_init__(self):
+    if self.processes < 1 or self.cores < 0 or self.memory_gb < 0:
+      raise ValueError(
+        'processes is at least 1, cores and memory_gb are 0 or more, but '
+        f'processes={self.processes}, cores={self.cores} and '
+        f'memory_gb={self.memory_gb} were given.'
+      )
+
+
+def run(config: Config, workdir: str) -> list[tuple[sweeps.Cell, str]]:
+  """Runs what has not finished; the cells that failed, and why."""
+  program = Program(config.script)
+  if config.compare:
+    known = dict.fromkeys(
+      [*experiment.define_flags(program.module.Config), *config.by]
+    )
+    experiment.choose(known, config.compare, 'option to compare')
+  root = pathlib.Path(workdir).absolute()
+  cells = [
+    sweeps.Cell(c, str(root / experiment.folder_name(c)))
+    for c in experiment.parse_grid(program.module.Config, config.grid)
+  ]
+  waiting, failed = sweeps.waiting(cells)
+  ended = sweeps.run(
+    program,
+    [[cell] for cell in waiting],
+    processes=config.processes,
+    cores=config.cores or None,
+    memory=int(config.memory_gb * 2**30) or None,
+  )
+  kept = len(cells) - len(waiting) - len(failed)
+  bar = tqdm.tqdm(
+    total=len(cells), initial=kept, unit='cell', dynamic_ncols=True, smoothing=0
+  )
+  with bar, contextlib.closing(ended):
+    for cell, why in ended:
+      failed += [(cell, why)] if why else []
+      bar.set_postfix_str(os.path.basename(cell.folder), refresh=False)
+      bar.update()
+  rows = _report(cells, failed, kept, root)
+  if rows:
+    _summarize(config, cells, rows, root)
+  return failed
+
+
+def _report(cells, failed, kept: int, root: pathlib.Path) -> list[seeds.Row]:
+  """A table of what has finished, failures with the end of their logs."""
+  ran = len(cells) - len(failed) - kept
+  wrong = {cell.folder for cell, _ in failed}
+  rows = [
+    row
+    for cell in cells
+    if cell.folder not in wrong
+    for row in results.collate(cell.folder)
+  ]
+  if rows:
+    table.write(rows, root / 'results.csv')
+    print(table.format(rows, _columns(cells, rows)))
+  print(f'{kept} cells were there, {ran} ran, {len(failed)} failed: {root}')
+  for cell, why in failed:
+    print(f'FAILED {cell.folder}\n  {why}', file=sys.stderr)
+    log = pathlib.Path(cell.folder) / sweeps.LOG
+    if log.exists():
+      lines = log.read_text(errors='replace').splitlines()[-LAST:]
+      print(f'  {log} ends:', *lines, sep='\n    ', file=sys.stderr)
+  return rows
+
+
+def _summarize(config: Config, cells, rows, root: pathlib.Path):
+  """A table of what the seeds of a cell reach together, if there are any."""
+  differing = _differing(cells)
+  score = config.score or 'test'
+  if not {seeds.SEED, seeds.RATE} & {*differing}:
+    return
+  if not config.score and score not in rows[0]:
+    return
+  summary = seeds.summarize(
+    rows,
+    [*differing, *config.by],
+    score,
+    solved=config.solved,
+    lower_is_better=config.lower_is_better,
+    compare=config.compare,
+  )
+  table.write(summary, root / 'summary.csv')
+  print(f'\n{score} over seeds\n{seeds.text(summary)}')
+
+
+def _differing(cells) -> list[str]:
+  """Fields of which the cells have several values."""
+  return [
+    name
+    for name in experiment.to_dict(cells[0].config)
+    if len({getattr(cell.config, name) for cell in cells}) > 1
+  ]
+
+
+def _columns(cells, rows) -> list[str]:
+  """Fields that differ among the cells, and what came out."""
+  fields = experiment.to_dict(cells[0].config)
+  known = {*fields, *results.run.ENVIRONMENT_COLUMNS}
+  return _differing(cells) + [name for name in rows[0] if name not in known]
+
+
+def main(config: Config, workdir: str):
+  """`run` as a program: exit codes, and what processes are started with."""
+  process_environment.apply()
+  if config.processes > 1 and shutil.which('nvidia-smi'):
+    share = f'{0.75 / config.processes:.3f}'  # of one GPU, which all use
+    os.environ.setdefault('XLA_PYTHON_CLIENT_MEM_FRACTION', share)
+  # Cells are told to save and to end, as by an interrupt.
+  signal.signal(signal.SIGTERM, signal.default_int_handler)
+  try:
+    with sweeps.stoppable():
+      sys.exit(1 if run(config, workdir) else 0)
+  except (ValueError, OSError) as error:
+    print(error, file=sys.stderr)
+    sys.exit(2)
+
+
+if __name__ == '__main__':
+  experiment.launch(Config, main, workdir='runs/sweep')

@@ -1,0 +1,1 @@
+"""Runs things: cells of a sweep, signals, progress, memory, processes."""

@@ -1,0 +1,157 @@
+"""seqjax-generate: text in, text out."""
+
+import dataclasses
+
+import jax
+import pytest
+
+from seqjax.analysis import memory
+from seqjax.cli import generate, train, trained
+from seqjax.results.checkpoint import Checkpoints
+from tests.cli import saved
+
+TEXT = 'the time machine, by one who was there.\n' * 60
+TEN = generate.Config(prompt='the ', num_tokens=10)
+
+
+@pytest.fixture(scope='module')
+def workdir(tmp_path_factory):
+  """A run on a small text."""
+  folder = tmp_path_factory.mktemp('generate')
+  (folder / 'notes.txt').write_text(TEXT)
+  corpus = str(folder / 'notes.txt')
+  saved.save(folder / 'run', task='text', corpus=corpus, mixer='gru')
+  return str(folder / 'run')
+
+
+def test_a_prompt_is_continued_in_its_characters(workdir, capsys):
+  """The seed decides how; what is printed is what is returned."""
+  text = generate.run(TEN, workdir)
+  assert text.startswith('the ') and len(text) == 14 and set(text) <= set(TEXT)
+  assert capsys.readouterr().out == text + '\n'
+  assert generate.run(TEN, workdir) == text
+  assert generate.run(dataclasses.replace(TEN, seed=1), workdir) != text
+
+
+def test_the_likeliest_token_is_temperature_0_and_top_k_1(workdir):
+  """And a nucleus of next to nothing."""
+  greedy = [{'temperature': 0.0}, {'top_k': 1}, {'top_p': 1e-9}]
+  texts = {
+    generate.run(dataclasses.replace(TEN, **options), workdir)
+    for options in greedy
+  }
+  assert len(texts) == 1
+
+
+def test_text_ends_before_what_stops_it(workdir):
+  """One character or several; a prompt may hold them."""
+  text = generate.run(TEN, workdir)
+  for stop in (text[7], text[7:10]):
+    end = text.index(stop, 4)
+    config = dataclasses.replace(TEN, stop=stop)
+    assert generate.run(config, workdir) == text[:end]
+  config = dataclasses.replace(TEN, stop='t')
+  assert generate.run(config, workdir).startswith('the ')
+
+
+def test_without_a_prompt_text_begins_with_a_character_that_it_knows(workdir):
+  """Drawn as the text has them: another seed, another one."""
+  config = dataclasses.replace(TEN, prompt='', num_tokens=1)
+  texts = {
+    generate.run(dataclasses.replace(config, seed=seed), workdir)
+    for seed in range(4)
+  }
+  assert {len(text) for text in texts} == {2}
+  assert len({text[0] for text in texts}) > 1 and set(''.join(texts)) < set(
+    TEXT
+  )
+
+
+@pytest.mark.parametrize('options, message', [
+  ({'prompt': 'the ß'}, "prompt holds 'ß'"),
+  ({'stop': 'Z'}, "stop holds 'Z'"),
+  ({'temperature': -1.0}, 'emperature'),
+  ({'top_k': -1}, 'top_k'),
+  ({'top_p': 1.5}, 'top_p'),
+])  # fmt: skip
+def test_what_cannot_be_drawn_is_refused(options, message, workdir):
+  """Characters without a token, numbers outside their range."""
+  with pytest.raises(ValueError, match=message):
+    generate.run(dataclasses.replace(TEN, **options), workdir)
+
+
+@pytest.mark.parametrize('length, said', [
+  (64, '64 tokens and to draw 10; a prompt of 16 would fit.'),
+  (1, '1 tokens and to draw 10; ask for fewer.'),
+])  # fmt: skip
+def test_a_prompt_that_is_too_long_is_told_with_one_that_fits(
+  length, said, workdir, monkeypatch, capsys
+):
+  """By the sizes of what is compiled."""
+  config = dataclasses.replace(TEN, prompt=(TEXT * 2)[:length])
+  limit = generate._bytes_needed(trained.load(workdir), 16, 10) * 5 // 4 + 4
+  monkeypatch.setattr(memory, 'available_memory', lambda: limit)
+
+  def exhausted(*args, **kwargs):
+    raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: out of memory')
+
+  monkeypatch.setattr(generate, 'run', exhausted)
+  with pytest.raises(SystemExit) as exit:
+    with trained.sentences(lambda: generate.too_large(config, workdir)):
+      generate.run(config, workdir)
+  assert exit.value.code == 1 and said in capsys.readouterr().err
+
+
+def test_a_run_of_something_else_is_refused(tmp_path):
+  """Its tokens are no characters."""
+  saved.save(tmp_path / 'run', task='parity', mixer='gru')
+  with pytest.raises(ValueError, match='task parity.*text, text_bytes and lm1'):
+    generate.run(TEN, str(tmp_path / 'run'))
+
+
+def test_past_learned_positions_the_text_ends(workdir, tmp_path, capsys):
+  """A sentence says where, beside what there is."""
+  corpus = tmp_path / 'notes.txt'
+  corpus.write_text(TEXT)
+  saved.save(
+    tmp_path / 'run',
+    task='text',
+    corpus=str(corpus),
+    task_options='length=8',
+    mixer='attention',
+    mixer_options='positions=learned',
+    context=8,
+  )
+  text = generate.run(TEN, str(tmp_path / 'run'))
+  assert text.startswith('the ') and 8 <= len(text) <= 9
+  assert 'gives no numbers after' in capsys.readouterr().err
+
+
+def test_any_checkpoint_of_a_run_is_read(tmp_path):
+  """The newest, the best, that of a step; who asks for another is told."""
+  workdir = tmp_path / 'run'
+  (tmp_path / 'notes.txt').write_text(TEXT)
+  corpus = str(tmp_path / 'notes.txt')
+  config = saved.save(workdir, task='text', corpus=corpus, mixer='gru')
+  like = train.initial_state(config, *train.make(config))
+  with Checkpoints(workdir / train.CHECKPOINTS) as checkpoints:
+    for step, score in {2: -1.0, 4: -3.0, 6: -2.0}.items():
+      params = jax.tree.map(
+        lambda leaf, step=step: 0 * leaf + step, like.params
+      )
+      state = like._replace(step=like.step + step, params=params)
+      checkpoints.save(step, state, {}, score)
+      checkpoints.wait()
+  for which, step in {'newest': 6, 'best': 2, '4': 4, 2: 2}.items():
+    found = trained.load(str(workdir), which)
+    assert found.step == step
+    assert {float(x.max()) for x in jax.tree.leaves(found.params)} == {step}
+  for which in ('0', 'bset'):
+    config = dataclasses.replace(TEN, checkpoint=which)
+    with pytest.raises(ValueError, match='there are: newest, best, 2, 4, 6'):
+      generate.run(config, str(workdir))
+  for path in (workdir / train.CHECKPOINTS / '2' / 'bytes').rglob('*'):
+    if path.is_file():
+      path.write_bytes(b'')
+  with pytest.raises(ValueError, match="checkpoints/2' is damaged"):
+    trained.load(str(workdir), 'best')

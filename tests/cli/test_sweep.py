@@ -1,0 +1,195 @@
+"""seqjax-sweep: grids on the command line, failures, going on."""
+
+import dataclasses
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from seqjax.cli import sweep
+from seqjax.launch import sweeps
+from seqjax.results import table
+
+PROGRAM = """
+import dataclasses, pathlib, time
+from seqjax import results
+from seqjax.experiment import option
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  kind: str = option('good', 'What happens.', among=('good', 'bad', 'slow'))
+  seed: int = option(0, 'A number.')
+  size: int = option(1, 'Another.')
+
+def run(config, workdir):
+  done = results.finished(workdir, config)
+  if done is not None:
+    return done
+  with results.Run(workdir, config) as record:
+    print('seed', config.seed)
+    if config.kind == 'bad':
+      raise RuntimeError('bad luck')
+    while config.kind == 'slow' and not pathlib.Path('awake').exists():
+      pathlib.Path('asleep').touch()
+      time.sleep(0.1)
+    return record.finish(doubled=2 * config.seed * config.size)
+"""
+
+
+@pytest.fixture
+def script(tmp_path):
+  """A script whose cells take no time."""
+  path = tmp_path / f'program_{tmp_path.name}.py'
+  path.write_text(PROGRAM)
+  return path
+
+
+def in_this_process(call, groups, **bounds):
+  """`sweeps.run` without the time that processes take to begin."""
+  for cell in itertools.chain(*groups):
+    yield cell, sweeps.attempt(call, cell)
+
+
+def test_a_failed_cell_is_reported_with_its_log_and_the_others_go_on(
+  script, tmp_path, monkeypatch, capsys
+):
+  """What has finished is in the table, and is not done again."""
+  monkeypatch.setattr(sweeps, 'run', in_this_process)
+  config = sweep.Config(str(script), 'kind=good,bad;seed=1,2')
+  failed = sweep.run(config, str(tmp_path / 'all'))
+  said = capsys.readouterr()
+  assert [c.config.kind for c, _ in failed] == ['bad', 'bad']
+  assert '0 cells were there, 2 ran, 2 failed' in said.out
+  assert said.err.count('\n  RuntimeError: bad luck\n') == 2
+  rows = table.read(tmp_path / 'all' / 'results.csv')
+  assert [(row['seed'], row['doubled']) for row in rows] == [(1, 2), (2, 4)]
+  kept = {p: p.read_bytes() for p in tmp_path.rglob('summary.json')}
+  config = dataclasses.replace(config, grid='seed=3,2,1')
+  assert sweep.run(config, str(tmp_path / 'all')) == []
+  assert '2 cells were there, 1 ran, 0 failed' in capsys.readouterr().out
+  assert len(kept) == 2 and all(p.read_bytes() == b for p, b in kept.items())
+
+
+def swept(script, tmp_path, monkeypatch, grid, **options):
+  """The rows of summary.csv; none if there is none."""
+  monkeypatch.setattr(sweeps, 'run', in_this_process)
+  config = sweep.Config(str(script), grid, **options)
+  sweep.run(config, str(tmp_path / 'all'))
+  path = tmp_path / 'all' / 'summary.csv'
+  return table.read(path) if path.exists() else []
+
+
+def test_a_sweep_over_seeds_ends_with_a_row_for_each_cell(
+  script, tmp_path, monkeypatch, capsys
+):
+  """Of the grid without seeds: printed, and beside results.csv."""
+  grid = 'size=1,3;seed=1,2,3,4,5'
+  rows = swept(script, tmp_path, monkeypatch, grid, score='doubled', solved=9.0)
+  assert [(row['size'], row['seeds'], row['mean']) for row in rows] == [
+    (1, 5, 6),
+    (3, 5, 18),
+  ]
+  for row in rows:
+    assert row['iqm_low'] < row['iqm'] < row['iqm_high']
+  assert [row['share_solved'] for row in rows] == [0.2, 0.8]
+  assert [row['rank'] for row in rows] == [2, 1]
+  said = capsys.readouterr().out
+  assert 'doubled over seeds\nsize  seeds' in said and 'ranked_first' in said
+
+
+@pytest.mark.parametrize(
+  'grid, score', [('seed=1,2', ''), ('kind=good,bad', 'doubled')]
+)
+def test_without_seeds_or_a_score_there_is_no_summary(
+  grid, score, script, tmp_path, monkeypatch, capsys
+):
+  """The script has no column test; one seed is no distribution."""
+  assert swept(script, tmp_path, monkeypatch, grid, score=score) == []
+  assert 'over seeds' not in capsys.readouterr().out
+
+
+def test_an_unknown_score_gets_a_sentence_and_the_table_stays(
+  script, tmp_path, monkeypatch
+):
+  """It is known once a cell has finished."""
+  with pytest.raises(ValueError, match="'dubled'. Did you mean 'doubled'"):
+    swept(script, tmp_path, monkeypatch, 'seed=1,2', score='dubled')
+  assert len(table.read(tmp_path / 'all' / 'results.csv')) == 2
+
+
+def begin(script, tmp_path, **streams):
+  """A sweep of a slow cell and a good one, in a process of its own."""
+  return subprocess.Popen(
+    [sys.executable, '-m', 'seqjax.cli.sweep',
+     f'--script={script}', '--grid=kind=slow,good',
+     f'--workdir={tmp_path / "all"}', '--processes=2', '--memory_gb=16'],
+    cwd=tmp_path, text=True, stderr=subprocess.PIPE, **streams,
+  )  # fmt: skip
+
+
+def test_a_sweep_that_was_stopped_goes_on_where_it_was(script, tmp_path):
+  """SIGTERM ends its cells with it; the same command does the rest."""
+  sweep_of_two = begin(script, tmp_path, stdout=subprocess.DEVNULL)
+  good = tmp_path / 'all' / 'defaults' / 'summary.json'
+  until(lambda: good.exists() and (tmp_path / 'asleep').exists())
+  before = good.read_bytes()
+  sweep_of_two.send_signal(signal.SIGTERM)
+  _, said = sweep_of_two.communicate(timeout=120)
+  assert sweep_of_two.returncode == 130 and 'What has finished is kept' in said
+  assert 'Traceback' not in said
+  (tmp_path / 'awake').touch()
+  again = begin(script, tmp_path, stdout=subprocess.PIPE)
+  said, _ = again.communicate(timeout=120)
+  assert again.returncode == 0 and '1 cells were there, 1 ran, 0 failed' in said
+  assert good.read_bytes() == before
+
+
+@pytest.mark.slow
+def test_the_cells_of_a_killed_sweep_end_too(script, tmp_path):
+  """Or the sweep that is started in its place would meet them."""
+  killed = begin(script, tmp_path, stdout=subprocess.DEVNULL)
+  asleep = tmp_path / 'asleep'
+  until(asleep.exists)
+  os.kill(killed.pid, signal.SIGKILL)
+  killed.communicate(timeout=120)
+  until(lambda: time.time() - asleep.stat().st_mtime > 2)
+
+
+def until(happens):
+  """Waits for it, for two minutes at most."""
+  for _ in range(1200):
+    if happens():
+      return
+    time.sleep(0.1)
+  raise TimeoutError
+
+
+@pytest.mark.parametrize(
+  'change, message',
+  [
+    ({'grid': 'sed=1'}, "'sed'. Did you mean 'seed'"),
+    ({'grid': 'kind=goood'}, "kind 'goood'. Did you mean 'good'"),
+    ({'grid': 'seed=1;seed=2'}, 'every name once'),
+    ({'grid': 'seed=1,x'}, "seed takes an integer, but 'x'"),
+    ({'compare': 'knd'}, "option to compare 'knd'. Did you mean 'kind'"),
+    ({'script': 'none.py'}, "no file 'none.py'"),
+    ({'script': 'seqjax.cli.trian'}, "no module 'seqjax.cli.trian'"),
+    ({'script': 'seqjax.launch.process_environment'}, 'has not'),
+  ],
+)
+def test_a_bad_sweep_gets_a_sentence(change, message, script, tmp_path):
+  """Before anything is written."""
+  config = dataclasses.replace(sweep.Config(str(script)), **change)
+  with pytest.raises(ValueError, match=message):
+    sweep.run(config, str(tmp_path / 'all'))
+  assert not (tmp_path / 'all').exists()
+
+
+def test_bounds_are_checked():
+  """There is no such thing as less than one process."""
+  with pytest.raises(ValueError, match='processes=0'):
+    sweep.Config(processes=0)

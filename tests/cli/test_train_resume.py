@@ -1,0 +1,480 @@
+"""Runs that are stopped, killed or fail: what is left, and what is said."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from seqjax import results
+from seqjax.analysis import memory, timing
+from seqjax.cli import train, trained
+from seqjax.data.corpus import read_corpus
+from seqjax.launch import stopping
+from seqjax.results.checkpoint import Checkpoints
+
+SMALL = train.Config(
+  features=8, layers=1, context=64, task_options='lag=8', batch_size=4,
+  steps=150, log_every=8, save_every=0,
+)  # fmt: skip
+
+
+def start(config, workdir) -> subprocess.Popen:
+  """A process of its own, as from the command line."""
+  flags = [
+    f'--{field.name}={getattr(config, field.name)}'
+    for field in dataclasses.fields(config)
+  ]
+  return subprocess.Popen(
+    [sys.executable, '-m', 'seqjax.cli.train', *flags, f'--workdir={workdir}'],
+    stderr=subprocess.PIPE, text=True,
+  )  # fmt: skip
+
+
+def lines(workdir) -> list[dict]:
+  """Of metrics.jsonl, without the clock; one that is half written is none."""
+  path = pathlib.Path(workdir) / 'metrics.jsonl'
+  if not path.exists():
+    return []
+  text = path.read_text()
+  found = [
+    json.loads(line) for line in text[: text.rfind('\n') + 1].splitlines()
+  ]
+  for line in found:
+    del line['time']
+  return found
+
+
+def last_state(config, workdir) -> tuple[list[bytes], dict]:
+  """The bits of the newest checkpoint, and what goes with them."""
+  like = train.initial_state(config, *train.make(config))
+  with Checkpoints(workdir / train.CHECKPOINTS) as checkpoints:
+    state, extra = checkpoints.restore(like)
+  leaves = jax.tree.leaves(state._replace(key=jax.random.key_data(state.key)))
+  return [np.asarray(leaf).tobytes() for leaf in leaves], extra
+
+
+def finish(config, workdir):
+  """Everything a run leaves, clocks apart."""
+  summary = train.run(config, workdir)
+  del summary['time']
+  return summary, lines(workdir), last_state(config, workdir)
+
+
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory):
+  """A run that nothing stopped."""
+  return finish(SMALL, tmp_path_factory.mktemp('whole'))
+
+
+def wait_for_lines(number, workdir, process):
+  while len(lines(workdir)) < number and process.poll() is None:
+    time.sleep(0.002)
+
+
+def half_saved(workdir) -> bool:
+  """Whether a checkpoint is being written, or was when the run was killed."""
+  folder = pathlib.Path(workdir) / train.CHECKPOINTS
+  return any(folder.glob('*.orbax-checkpoint-tmp'))
+
+
+@pytest.mark.parametrize('kills', [3, pytest.param(20, marks=pytest.mark.slow)])
+def test_a_run_that_is_killed_ends_as_if_it_had_not_been(
+  kills, whole, tmp_path
+):
+  """At random moments, saves and the start included; bit by bit."""
+  config = dataclasses.replace(SMALL, steps=50 * kills)
+  draw, died, saving = random.Random(kills), 0, 0
+  for i in range(kills):
+    process = start(config, tmp_path / 'killed')
+    if i % 3 == 2:  # before it has begun, or while it reads what is there
+      time.sleep(draw.uniform(0.0, 2.0))
+    elif i % 3 == 1:  # while it saves, unless that takes no time at all
+      done = len(lines(tmp_path / 'killed'))
+      wait_for_lines(done + 1, tmp_path / 'killed', process)
+      while not half_saved(tmp_path / 'killed') and process.poll() is None:
+        pass
+    else:
+      done = len(lines(tmp_path / 'killed'))
+      wait_for_lines(done + draw.randint(1, 2), tmp_path / 'killed', process)
+      time.sleep(draw.uniform(0.0, 0.05))
+    process.kill()
+    process.communicate(timeout=60)
+    died += process.returncode == -signal.SIGKILL
+    saving += half_saved(tmp_path / 'killed')
+  assert died == kills
+  assert saving or kills < 20
+  if config != SMALL:
+    whole = finish(config, tmp_path / 'whole')
+  assert finish(config, tmp_path / 'killed') == whole
+
+
+def test_sigterm_saves_and_says_how_to_go_on(whole, tmp_path):
+  """With an exit code of its own; the same command ends the run."""
+  process = start(SMALL, tmp_path)
+  wait_for_lines(2, tmp_path, process)
+  process.terminate()
+  said = process.communicate(timeout=120)[1]
+  assert process.returncode == stopping.PREEMPTED == os.EX_TEMPFAIL
+  step = lines(tmp_path)[-1]['step']
+  assert f'Stopped by SIGTERM at step {step} of 150; it is saved' in said
+  assert 'Traceback' not in said
+  assert finish(SMALL, tmp_path) == whole
+
+
+def stop(config, workdir, times=1, after=(results.Run, 'log')):
+  """As SIGTERM does, once a line has been logged, or after another call."""
+  call = getattr(*after)
+
+  def call_and_ask(*args, **kwargs):
+    result = call(*args, **kwargs)
+    os.kill(os.getpid(), signal.SIGTERM)
+    return result
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(*after, call_and_ask)
+    for _ in range(times):
+      with pytest.raises(stopping.Preempted):
+        train.run(config, workdir)
+
+
+def test_sigterm_is_heard_between_two_lines(tmp_path):
+  """However far apart: what has been summed of the next line goes on."""
+  config = dataclasses.replace(SMALL, steps=90, log_every=60, keep_latest=5)
+  stop(config, tmp_path / 'run', times=4, after=(stopping.Pace, 'reached'))
+  assert lines(tmp_path / 'run') == []
+  with Checkpoints(tmp_path / 'run' / train.CHECKPOINTS) as checkpoints:
+    assert checkpoints.steps == [1, 2, 3, 4]
+  assert finish(config, tmp_path / 'run') == finish(config, tmp_path / 'whole')
+
+
+def test_a_process_is_stopped_long_before_its_first_line(tmp_path):
+  """Its one interval would take hours."""
+  config = dataclasses.replace(SMALL, steps=10**8, log_every=10**8)
+  process = start(config, tmp_path)
+  folder = tmp_path / train.CHECKPOINTS
+  while not folder.exists() and process.poll() is None:
+    time.sleep(0.01)
+  process.terminate()
+  said = process.communicate(timeout=120)[1]
+  assert process.returncode == stopping.PREEMPTED
+  with Checkpoints(folder) as checkpoints:
+    (*_, step) = checkpoints.steps
+  assert f'at step {step} of 100000000; it is saved' in said
+  assert not lines(tmp_path)
+
+
+def test_sigterm_is_heard_before_training(whole, tmp_path):
+  """While a run begins there is nothing to lose."""
+  stop(SMALL, tmp_path, after=(train, '_begin'))
+  assert not (tmp_path / train.CHECKPOINTS).exists()
+  assert finish(SMALL, tmp_path) == whole
+
+
+def test_sigterm_is_heard_while_a_run_is_scored(whole, tmp_path, capsys):
+  """The last state is saved, and the same command scores it again."""
+  score = train.held_out_score
+
+  def score_and_ask(model, state, *args, **kwargs):
+    if lines(tmp_path)[-1:] == whole[1][-1:]:
+      os.kill(os.getpid(), signal.SIGTERM)
+    return score(model, state, *args, **kwargs)
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(train, 'held_out_score', score_and_ask)
+    with pytest.raises(SystemExit) as exit:
+      train.main(SMALL, str(tmp_path))
+  assert exit.value.code == stopping.PREEMPTED
+  assert 'at step 150 of 150; it is saved' in capsys.readouterr().err
+  assert lines(tmp_path) == whole[1]
+  assert finish(SMALL, tmp_path) == whole
+
+
+def test_ctrl_c_leaves_a_run_that_goes_on(whole, tmp_path):
+  """Also while a checkpoint is being written, as one always is here."""
+  process = start(SMALL, tmp_path)
+  wait_for_lines(2, tmp_path, process)
+  process.send_signal(signal.SIGINT)
+  said = process.communicate(timeout=120)[1]
+  assert process.returncode == 130 and 'Interrupted; the same command' in said
+  assert 'Traceback' not in said
+  assert finish(SMALL, tmp_path) == whole
+
+
+@pytest.mark.parametrize('keep_best', [1, 3])
+def test_the_best_are_kept_however_seldom_a_run_saves(keep_best, tmp_path):
+  """By the lines of metrics; over a stop as well."""
+  config = dataclasses.replace(
+    SMALL, save_every=1e9, keep_best=keep_best, keep_latest=1
+  )
+  scores = random.Random(keep_best)
+  drawn = {step: scores.random() for step in range(151)}
+  drawn[40] = drawn[64] = 2.0  # of equals the first
+  with pytest.MonkeyPatch.context() as patch:
+    score = lambda model, state, *args, **kwargs: drawn[int(state.step)]  # noqa: E731
+    patch.setattr(train, 'held_out_score', score)
+    stop(config, tmp_path, after=(stopping.Pace, 'reached'))
+    stop(config, tmp_path)
+    train.run(config, tmp_path)
+  logged = lines(tmp_path)
+  ranked = sorted(logged, key=lambda line: -line['validation'])
+  best = [line['step'] for line in ranked[:keep_best]]
+  with Checkpoints(tmp_path / train.CHECKPOINTS) as checkpoints:
+    assert checkpoints.steps == sorted({*best, 150})
+    assert checkpoints.best == best[0] == 40
+
+
+def test_a_text_that_was_edited_is_refused(tmp_path, capfd):
+  """By who goes on and by who reads the checkpoint; nothing is lost."""
+  path = tmp_path / 'notes.txt'
+  text = 'once more, from where we were; ' * 1000
+  path.write_text(text)
+  config = dataclasses.replace(
+    SMALL, task='text', corpus=str(path), steps=16, task_options='length=16'
+  )
+  stop(config, tmp_path / 'run')
+  for character in 'wQ':  # which it has, and which is another vocabulary
+    path.write_text(text.replace('m', character, 1))
+    read_corpus.cache_clear()
+    said = sentence(config, tmp_path / 'run', capfd)
+    assert 'has read other data than' in said and str(path) in said
+    with pytest.raises(ValueError, match='has read other data than'):
+      trained.load(str(tmp_path / 'run'))
+  path.write_text(text)
+  read_corpus.cache_clear()
+  assert trained.load(str(tmp_path / 'run')).step == 8
+
+
+def test_patience_is_kept_over_a_stop(tmp_path):
+  """Evaluations without a better one are counted on; what ended has ended."""
+  config = dataclasses.replace(SMALL, patience=3, learning_rate=1e-30)
+  summary, logged, _ = whole = finish(config, tmp_path / 'whole')
+  assert summary['steps_taken'] == 32 and len(logged) == 4
+  stop(config, tmp_path / 'stopped', times=4)
+  assert finish(config, tmp_path / 'stopped') == whole
+
+
+def test_a_carry_is_kept_over_a_stop(tmp_path):
+  """And with it where the text is read."""
+  (tmp_path / 'text').write_text('once more, from where we were; ' * 1000)
+  config = dataclasses.replace(
+    SMALL, task='text', corpus=str(tmp_path / 'text'), carried=True, steps=16,
+    task_options='length=16,sampling=sequential',
+  )  # fmt: skip
+  stop(config, tmp_path / 'stopped')
+  state = train.initial_state(config, *train.make(config))
+  assert jax.tree.leaves(state.carry)
+  assert finish(config, tmp_path / 'stopped') == finish(
+    config, tmp_path / 'whole'
+  )
+
+
+def sentence(config, workdir, capfd) -> str:
+  """What a run that cannot go on says, and that it says no more."""
+  capfd.readouterr()
+  with pytest.raises(SystemExit) as exit:
+    train.main(config, str(workdir))
+  said = capfd.readouterr().err
+  assert exit.value.code == 1 and said.count('\n') == 1, said
+  return said
+
+
+@pytest.fixture
+def stopped(tmp_path):
+  stop(SMALL, tmp_path / 'run', times=2)
+  return tmp_path / 'run'
+
+
+@contextlib.contextmanager
+def full_disk(num_bytes):
+  """No file grows beyond so many."""
+  soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
+  try:
+    yield
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_ends_a_run_that_can_go_on(stopped, whole, capfd):
+  """With space again, the same command ends it as if nothing had been."""
+  with full_disk(4096):  # enough for the config
+    said = sentence(SMALL, stopped, capfd)
+  assert 'checkpoint could not be written' in said and 'File too large' in said
+  with full_disk(300):  # not enough
+    said = sentence(SMALL, stopped, capfd)
+  assert 'cannot be written' in said
+  assert finish(SMALL, stopped) == whole
+
+
+def test_a_damaged_checkpoint_is_named_and_made_again(stopped, whole, capfd):
+  """By the run from the one before it."""
+  (newest,) = (stopped / train.CHECKPOINTS).glob('16')
+  for path in newest.rglob('*'):
+    if path.is_file():
+      os.truncate(path, path.stat().st_size // 2)
+  capfd.readouterr()
+  assert finish(SMALL, stopped) == whole
+  assert f"Damaged: '{newest}'" in capfd.readouterr().err
+
+
+def test_a_workdir_that_is_read_only_is_told(capfd):
+  """Nobody may make a folder there, not even root."""
+  said = sentence(SMALL, '/sys/seqjax', capfd)
+  assert "workdir '/sys/seqjax' cannot be written" in said
+
+
+def test_another_run_is_left_alone(stopped, capfd):
+  """Other options, a field of another version, a config that is none."""
+  other = dataclasses.replace(SMALL, seed=1, features=16)
+  said = sentence(other, stopped, capfd)
+  assert 'features is 8 there and 16 here; seed is 0 there and 1 here' in said
+  path = stopped / 'config.json'
+  kept = path.read_text()
+  path.write_text(kept.replace('"seed": 0', '"seed": 0, "colour": "red"'))
+  said = sentence(SMALL, stopped, capfd)
+  assert "colour is 'red' there and absent here" in said
+  path.write_text(kept[:100])
+  assert 'is not JSON' in sentence(SMALL, stopped, capfd)
+  path.unlink()
+  (stopped / 'metrics.jsonl').rename(stopped / 'metrics')
+  assert 'holds checkpoints but no config' in sentence(SMALL, stopped, capfd)
+  (stopped / 'metrics').rename(stopped / 'metrics.jsonl')
+  path.write_text(kept)
+  assert len(lines(stopped)) == 2
+  stop(SMALL, stopped)
+  assert len(lines(stopped)) == 3
+
+
+def test_checkpoints_of_another_model_or_version_are_refused(
+  stopped, tmp_path, capfd
+):
+  """By what differs; they and the metrics stay."""
+  other = dataclasses.replace(SMALL, features=16)
+  stop(other, tmp_path / 'b')
+  shutil.rmtree(tmp_path / 'b' / train.CHECKPOINTS)
+  shutil.copytree(stopped / train.CHECKPOINTS, tmp_path / 'b/checkpoints')
+  said = sentence(other, tmp_path / 'b', capfd)
+  assert 'is of another model or optimizer: at params/' in said
+  about = stopped / train.CHECKPOINTS / '16' / 'about' / 'metadata'
+  kept = about.read_text()
+  about.write_text(kept.replace('"format": 1', '"format": 2'))
+  assert 'has another format' in sentence(SMALL, stopped, capfd)
+  about.write_text(kept)
+  assert len(lines(stopped)) == 2
+  stop(SMALL, stopped)
+  assert len(lines(stopped)) == 3
+
+
+def test_a_batch_that_is_too_large_is_told_with_one_that_fits(tmp_path, capfd):
+  """The allocation fails, and the sizes of small steps tell."""
+  config = dataclasses.replace(SMALL, batch_size=2 * 10**8)
+  said = sentence(config, tmp_path, capfd)
+  assert 'has not enough memory' in said and 'Traceback' not in said
+  fitting = int(said.split('; batch_size=')[1].split()[0])
+  assert 1 < fitting < 10**8
+  assert json.loads((tmp_path / 'failed.json').read_text())['traceback']
+
+
+@pytest.mark.parametrize('options, length', [
+  ({'task_options': 'lag=16'}, 'lag=8'),
+  ({'task': 'selective_copying', 'task_options': ''}, None),
+])  # fmt: skip
+def test_sequences_that_are_too_long_are_told_with_those_that_fit(
+  options, length, tmp_path, capfd, monkeypatch
+):
+  """Where a batch of one does not fit, in the task's own words."""
+  config = dataclasses.replace(SMALL, **options, mixer='elman')
+  limit = 2**10
+  if length:
+    shorter = dataclasses.replace(config, task_options=length)
+    limit = train._bytes_needed(shorter, 1) * 5 // 4 + 4
+  monkeypatch.setattr(memory, 'available_memory', lambda: limit)
+
+  def exhausted(*args, **kwargs):
+    raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: out of memory')
+
+  monkeypatch.setattr(train.training, 'train', exhausted)
+  said = sentence(config, tmp_path, capfd)
+  with_length = f'; batch_size=1 with task_options={length} would fit.'
+  assert (with_length if length else 'shorten the sequences or') in said
+
+
+def test_a_task_without_held_out_data_is_refused_at_once(tmp_path):
+  """Also one on the host that has some, but not for a batch of scores."""
+  corpus = tmp_path / 'notes.txt'
+  corpus.write_text('once more, from where we were; ' * 1000)
+  config = dataclasses.replace(
+    SMALL, task='text', corpus=str(corpus),
+    task_options='length=32,sampling=sequential',
+  )  # fmt: skip
+  task, _ = train.make(config, scored=())
+  task.batch(jax.random.key(0), 0, 1, 'validation')
+  with pytest.raises(ValueError, match='validation part.*few for 64 rows'):
+    train.run(config, tmp_path / 'run')
+  assert not (tmp_path / 'run').exists()
+
+
+def test_a_batch_beyond_all_counting_is_told_with_one_that_fits(
+  tmp_path, capfd
+):
+  """More numbers than JAX can count: it is not even tried."""
+  config = dataclasses.replace(SMALL, mixer='elman', batch_size=2 * 10**9)
+  said = sentence(config, tmp_path, capfd)
+  assert 'with batch_size=2000000000' in said and 'would fit' in said
+
+
+@pytest.mark.parametrize('mixer', ['lstm', 'attention', 'tcn'])
+def test_scoring_takes_less_memory_than_an_update(mixer):
+  """As many rows as there are at a time, by the sizes of what is compiled."""
+  config = dataclasses.replace(SMALL, mixer=mixer, batch_size=2, layers=1)
+  task, model = train.make(config)
+  params = train.initial_state(config, task, model).params
+  rows = train.rows_at_once(config)
+  batch = train.example(task, rows)
+
+  def score(params, batch):
+    outputs = model.apply({'params': params}, batch.inputs, batch.segments)
+    return task.score(outputs, batch)
+
+  needed = timing.predicted_bytes(score, params, batch)
+  assert needed < train._bytes_needed(config, config.batch_size)
+
+
+def test_a_run_scores_no_more_rows_at_a_time(tmp_path, monkeypatch):
+  """And always the same number of examples."""
+  seen = []
+
+  def evaluate(*args, batches, batch_size, split, at_once):
+    seen.append((split, batches * batch_size, at_once))
+    return {None: (0.5, 1.0)}
+
+  monkeypatch.setattr(train.training, 'evaluate', evaluate)
+  train.run(dataclasses.replace(SMALL, steps=2), tmp_path)
+  validation = ('validation', 256, 8)
+  assert seen == [validation, validation, ('test', 1024, 8)]
+
+
+@pytest.mark.parametrize('save_every', [0.0, 60.0])
+def test_a_loss_that_is_not_finite_ends_a_run(save_every, tmp_path, capfd):
+  """The last good state is saved, and the same command fails again."""
+  config = dataclasses.replace(
+    SMALL, learning_rate=1e37, log_every=1, mixer='elman', save_every=save_every
+  )
+  said = sentence(config, tmp_path, capfd)
+  step = lines(tmp_path)[-1]['step']
+  assert f'is not finite at step {step}' in said
+  state, _ = last_state(config, tmp_path)
+  assert sentence(config, tmp_path, capfd) == said
+  assert last_state(config, tmp_path)[0] == state

@@ -1,0 +1,200 @@
+"""The benchmark: equal work, medians over processes, bars, failed cells."""
+
+import contextlib
+import os
+import platform
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from experiments.peers import (
+  benchmark,
+  cases,
+  cell,
+  contestant,
+  plot,
+  summary,
+)
+from seqjax import results
+from seqjax.results import table
+
+WHERE = {
+  'version': 'x 1',
+  'device': 'cpu x',
+  'cpus': 1,
+  'jax': '1',
+  'precision': 'float32',
+  'commit': 'abc',
+  'glibc_tunables': 'none',
+  'xla_flags': 'none',
+}
+
+
+def process_row(name: str, seconds: float, **columns):
+  """What one process says of one contestant, where ours takes a second."""
+  measured = {
+    'seconds': seconds,
+    'ratio': 1 / seconds,
+    'compile_seconds': 1.0,
+    'share_of_peak': 0.5,
+  }
+  where = {
+    'case': 'gru-b16-h64',
+    'work': 'forward+backward',
+    'environment': 'default',
+    'cores': 'one',
+  }
+  return {'contestant': name, **where, **WHERE, **measured, **columns}
+
+
+def process_rows(**columns):
+  """Three processes of four contestants."""
+  seconds = {
+    'seqjax': (1.0, 1.0, 1.0),
+    'flax.linen': (1.25, 2.0, 1.0),
+    'equinox': (4.0, 1.0, 5.0),
+    'torch': (2.0, 2.0, 2.0),
+  }
+  return [
+    process_row(name, s, **columns)
+    for name, all in seconds.items()
+    for s in all
+  ]
+
+
+@pytest.mark.parametrize('name', cases.QUICK)
+def test_all_contestants_compute_the_same(name):
+  """Outputs forward; loss and every gradient, read back, with backward."""
+  case = cases.QUICK[name]
+  makers = case.contestants(case.works[-1], **case.sizes)
+  with jax.numpy_rank_promotion('allow'):  # peers do not forbid it
+    made = {n: makers[n]() for n in contestant.installed(makers)}
+    others = {'jax.lax.scan', 'flax.linen', 'seqjax unmasked'}
+    assert 'seqjax' in made and others & set(made)
+    contestant.check_same(made)
+
+
+def test_a_contestant_that_computes_something_else_is_refused():
+  """By a thousandth, in another shape, under another name, or NaN."""
+
+  def make(scale, read=lambda y: {'outputs': y}):
+    return contestant.Contestant(lambda x: scale * x, (jnp.arange(4.0),), read)
+
+  ours = make(2.0)
+  contestant.check_same({'seqjax': ours, 'equal': make(2.00001)})
+  for wrong in (
+    make(2.002),
+    make(jnp.nan),
+    make(2.0, lambda y: {'outputs': y[:3]}),
+    make(2.0, lambda y: {'gradient': y}),
+  ):
+    with pytest.raises(ValueError, match='wrong'):
+      contestant.check_same({'seqjax': ours, 'wrong': wrong})
+
+
+def test_a_row_is_the_median_of_processes_with_their_range():
+  """Of seconds, and of the ratios of ours to theirs in each process."""
+  rows = summary.summarize(process_rows())
+  (linen,) = table.select(rows, contestant='flax.linen')
+  assert (linen['value'], linen['low'], linen['high']) == (1.25, 1.0, 2.0)
+  assert (linen['ratio'], linen['ratio_low']) == (0.8, 0.5)
+  assert linen['ratio_high'] == 1.0 and linen['processes'] == 3
+
+
+def test_bars_are_held_to_the_best_jax_peer_and_to_torch():
+  """The best is the one against which ours does worst."""
+  rows = {row['contestant']: row for row in summary.summarize(process_rows())}
+  assert [rows[n]['opponent'] for n in ('flax.linen', 'torch')] == [
+    'JAX',
+    'torch',
+  ]
+  assert rows['equinox']['opponent'] is None and rows['equinox']['bar'] is None
+  assert rows['flax.linen']['bar'] == 0.70 and not rows['flax.linen']['met']
+  assert rows['flax.linen']['missed_by'] == pytest.approx(0.8 / 0.7 - 1)
+  assert rows['torch']['bar'] == 0.55 and rows['torch']['met']
+  assert rows['torch']['missed_by'] == 0
+
+
+@pytest.mark.parametrize(
+  'columns, bars',
+  [
+    ({'cores': 'all'}, 0),
+    ({'device': 'NVIDIA H100'}, 0),
+    ({'environment': 'tuned'}, 2),
+    ({'case': 'lstm-b64-h64'}, 2),
+    ({'case': 'lstm-b64-h64', 'environment': 'tuned'}, 0),
+  ],
+)
+def test_bars_hold_on_one_core_of_a_cpu_and_where_they_say(columns, bars):
+  """All cores and accelerators stand beside them."""
+  rows = summary.summarize(process_rows(**columns))
+  assert sum(row['bar'] is not None for row in rows) == bars
+
+
+def test_every_bar_is_one_of_a_case_that_measures_it():
+  """The work is done, and times are asked of cases that are timed."""
+  for bar in cases.BARS:
+    for case in (cases.CASES[name] for name in bar.cases):
+      assert bar.work in case.works
+      assert case.timed or bar.quantity == 'resident_bytes'
+
+
+def test_cells_are_repeated_but_for_memory():
+  """Resident memory once a work; what is not timed runs once in all."""
+  configs = benchmark.configs(
+    cases.FAMILIES, 3, cell.ENVIRONMENTS, cell.CORES, quick=False
+  )
+  assert len(configs) == len(set(configs))
+  for name, case in cases.CASES.items():
+    of_case = [config for config in configs if config.case == name]
+    assert len(of_case) == len(case.works) * (12 if case.timed else 1)
+    assert sum(config.resident for config in of_case) == len(case.works)
+  assert {c.case for c in benchmark.configs(['gru'], 1, ['default'], ['one'],
+          quick=True)} == {'quick_gru-b16-h64'}  # fmt: skip
+
+
+def test_one_core_means_one_thread_for_every_library(tmp_path, monkeypatch):
+  """The user's flags stay, and the processors are given back."""
+  monkeypatch.setenv('XLA_FLAGS', '--xla_foo=1')
+  one, many = (
+    benchmark.environment_of(cell.Config(cores=cores), tmp_path)
+    for cores in cell.CORES
+  )
+  assert one['XLA_FLAGS'] == '--xla_foo=1 --xla_cpu_multi_thread_eigen=false'
+  assert one['OMP_NUM_THREADS'] == '1' and many['XLA_FLAGS'] == '--xla_foo=1'
+  if platform.system() == 'Linux':
+    before = os.sched_getaffinity(0)
+    with benchmark.pinned('all'):
+      assert os.sched_getaffinity(0) == before
+    with contextlib.suppress(KeyError), benchmark.pinned('one'):
+      assert len(os.sched_getaffinity(0)) == 1
+      raise KeyError
+    assert os.sched_getaffinity(0) == before
+
+
+def test_a_failed_cell_is_reported_and_the_others_are_kept(tmp_path):
+  """In the table too; what has finished is not done again."""
+  good = cell.Config('quick_elman-b16-h64', cores='one')
+  bad = cell.Config('quick_elman-b16-h64', work='forwards')
+  failures = benchmark.run_all([bad, good], tmp_path)
+  assert len(failures) == 1 and "Did you mean 'forward'" in failures[0][1]
+  said = benchmark.publish(failures, tmp_path, tmp_path / 'to')
+  assert '0 of 0 bars' in said and 'flax.' in said
+  rows = table.read(tmp_path / 'to' / 'benchmark.csv')
+  assert rows[-1]['work'] == 'forwards' and "'forward'" in rows[-1]['error']
+  assert rows[0]['value'] > 0 and rows[0]['cpus'] == 1
+  plot.draw(rows, str(tmp_path / 'again.svg'))  # from the table alone
+  (folder,) = (tmp_path / 'cells').glob('*')
+  assert results.finished(folder, good) is not None
+  before = (folder / 'summary.json').read_bytes()
+  assert benchmark.run_all([good], tmp_path) == []
+  assert before == (folder / 'summary.json').read_bytes()
+
+
+def test_the_memory_of_a_call_is_prepared_without_the_others():
+  """A function without arguments, whose outputs can be waited for."""
+  for name in contestant.installed(['seqjax', 'torch']):
+    call = cell.prepared('quick_elman-b16-h64', 'forward', name)
+    (y,) = jax.tree.leaves(jax.block_until_ready(call()))
+    assert y.shape == (2, 16, 8) and jnp.any(y != 0)

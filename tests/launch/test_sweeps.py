@@ -1,0 +1,125 @@
+"""Cells in processes: what fails stays alone, what is bounded stays within."""
+
+import importlib
+import multiprocessing
+import os
+import pathlib
+import sys
+import textwrap
+
+import pytest
+
+from seqjax.launch import sweeps
+from seqjax.launch.sweeps import Cell
+
+# What other processes can import.
+PROGRAM = """
+import dataclasses, os, pathlib, signal, time
+from seqjax import results
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  what: str
+
+def run(config, folder):
+  with open(pathlib.Path(folder) / 'began', 'a') as file:
+    file.write(f'{os.getpid()}\\n')
+  if config.what == 'fails':
+    raise KeyError('no such thing')
+  if config.what == 'takes too much':
+    bytearray(2**36)
+  if config.what == 'dies':
+    print('its last words')
+    os.kill(os.getpid(), signal.SIGKILL)
+  if config.what == 'sleeps':
+    time.sleep(600)
+  with results.Run(folder, config) as record:
+    record.finish(cores=len(os.sched_getaffinity(0)))
+"""
+
+
+@pytest.fixture
+def make(tmp_path, monkeypatch):
+  """Cells by what they do, and the function that does it."""
+  (tmp_path / 'cells_of_a_test.py').write_text(textwrap.dedent(PROGRAM))
+  monkeypatch.syspath_prepend(str(tmp_path))
+  module = importlib.import_module('cells_of_a_test')
+  yield (
+    lambda what: Cell(module.Config(what), str(tmp_path / what)),
+    module.run,
+  )
+  del sys.modules['cells_of_a_test']
+
+
+def log(cell: Cell) -> str:
+  return (pathlib.Path(cell.folder) / sweeps.LOG).read_text()
+
+
+def began(cell: Cell) -> list[str]:
+  """The processes in which a cell was begun."""
+  return (pathlib.Path(cell.folder) / 'began').read_text().split()
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='bounds are those of Linux')
+def test_a_cell_that_fails_or_dies_takes_no_other_with_it(make):
+  """Nor does one that takes too much; a dead one is tried once more."""
+  cell, call = make
+  whats = ('first', 'fails', 'takes too much', 'dies', 'last')
+  first, fails, large, dies, last = cells = [cell(what) for what in whats]
+  ended = dict(
+    sweeps.run(call, [cells], processes=1, cores=1, memory=8 * 2**30)
+  )
+  assert set(ended) == set(cells) and ended[first] is ended[last] is None
+  assert ended[fails] == "KeyError: 'no such thing'"
+  assert 'Traceback' in log(fails) and 'no such thing' in log(fails)
+  assert ended[large].startswith('MemoryError') and 'SIGKILL' in ended[dies]
+  assert log(dies).count('its last words') == 2 and len(set(began(dies))) == 2
+  assert began(first) == began(large)  # a group shares a process
+  assert sweeps.finished(last.folder, last.config)['cores'] == 1
+  left, refused = sweeps.waiting(cells)
+  assert left == [fails, large, dies] and not refused
+  ((other, why),) = sweeps.waiting([Cell(last.config, first.folder)])[1]
+  assert other.config == last.config and "'first' there" in why
+
+
+def test_cells_that_run_end_with_the_sweep(make):
+  """What was waiting for them is not left behind."""
+  cell, call = make
+  ended = sweeps.run(call, [[cell('sleeps')], [cell('first')]], processes=2)
+  assert next(ended) == (cell('first'), None)
+  ended.close()
+  assert not multiprocessing.active_children()
+  assert sweeps.finished(cell('sleeps').folder, cell('sleeps').config) is None
+
+
+def test_cores_are_shared_without_overlap(monkeypatch):
+  """Evenly, or so many each; more than there are is refused."""
+  monkeypatch.setattr(
+    os, 'sched_getaffinity', lambda pid: {0, 1, 2, 5, 6}, raising=False
+  )
+  assert sweeps.shares(2, None) == [{0, 2, 6}, {1, 5}]
+  assert sweeps.shares(2, 2) == [{0, 1}, {2, 5}]
+  assert sweeps.shares(1, None) == [None]
+  assert sweeps.shares(6, None) == [None] * 6
+  with pytest.raises(ValueError, match='need 6 cores, but 5 may be used'):
+    sweeps.shares(3, 2)
+  with pytest.raises(ValueError, match='processes=0'):
+    sweeps.shares(0, None)
+
+
+def test_bad_bounds_are_refused_before_anything_runs(make):
+  """When the sweep is asked for its first cell."""
+  cell, call = make
+  with pytest.raises(ValueError, match='cores=0'):
+    next(sweeps.run(call, [[cell('first')]], cores=0))
+  assert not pathlib.Path(cell('first').folder).exists()
+
+
+def test_an_interrupt_is_a_sentence_and_exit_code_130(capsys):
+  """Of a script that goes on where it was; what is wrong passes."""
+  with pytest.raises(SystemExit) as exit, sweeps.stoppable():
+    raise KeyboardInterrupt
+  assert exit.value.code == 130
+  assert 'What has finished is kept' in capsys.readouterr().err
+  with pytest.raises(KeyError), sweeps.stoppable():
+    raise KeyError
