@@ -7,7 +7,7 @@ import re
 import pytest
 
 from seqjax import experiment
-from seqjax.cli from seqjax.cli import train
+from seqjax.cli import train
 from seqjax.results import report, table
 
 ROOT = pathlib.Path(__file__).parent.parent
