@@ -23,10 +23,10 @@ def exponent(lengths: Sequence | Array, seconds: Sequence | Array) -> Interval:
   """Fits p in seconds ~ length^p: the slope of log seconds on log length.
 
   Float[L R]: least squares a round, the median of the slopes with its
-  order-statistic interval. Float[L]: Student's interval of the one regression
-  (more than twelve lengths keep the quantile of twelve), which says how far the
-  curve is from a power law; two lengths leave it unknown (nan). A slope is an
-  average over the lengths given, and cost is rarely one power throughout.
+  order-statistic interval. Float[L]: Student's interval of the one regression,
+  which says how far the curve is from a power law; two lengths leave it unknown
+  (nan). A slope is an average over the lengths given, and cost is rarely one
+  power throughout.
   """
   lengths, seconds = _curves(lengths, seconds)
   x, y = np.log(lengths), np.log(seconds)

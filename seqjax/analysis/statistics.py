@@ -1,26 +1,17 @@
-"""Intervals that claim no more than the samples say, and verdicts on claims."""
+"""Intervals that claim no more than the samples say, on `scipy.stats`."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
+from scipy import stats
 
 from seqjax.typing import Array
 
-SUPPORTED = 'SUPPORTED'
-REFUTED = 'REFUTED'
-CONDITIONAL = 'CONDITIONAL'
-UNDECIDED = 'UNDECIDED'
-VERDICTS = (SUPPORTED, REFUTED, CONDITIONAL, UNDECIDED)
-
 COVERAGE = 0.95
 MIN_SCORES = 5  # fewer have no interval
-
-_STUDENT = (
-  12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228
-)  # fmt: skip
 
 
 class Interval(NamedTuple):
@@ -64,36 +55,6 @@ class Rank(NamedTuple):
   probabilities: tuple[float, ...]
 
 
-class _Verdict(NamedTuple):
-  id: str
-  verdict: str
-  sentence: str
-  effect: float | None
-  low: float | None
-  high: float | None
-  seeds: int | None
-
-
-class Verdict(_Verdict):
-  """What the measurements say of one claim.
-
-  `verdict` is one of VERDICTS, `sentence` the claim as it came out (with the
-  condition, if CONDITIONAL), `effect` its size with the interval `low`, `high`
-  (None where none is claimed), `seeds` how many runs stand behind it (None
-  where nothing is trained).
-  """
-
-  __slots__ = ()
-
-  def __new__(cls, id, verdict, sentence, effect, low, high, seeds):
-    if verdict not in VERDICTS:
-      raise ValueError(
-        f'A verdict is one of {", ".join(VERDICTS)}, '
-        f'but claim {id} was given {verdict!r}.'
-      )
-    return super().__new__(cls, id, verdict, sentence, effect, low, high, seeds)
-
-
 def median_interval(samples: Sequence | Array) -> Interval:
   """Computes the median of N >= 6 numbers between two of the numbers.
 
@@ -102,26 +63,15 @@ def median_interval(samples: Sequence | Array) -> Interval:
   distribution (David and Nagaraja, Order Statistics, 2003, section 7.1). k is
   the largest one for which it covers the median with 95 % or more.
   """
-  ordered = np.sort(_numbers(samples))
-  rank = _order_statistic(len(ordered))
-  if rank < 1:
+  samples = _numbers(samples)
+  if len(samples) < 6:
     raise ValueError(
       'The order-statistic interval of a median needs at least 6 samples, '
-      f'but there are {len(ordered)}.'
+      f'but there are {len(samples)}.'
     )
-  return Interval(
-    float(np.median(ordered)), float(ordered[rank - 1]), float(ordered[-rank])
-  )
-
-
-def _order_statistic(count: int) -> int:
-  """Finds the largest k with 2 P(Binomial(count, 1/2) < k) <= 5 %, or 0."""
-  allowed = (1 - COVERAGE) / 2 * 2**count
-  missed, rank = 0, 0
-  while missed + math.comb(count, rank) <= allowed:
-    missed += math.comb(count, rank)
-    rank += 1
-  return rank
+  median = float(np.median(samples))
+  test = stats.quantile_test(samples, q=median, p=0.5)
+  return Interval(median, *map(float, test.confidence_interval(COVERAGE)))
 
 
 def mean_interval(samples: Sequence | Array) -> Interval:
@@ -135,15 +85,14 @@ def mean_interval(samples: Sequence | Array) -> Interval:
     raise ValueError(
       f'An interval of the mean needs 2 samples or more, but got {samples}.'
     )
-  freedom = len(numbers) - 1
-  half = student_quantile(freedom) * numbers.std(ddof=1) / len(numbers) ** 0.5
-  mean = float(numbers.mean())
-  return Interval(mean, mean - float(half), mean + float(half))
+  mean, error = float(numbers.mean()), float(stats.sem(numbers))
+  half = student_quantile(len(numbers) - 1) * error
+  return Interval(mean, mean - half, mean + half)
 
 
 def student_quantile(freedom: int) -> float:
-  """Student's t, 97.5 %; beyond ten degrees that of ten, which is wider."""
-  return _STUDENT[min(freedom, len(_STUDENT)) - 1]
+  """Returns the 97.5 % quantile of Student's t with `freedom` degrees."""
+  return float(stats.t.ppf((1 + COVERAGE) / 2, freedom))
 
 
 def bootstrap_interval(
@@ -172,9 +121,7 @@ def interquartile_mean(samples: Sequence | Array) -> float:
   Deep Reinforcement Learning at the Edge of the Statistical Precipice, 2021,
   section 4).
   """
-  ordered = np.sort(_numbers(samples))
-  cut = len(ordered) // 4
-  return float(np.mean(ordered[cut : len(ordered) - cut]))
+  return float(stats.trim_mean(_numbers(samples), 0.25))
 
 
 def summarize(
@@ -232,7 +179,7 @@ def ranks(
     [_resampled(row, statistic, resamples, generator) for row in samples],
     axis=1,
   )
-  value = _ranks(sign * np.array([[statistic(row) for row in samples]]))[0]
+  value = _ranks(sign * np.array([statistic(row) for row in samples]))
   drawn, probabilities = _ranks(resampled), _probabilities(resampled)
   return {
     name: Rank(
@@ -243,28 +190,25 @@ def ranks(
   }
 
 
-def _ranks(values: Float[np.ndarray, 'R K']) -> Float[np.ndarray, 'R K']:
-  """The rank of each in its row; equals share the mean of their places."""
-  ahead, equal = _standing(values)
-  return ahead + (equal + 1) / 2
+def _ranks(values: Float[np.ndarray, '*R K']) -> Float[np.ndarray, '*R K']:
+  """Ranks the values of each row, largest first; equals share a mean rank."""
+  return stats.rankdata(-values, axis=-1)
 
 
 def _probabilities(
   values: Float[np.ndarray, 'R K'],
 ) -> Float[np.ndarray, 'K P']:
-  """How often each has each place; equals share theirs evenly."""
-  ahead, equal = (count[:, :, None] for count in _standing(values))
-  places = np.arange(values.shape[1])[None, None]
-  taken = (ahead <= places) & (places < ahead + equal)
-  return np.mean(taken / equal, axis=0)
+  """Computes the share of rows in which each value has each place.
 
-
-def _standing(
-  values: Float[np.ndarray, 'R K'],
-) -> tuple[Int[np.ndarray, 'R K'], Int[np.ndarray, 'R K']]:
-  """How many of a row are above each; how many are equal, itself included."""
-  mine, others = values[:, :, None], values[:, None, :]
-  return np.sum(others > mine, axis=2), np.sum(others == mine, axis=2)
+  Equals share their places evenly.
+  """
+  first, last = (
+    stats.rankdata(-values, method, axis=1)[:, :, None]
+    for method in ('min', 'max')
+  )
+  places = np.arange(1, values.shape[1] + 1)
+  taken = (first <= places) & (places <= last)
+  return np.mean(taken / (last - first + 1), axis=0)
 
 
 def _interval_if_known(scores, statistic) -> Interval:
@@ -276,14 +220,20 @@ def _interval_if_known(scores, statistic) -> Interval:
 def _resampled(
   samples, statistic, resamples: int, generator
 ) -> Float[np.ndarray, ' R']:
-  """The statistic of samples drawn again with replacement, time and again."""
+  """Computes a statistic of samples drawn with replacement, R times."""
   if len(samples) < 2 or resamples < 1:
     raise ValueError(
       'A bootstrap needs at least 2 samples and 1 resample, '
       f'but was given {len(samples)} and {resamples}.'
     )
-  draws = generator.integers(len(samples), size=(resamples, len(samples)))
-  return np.array([float(statistic(samples[draw])) for draw in draws])
+  return stats.bootstrap(
+    (samples,),
+    statistic,
+    n_resamples=resamples,
+    vectorized=False,
+    method='percentile',
+    rng=generator,
+  ).bootstrap_distribution
 
 
 def _percentiles(value: float, resampled) -> Interval:

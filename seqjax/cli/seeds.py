@@ -8,10 +8,10 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from seqjax.analysis import statistics
+from seqjax.analysis.selection import best_learning_rate
 from seqjax.errors import unknown
 from seqjax.results import table
 from seqjax.tasks.task import Metric
-from seqjax.training import best_learning_rate
 
 SEED, RATE, VALIDATION = 'seed', 'learning_rate', 'validation'
 STATISTICS = (

@@ -8,7 +8,6 @@ from seqjax.training.population import (
   select_members,
   train_population,
 )
-from seqjax.training.selection import best_learning_rate
 from seqjax.training.state import TrainState, init
 from seqjax.training.step import train_step
 
@@ -17,7 +16,6 @@ __all__ = [
   'NotFinite',
   'TrainState',
   'adamw',
-  'best_learning_rate',
   'evaluate',
   'evaluate_lengths',
   'init',

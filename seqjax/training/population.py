@@ -80,7 +80,7 @@ def train_population(
         params = select_members(states, i).params
         found = evaluate(model, params, task, batches=8, batch_size=64)
         scores[rate].append(overall(found))
-      chosen = best_learning_rate(scores)
+      chosen = analysis.selection.best_learning_rate(scores)
 
   'one_by_one' calls what `train` compiles for one member after the other, so
   that each is its solo run bit by bit. 'map' does the same inside one compiled

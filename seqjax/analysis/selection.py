@@ -1,4 +1,4 @@
-"""What a search over seeds and learning rates ends with."""
+"""Chooses a learning rate by the scores of several seeds."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,7 +8,7 @@ import numpy as np
 def best_learning_rate(
   scores: Mapping[float, Sequence[float]], *, higher_is_better: bool = True
 ) -> float:
-  """The learning rate with the best mean score over seeds.
+  """Returns the learning rate with the best mean score over seeds.
 
   Of equally good ones the smallest. One with a score that is not finite is out,
   however good its other seeds are.

@@ -1,0 +1,78 @@
+"""Verdicts on claims, from answers that are true, false or unknown."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+SUPPORTED = 'SUPPORTED'
+REFUTED = 'REFUTED'
+CONDITIONAL = 'CONDITIONAL'
+UNDECIDED = 'UNDECIDED'
+VERDICTS = (SUPPORTED, REFUTED, CONDITIONAL, UNDECIDED)
+
+
+class _Verdict(NamedTuple):
+  id: str
+  verdict: str
+  sentence: str
+  effect: float | None
+  low: float | None
+  high: float | None
+  seeds: int | None
+
+
+class Verdict(_Verdict):
+  """What the measurements say of one claim.
+
+  `verdict` is one of VERDICTS, `sentence` the claim as it came out (with the
+  condition, if CONDITIONAL), `effect` its size with the interval `low`, `high`
+  (None where none is claimed), `seeds` how many runs stand behind it (None
+  where nothing is trained).
+  """
+
+  __slots__ = ()
+
+  def __new__(cls, id, verdict, sentence, effect, low, high, seeds):
+    if verdict not in VERDICTS:
+      raise ValueError(
+        f'A verdict is one of {", ".join(VERDICTS)}, '
+        f'but claim {id} was given {verdict!r}.'
+      )
+    return super().__new__(cls, id, verdict, sentence, effect, low, high, seeds)
+
+
+def judge(answers: Mapping[str, bool | None]) -> str:
+  """Returns the verdict on a claim that was tried in several settings.
+
+  Args:
+    answers: {setting: whether the claim holds there}, None where the samples
+      do not say.
+
+  Returns:
+    SUPPORTED or REFUTED where all settings agree, CONDITIONAL where the claim
+    holds in some and fails in others, UNDECIDED otherwise: an unknown answer
+    never counts for either side.
+  """
+  found = set(answers.values())
+  if found == {True}:
+    return SUPPORTED
+  if found == {False}:
+    return REFUTED
+  return CONDITIONAL if {True, False} <= found else UNDECIDED
+
+
+def condition(answers: Mapping[str, bool | None]) -> str:
+  """Returns a clause that names the settings by their answers.
+
+  'it holds for a and b, does not for c, and is undecided for d'
+  """
+  phrases = {
+    True: 'it holds for {}',
+    False: 'it does not hold for {}',
+    None: 'it is undecided for {}',
+  }
+  parts = []
+  for answer, phrase in phrases.items():
+    settings = [name for name, given in answers.items() if given is answer]
+    if settings:
+      parts.append(phrase.format(', '.join(settings)))
+  return '; '.join(parts)
