@@ -1,1 +1,4 @@
-"""One folder a question: main, sweep, plot, claims, and what came out."""
+"""Experiments: a folder per question, and the programs that all of them share.
+
+A folder with a `sweep.py` is an experiment, and no other file lists it.
+"""

@@ -10,15 +10,8 @@ from typing import Any
 import numpy as np
 
 from seqjax.analysis import scaling
-from seqjax.analysis.statistics import (
-  CONDITIONAL,
-  REFUTED,
-  SUPPORTED,
-  UNDECIDED,
-  Interval,
-  Verdict,
-  median_interval,
-)
+from seqjax.analysis.statistics import Interval, median_interval
+from seqjax.analysis.verdicts import UNDECIDED, Verdict, judge
 from seqjax.results import table
 from seqjax.results.plotting import bytes_text as _bytes
 
@@ -30,7 +23,9 @@ Rows = Sequence[dict[str, Any]]
 
 
 def verdicts(rows: Rows) -> list[Verdict]:
-  """Both claims, about the machine that the rows come from."""
+  """Judges both claims, about the machine that the rows come from."""
+  if not _ratios(rows, RNN, ATTENTION, 'training'):
+    return [_undecided('2.1'), _undecided('2.6')]
   return [_sequential_and_slow(rows), _dramatically_faster(rows)]
 
 
@@ -75,7 +70,7 @@ def moved(rows: Rows) -> list[dict[str, Any]]:
   return found
 
 
-def contestants(rows: Rows) -> list[dict[str, Any]]:
+def entries(rows: Rows) -> list[dict[str, Any]]:
   """Who competed: width, parameters, carry, and what the hardware was used."""
   found = []
   for name in dict.fromkeys(row['mixer'] for row in rows):
@@ -120,7 +115,7 @@ def summary(rows: Rows) -> str:
   parts = [
     f'{title}\n\n{table.format(lines, list(lines[0]))}'
     for title, lines in (
-      ('Contestants, at equal parameters', contestants(rows)),
+      ('Mixers, at equal parameters', entries(rows)),
       (
         f'Exponents of time in length, from {ASYMPTOTIC} positions on (95 %)',
         exponents(rows),
@@ -197,18 +192,28 @@ def _left_out(rows) -> str:
 
 def _verdict(claim, ratios, holds, fails, sentence) -> Verdict:
   """Supported or refuted in every cell, or conditional on it."""
-  if holds == set(ratios):
-    verdict = SUPPORTED
-  elif fails == set(ratios):
-    verdict = REFUTED
-  elif holds and fails:
-    verdict = CONDITIONAL
-  else:
-    verdict = UNDECIDED
+  answers = {
+    _at(cell): True if cell in holds else False if cell in fails else None
+    for cell in ratios
+  }
   effect = ratios[max(ratios)]
-  return Verdict(  # nothing is trained, so no seed is involved
-    claim, verdict, sentence + '.', effect.value, effect.low, effect.high, None
+  return Verdict(
+    claim,
+    judge(answers),
+    sentence + '.',
+    effect.value,
+    effect.low,
+    effect.high,
+    None,  # nothing is trained, so no seed is involved
   )
+
+
+def _undecided(claim: str) -> Verdict:
+  sentence = (
+    f'It cannot be judged without training times of {RNN} and {ATTENTION} at '
+    'the same length and batch size.'
+  )
+  return Verdict(claim, UNDECIDED, sentence, None, None, None, None)
 
 
 def _ratios(rows, name, other, work) -> dict[tuple[int, int], Interval]:

@@ -1,9 +1,11 @@
 """What does a sequential scan cost against parallel attention?
 
+    python -m experiments.parallelism --mixers=lstm,mamba2 --lengths=128,512
     python -m experiments.parallelism.main --work=training --length=1024
 
-One run times every contestant at one (work, batch size, length), interleaved,
-at equal parameters, and writes a row for each.
+The first command times many cells and ends with a table, a figure and verdicts;
+the second is one cell. A cell times all of its mixers at one (work, batch size,
+length), interleaved, at equal parameters, and writes a row for each.
 """
 
 import dataclasses
@@ -28,19 +30,20 @@ from seqjax.nn import (
 )
 
 # From a name to what makes a mixer of (features, context).
-CONTESTANTS = {
-  'elman': MIXERS['elman'],
-  'gru': MIXERS['gru'],
-  'lstm': MIXERS['lstm'],
+ENTRIES = {
+  **MIXERS,
   'lstm (plain)': functools.partial(MIXERS['lstm'], algorithm='plain'),
   'mingru': functools.partial(MinGRU, algorithm='scan'),
   'mingru (associative)': functools.partial(MinGRU, algorithm='associative'),
-  'tcn': MIXERS['tcn'],
-  'attention': MIXERS['attention'],
   'attention (plain)': functools.partial(
     MIXERS['attention'], algorithm='plain'
   ),
 }
+# One mixer of every kind, and how much two of them gain by their fast forms.
+COMPARED = (
+  *('elman', 'gru', 'lstm', 'lstm (plain)', 'mingru', 'mingru (associative)'),
+  *('tcn', 'attention', 'attention (plain)'),
+)
 
 WORKS = ('forward', 'training', 'decoding')
 DECODED = 32  # tokens a timed call decodes, so that launching it costs nothing
@@ -57,14 +60,17 @@ class Config:
     ' decoding: one token after another.',
     among=WORKS,
   )
-  batch_size: int = option(1, 'Sequences at once.')
+  mixers: tuple[str, ...] = option(
+    (), 'Mixers to time side by side; without any, one of each kind.', ENTRIES
+  )
+  batch_size: int = option(1, 'Number of sequences in a batch.')
   length: int = option(
     1024, 'Positions in a sequence; in decoding, positions already read.'
   )
-  parameters: int = option(25000, 'Parameters of a mixer, within a tenth.')
-  rounds: int = option(11, 'How often each is timed, at least 11.')
+  parameters: int = option(25000, 'Parameters per mixer, within a tenth.')
+  rounds: int = option(11, 'Number of times each is timed, at least 11.')
   resident: bool = option(
-    False, 'Also measure resident memory, in a process a contestant.'
+    False, 'Also measure resident memory, in a process per mixer.'
   )
 
   def __post_init__(self):
@@ -74,20 +80,34 @@ class Config:
           f'{name} is a number of at least 1, but {name}='
           f'{getattr(self, name)} was given.'
         )
+    if len(set(self.mixers)) < len(self.mixers):
+      raise ValueError(
+        f'mixers names each mixer once, but mixers={",".join(self.mixers)} was '
+        'given.'
+      )
 
 
 def run(
   config: Config,
   workdir: str,
-  mixers: Mapping[str, Callable[..., SequenceMixer]] = CONTESTANTS,
+  mixers: Mapping[str, Callable[..., SequenceMixer]] = ENTRIES,
 ) -> dict[str, Any]:
-  """Times all mixers in one cell; what has finished is not done again."""
-  experiment.validate(config)
+  """Times the mixers of one cell; a finished cell is not timed again.
+
+  Args:
+    config: the cell; `config.mixers` are keys of `mixers`.
+    workdir: the folder that it is written to.
+    mixers: from names to what makes a mixer of (features, context). All of a
+      dict of one's own are timed where `config.mixers` names none.
+  """
+  experiment.validate(config, mixers=mixers)
   done = results.finished(workdir, config)
   if done is not None:
     return done
   with results.Run(workdir, config) as record:
-    made = {name: make_mixer(make, config) for name, make in mixers.items()}
+    names = config.mixers or (COMPARED if mixers is ENTRIES else mixers)
+    print(f'Compiling and timing {", ".join(names)}.', flush=True)
+    made = {name: make_mixer(mixers[name], config) for name in names}
     needed = {name: needed_bytes(mixer, config) for name, mixer in made.items()}
     limit = SHARE * memory.available_memory()
     timings = timing.compare(
@@ -108,7 +128,7 @@ def run(
       row = describe(name, mixer) | {'needed_bytes': needed[name]}
       if name in timings:
         row |= measured(timings[name], config)
-        if config.resident and name in CONTESTANTS:
+        if config.resident and mixers is ENTRIES:
           row['resident_bytes'] = memory.peak_memory(
             'experiments.parallelism.main:prepared',
             name=name,
@@ -173,7 +193,7 @@ def useful_flops(mixer, config: Config) -> int:
 def prepared(name: str, **fields) -> Callable:
   """A call that does the work, compiled, for a child process to measure."""
   config = experiment.from_dict(Config, fields)
-  mixer = make_mixer(CONTESTANTS[name], config)
+  mixer = make_mixer(ENTRIES[name], config)
   function, arguments = contestant(mixer, config)
   compiled = jax.jit(function).lower(*arguments).compile()
   return functools.partial(compiled, *arguments)

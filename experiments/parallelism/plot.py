@@ -1,12 +1,7 @@
-"""Draws the figure from tables alone, one or several machines in it.
-
-python -m experiments.parallelism.plot --results=a.csv,b.csv --to=figure.svg
-"""
+"""Draws time and memory against length, of one or several machines."""
 
 from collections.abc import Sequence
 from typing import Any
-
-from absl import app, flags
 
 from seqjax.results import plotting, table
 
@@ -93,16 +88,3 @@ def _draw_curve(area, curve, name, machine, index, quantity):
 
 def _length(row) -> int:
   return row['length']
-
-
-def main(_):
-  draw(table.read(*_RESULTS.value), _TO.value)
-
-
-if __name__ == '__main__':
-  _RESULTS = flags.DEFINE_list(
-    'results', ['experiments/parallelism/results.csv'], 'Tables to draw.'
-  )
-  _TO = flags.DEFINE_string('to', None, 'The figure, .svg or .png.')
-  flags.mark_flag_as_required('to')
-  app.run(main)

@@ -1,39 +1,44 @@
-"""Which cells each preset has."""
+"""The cells of each preset."""
 
 import dataclasses
+from collections.abc import Sequence
 
-from experiments.parallelism.main import WORKS, Config
+from experiments.parallelism.main import COMPARED, WORKS, Config
 from seqjax import experiment
 
-LENGTHS = {
-  'quick': (64, 256, 1024, 4096),
-  'full': (64, 256, 1024, 4096, 16384),
-  'gpu': (64, 256, 1024, 4096, 16384, 65536),
+ALONE = True  # times are taken with nothing else on the machine
+RESIDENT_LENGTH = 4096  # where resident memory is measured, in training
+EVERY = {'mixers': COMPARED, 'work': WORKS, 'batch_sizes': (1, 16)}
+PRESETS = {
+  'first': EVERY
+  | {'batch_sizes': (1,), 'lengths': (64, 256, 1024, 4096), 'rounds': 11},
+  'quick': EVERY | {'lengths': (64, 256, 1024, 4096), 'rounds': 11},
+  'full': EVERY | {'lengths': (64, 256, 1024, 4096, 16384), 'rounds': 15},
+  'gpu': EVERY | {'lengths': (64, 256, 1024, 4096, 16384, 65536), 'rounds': 25},
 }
-ROUNDS = {'quick': 11, 'full': 15, 'gpu': 25}
 
 
-def configs(preset: str) -> list[Config]:
-  """Every (work, batch size, length); resident memory at one training cell."""
-  lengths = experiment.choose(LENGTHS, preset, 'preset')
-  cells = experiment.grid(
+def cells(
+  mixers: Sequence[str],
+  work: Sequence[str],
+  batch_sizes: Sequence[int],
+  lengths: Sequence[int],
+  rounds: int,
+) -> list[Config]:
+  """Returns every (work, batch size, length), with resident memory in one."""
+  made = experiment.grid(
     Config,
-    work=WORKS,
-    batch_size=(1, 16),
+    work=work,
+    mixers=[tuple(mixers)],
+    batch_size=batch_sizes,
     length=lengths,
-    rounds=(ROUNDS[preset],),
+    rounds=[rounds],
   )
   return [
     dataclasses.replace(
       cell,
-      resident=cell.work == 'training'
-      and cell.batch_size == 1
-      and cell.length == 4096,
+      resident=(cell.work, cell.batch_size, cell.length)
+      == ('training', 1, RESIDENT_LENGTH),
     )
-    for cell in cells
+    for cell in made
   ]
-
-
-def shared(config: Config) -> Config:
-  """Nothing: every cell has compiled functions of its own."""
-  return config

@@ -2,5 +2,5 @@
 
 `recurrent`, `attention`, `linear` and `training` say what each library is asked
 to do, `cell` checks that all give the same and times them side by side,
-`summary` holds the medians against the bars. `experiments.peers` runs it.
+`medians` holds their medians over processes against the bars.
 """

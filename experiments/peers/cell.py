@@ -3,8 +3,8 @@
     python -m experiments.peers.cell --case=lstm-b16-h64
 
 One run is one process: it checks that all contestants of a case give the same,
-times them side by side, and writes a row for each. `experiments.peers` gives
-it its environment and its cores, repeats it, and takes medians.
+times them side by side, and writes a row for each. `experiments.peers.main`
+starts it with its environment and its cores.
 """
 
 import dataclasses

@@ -1,12 +1,7 @@
-"""Draws the ratios of a table that `experiments.peers` wrote.
-
-python -m experiments.peers.plot --to=figure.svg
-"""
+"""Draws how long seqjax takes over its peers, from a table."""
 
 from collections.abc import Sequence
 from typing import Any
-
-from absl import app, flags
 
 from seqjax.results import plotting, table
 
@@ -108,16 +103,3 @@ def _labels(rows) -> list[str]:
 
 def _label(row) -> str:
   return f'{row["case"]}  {row["work"]}'
-
-
-def main(_):
-  draw(table.read(_TABLE.value), _TO.value)
-
-
-if __name__ == '__main__':
-  _TABLE = flags.DEFINE_string(
-    'table', 'experiments/parallelism/benchmark.csv', 'What is drawn.'
-  )
-  _TO = flags.DEFINE_string('to', None, 'The figure, .svg or .png.')
-  flags.mark_flag_as_required('to')
-  app.run(main)

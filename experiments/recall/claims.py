@@ -20,13 +20,13 @@ from experiments.recall.curves import (
   slope,
   slope_interval,
 )
-from seqjax.analysis.statistics import (
+from seqjax.analysis.statistics import Interval
+from seqjax.analysis.verdicts import (
   CONDITIONAL,
-  REFUTED,
-  SUPPORTED,
   UNDECIDED,
-  Interval,
   Verdict,
+  condition,
+  judge,
 )
 from seqjax.results import table
 
@@ -38,13 +38,21 @@ Curves = dict[tuple[str, str], Curve]
 
 
 def verdicts(rows: Rows) -> list[Verdict]:
-  """All three claims, within the lags that were trained."""
+  """Judges the three claims within the lags that were trained."""
   inside = {(c.mixer, c.design): c.until(c.trained_lag) for c in curves(rows)}
-  return [
-    _recurrent_fades(inside),
-    _attention_does_not(inside, rows),
-    _lstm_eases(inside),
-  ]
+  judged = []
+  for claim, (judge_claim, mixers) in _CLAIMS.items():
+    needed = [(mixer, design) for mixer in mixers for design in DESIGNS]
+    missing = [f'{m} ({d})' for m, d in needed if (m, d) not in inside]
+    judged.append(
+      _undecided(claim, missing) if missing else judge_claim(inside, rows)
+    )
+  return judged
+
+
+def _undecided(claim: str, missing: Sequence[str]) -> Verdict:
+  sentence = f'It cannot be judged without rows of {", ".join(missing)}.'
+  return Verdict(claim, UNDECIDED, sentence, None, None, None, None)
 
 
 def half_lags(rows: Rows) -> list[dict[str, Any]]:
@@ -76,7 +84,7 @@ def summary(rows: Rows) -> str:
   )
 
 
-def _recurrent_fades(inside: Curves) -> Verdict:
+def _recurrent_fades(inside: Curves, rows: Rows) -> Verdict:
   """L50 of elman, gru and lstm against the longest lag, design by design."""
   fades = {}
   for design in DESIGNS:
@@ -118,7 +126,7 @@ def _attention_does_not(inside: Curves, rows: Rows) -> Verdict:
   return _judge('2.7', flat, curve, '; '.join(parts), slope_interval(curve))
 
 
-def _lstm_eases(inside: Curves) -> Verdict:
+def _lstm_eases(inside: Curves, rows: Rows) -> Verdict:
   """L50 above Elman's, and yet below the longest lag?"""
   holds, parts = {}, []
   for design in DESIGNS:
@@ -192,20 +200,11 @@ def _judge(
   interval: Interval | None,
 ) -> Verdict:
   """Supported, refuted, or conditional on the design or the mixer."""
-  answers = set(holds.values())
-  if curve.num_seeds < MIN_SEEDS or answers == {None}:
-    verdict = UNDECIDED
-  elif answers == {True}:
-    verdict = SUPPORTED
-  elif answers == {False}:
-    verdict = REFUTED
-  elif {True, False} <= answers:
-    verdict = CONDITIONAL
-    yes = ', '.join(f'{m} ({d})' for (m, d), a in holds.items() if a)
-    no = ', '.join(f'{m} ({d})' for (m, d), a in holds.items() if a is False)
-    sentence += f'; it holds for {yes}, and does not for {no}'
-  else:
-    verdict = UNDECIDED
+  answers = {f'{mixer} ({design})': a for (mixer, design), a in holds.items()}
+  few = curve.num_seeds < MIN_SEEDS
+  verdict = UNDECIDED if few else judge(answers)
+  if verdict == CONDITIONAL:
+    sentence += f'; {condition(answers)}'
   value, low, high = interval or (None, None, None)
   if value is not None and not all(map(math.isfinite, interval)):
     value = low = high = None  # beyond the lags measured: the sentence says so
@@ -222,3 +221,11 @@ def _judge(
 
 def _design(design: str) -> str:
   return {'fixed': 'all lags equal', 'mixed': 'lags mixed'}[design]
+
+
+# From a claim to the function that judges it, and the mixers that it needs.
+_CLAIMS = {
+  '2.2': (_recurrent_fades, ('lstm',)),
+  '2.7': (_attention_does_not, ('attention',)),
+  '2.9': (_lstm_eases, ('lstm', 'elman')),
+}

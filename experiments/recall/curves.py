@@ -1,11 +1,13 @@
 """From rows to curves: accuracy by lag, the best learning rate, L50."""
 
+import contextlib
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from seqjax.analysis.selection import best_learning_rate
 from seqjax.analysis.statistics import Interval, mean_interval
 from seqjax.results import table
 
@@ -54,9 +56,16 @@ class Curve(NamedTuple):
 
 
 def curves(rows: Sequence[dict[str, Any]]) -> list[Curve]:
-  """Every (mixer, design), each at the learning rate best in validation."""
-  names = dict.fromkeys((row['mixer'], row['design']) for row in rows)
-  return [_curve(rows, *name) for name in names]
+  """Returns a curve per (mixer, design), at learning rates of validation.
+
+  One that has no learning rate to choose, since each gave a score that is not
+  finite, is left out.
+  """
+  found = []
+  for mixer, design in dict.fromkeys((r['mixer'], r['design']) for r in rows):
+    with contextlib.suppress(ValueError):
+      found.append(_curve(rows, mixer, design))
+  return found
 
 
 def _curve(rows, mixer, design) -> Curve:
@@ -64,7 +73,7 @@ def _curve(rows, mixer, design) -> Curve:
   chosen = []
   own = table.select(rows, mixer=mixer, design=design)
   for lag in sorted({row['lag'] for row in own}):
-    chosen += _best(table.select(own, lag=lag))
+    chosen += _at_best_rate(table.select(own, lag=lag))
   lags = sorted({row['tested_lag'] for row in chosen})
   seeds = sorted({row['seed'] for row in chosen})
   cell = {(row['seed'], row['tested_lag']): row for row in chosen}
@@ -82,16 +91,16 @@ def _curve(rows, mixer, design) -> Curve:
   )
 
 
-def _best(rows):
-  """The rows of the learning rate with the best mean validation accuracy."""
-  rates = sorted({row['learning_rate'] for row in rows})
+def _at_best_rate(rows):
+  """Returns the rows of the learning rate that validation chooses.
 
-  def score(rate):
-    return np.mean(
-      [row['validation'] for row in table.select(rows, learning_rate=rate)]
-    )
-
-  return table.select(rows, learning_rate=max(rates, key=score))
+  Raises:
+    ValueError: every learning rate has a score that is not finite.
+  """
+  scores = {}
+  for row in rows:
+    scores.setdefault(row['learning_rate'], []).append(row['validation'])
+  return table.select(rows, learning_rate=best_learning_rate(scores))
 
 
 def half_lag(curve: Curve, accuracy: np.ndarray | None = None) -> float:

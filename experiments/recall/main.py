@@ -1,20 +1,22 @@
 """How far back does each mixer remember one fact?
 
+    python -m experiments.recall --mixers=lstm,attention --lags=32,128
     python -m experiments.recall.main --mixer=lstm --design=mixed --lag=128
 
-One run trains one mixer with one seed, stops once validation is solved at every
-lag, and writes a row for every lag of the test split. In the fixed design all
-examples have the same lag, in the mixed one lags are log-uniform up to it.
+The first command trains many cells and ends with a table, a figure and
+verdicts; the second is one cell. A cell trains one mixer with one seed, stops
+once validation is solved at every lag, and writes a row per lag of the test
+split. In the fixed design all examples have the same lag, in the mixed one lags
+are log-uniform up to it.
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-import optax
 
+from experiments import fit
 from seqjax import experiment, results, training
 from seqjax.experiment import option
 from seqjax.models import SequenceModel, features_for, num_parameters
@@ -46,14 +48,14 @@ VARIANTS = {
   'lstm (chrono)': _chrono,
   'attention (no positions)': _without_positions,
 }
-CONTESTANTS = {**MIXERS, 'window_mlp': _window_mlp, **VARIANTS}
+ENTRIES = {**MIXERS, 'window_mlp': _window_mlp, **VARIANTS}
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
   """The knobs of one training run."""
 
-  mixer: str = option('lstm', 'What moves along time.', among=CONTESTANTS)
+  mixer: str = option('lstm', 'Sequence mixer to train.', among=ENTRIES)
   design: str = option('fixed', 'Lags of the training examples.', among=DESIGNS)
   lag: int = option(128, 'The lag (fixed) or the longest one (mixed).')
   beyond: int = option(
@@ -84,7 +86,7 @@ class Config:
 def run(
   config: Config,
   workdir: str,
-  mixers: Mapping[str, Callable[..., CausalMixer]] = CONTESTANTS,
+  mixers: Mapping[str, Callable[..., CausalMixer]] = ENTRIES,
 ) -> dict[str, Any]:
   """Trains and tests one mixer; what has finished is not done again."""
   experiment.validate(config, mixer=mixers)
@@ -97,11 +99,20 @@ def run(
   mixer, model = make_model(config, task, mixers)
   _, longer_model = make_model(config, task, mixers, max(config.beyond, 1))
   with results.Run(workdir, config) as record:
-    state, validation = _train(config, task, model, record)
-    rows = _test(model, state.params, task)
+    state, validation = fit.fit(
+      model,
+      task,
+      record,
+      steps=config.steps,
+      batch_size=config.batch_size,
+      learning_rate=config.learning_rate,
+      seed=config.seed,
+      solved=config.solved,
+    )
+    rows = _rows(model, state.params, task)
     if config.beyond:
       longer = Recall(lag=config.beyond * config.lag, design='fixed')
-      rows += _test(longer_model, state.params, longer)
+      rows += _rows(longer_model, state.params, longer)
     return record.finish(
       rows=rows,
       features=mixer.features,
@@ -128,38 +139,9 @@ def make_model(
   return mixer, model
 
 
-@functools.cache
-def _optimizer(steps: int) -> optax.GradientTransformation:
-  """Made once: compiled functions are kept by optimizer."""
-  return training.adamw(steps, warmup=min(50, steps // 10))
-
-
-def _train(config, task, model, record):
-  """The last state, and its validation scores by lag."""
-  for state, metrics in training.train(
-    model,
-    task,
-    _optimizer(config.steps),
-    jax.random.key(config.seed),
-    steps=config.steps,
-    batch_size=config.batch_size,
-    learning_rate=config.learning_rate,
-  ):
-    scores = training.evaluate(
-      model, state.params, task, batches=8, batch_size=64
-    )
-    lowest = min(score for score, _ in scores.values())
-    record.log(state.step, **metrics, validation=lowest)
-    if lowest >= config.solved:
-      break
-  return state, scores
-
-
-def _test(model, params, task) -> list[dict[str, Any]]:
-  """A row for every lag: how many of the answers were right."""
-  scores = training.evaluate(
-    model, params, task, batches=16, batch_size=64, split='test'
-  )
+def _rows(model, params, task) -> list[dict[str, Any]]:
+  """Returns a row per lag of the test split: the share of right answers."""
+  scores = fit.test_scores(model, params, task)
   return [
     {'tested_lag': lag, 'accuracy': accuracy, 'examples': int(weight)}
     for lag, (accuracy, weight) in scores.items()

@@ -1,12 +1,7 @@
-"""Draws the figure from tables alone, one or several machines in it.
-
-python -m experiments.recall.plot --results=a.csv,b.csv --to=figure.svg
-"""
+"""Draws accuracy against lag from tables, of one or several machines."""
 
 from collections.abc import Sequence
 from typing import Any
-
-from absl import app, flags
 
 from experiments.recall.curves import MIN_SEEDS, curves
 from seqjax.results import plotting, table
@@ -71,16 +66,3 @@ def _draw_panel(area, rows):
   trained = max(row['lag'] for row in rows)
   if any(row['tested_lag'] > trained for row in rows):
     plotting.limit_line(area, trained)
-
-
-def main(_):
-  draw(table.read(*_RESULTS.value), _TO.value)
-
-
-if __name__ == '__main__':
-  _RESULTS = flags.DEFINE_list(
-    'results', ['experiments/recall/results.csv'], 'Tables to draw.'
-  )
-  _TO = flags.DEFINE_string('to', None, 'The figure, .svg or .png.')
-  flags.mark_flag_as_required('to')
-  app.run(main)

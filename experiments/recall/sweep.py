@@ -1,61 +1,74 @@
-"""Which trainings each preset has."""
+"""The cells of each preset."""
 
-import dataclasses
+from collections.abc import Sequence
 
 from experiments.recall.main import VARIANTS, Config
 from seqjax import experiment
 
-LAGS = {
-  'quick': (8, 32, 128),
-  'full': (8, 32, 128, 512),
-  'gpu': (8, 32, 128, 512, 2048),
-}
-# One of every kind; any other of the catalogue can be run by its name.
+# One mixer of every kind; any other of the catalogue can be named in --mixers.
 MIXERS = ('elman', 'gru', 'lstm', 'mingru', 'attention', 'tcn', 'window_mlp')
-# The variants of initialisation and positions take more time than quick has.
-MIXERS_OF = {
-  'quick': MIXERS,
-  'full': (*MIXERS, *VARIANTS),
-  'gpu': (*MIXERS, *VARIANTS),
+EVERY = (*MIXERS, *VARIANTS)
+PRESETS = {
+  'first': {
+    'mixers': ('elman', 'gru', 'lstm', 'mingru', 'attention'),
+    'lags': (8, 32, 128),
+    'learning_rates': (3e-3,),
+    'seeds': 3,
+    'steps': 800,
+  },
+  'quick': {
+    'mixers': MIXERS,
+    'lags': (8, 32, 128),
+    'learning_rates': (3e-3,),
+    'seeds': 3,
+    'steps': 800,
+  },
+  'full': {
+    'mixers': EVERY,
+    'lags': (8, 32, 128, 512),
+    'learning_rates': (1e-3, 3e-3),
+    'rates_at_longest': (3e-3,),  # which takes as long as all other fixed lags
+    'seeds': 5,
+    'steps': 1000,
+  },
+  'gpu': {
+    'mixers': EVERY,
+    'lags': (8, 32, 128, 512, 2048),
+    'learning_rates': (1e-3, 3e-3, 1e-2),
+    'seeds': 5,
+    'steps': 3000,
+  },
 }
-SEEDS = {'quick': 3, 'full': 5, 'gpu': 5}
-STEPS = {'quick': 800, 'full': 1000, 'gpu': 3000}
-LEARNING_RATES = {
-  'quick': (3e-3,),
-  'full': (1e-3, 3e-3),
-  'gpu': (1e-3, 3e-3, 1e-2),
-}
 
 
-def configs(preset: str) -> list[Config]:
-  """Every mixer at every lag of the fixed design, and once in the mixed one.
+def cells(
+  mixers: Sequence[str],
+  lags: Sequence[int],
+  learning_rates: Sequence[float],
+  seeds: int,
+  steps: int,
+  rates_at_longest: Sequence[float] = (),
+) -> list[Config]:
+  """Returns every mixer at every fixed lag, and once with the lags mixed.
 
-  Runs that differ in seed and learning rate alone come one after another: they
-  share a compiled function. Trainings at the longest fixed lag of `full` would
-  take as long as all others together, and have one learning rate.
+  Long lags come first, so that two workers end together. The longest fixed lag
+  has learning rates of its own where they are given.
   """
-  lags = experiment.choose(LAGS, preset, 'preset')
-  cells = []
+  made = []
   for design, lag in [
     ('mixed', max(lags)),
-    *(('fixed', n) for n in lags[::-1]),
+    *(('fixed', lag) for lag in sorted(lags, reverse=True)),
   ]:
-    rates = LEARNING_RATES[preset]
-    if preset == 'full' and (design, lag) == ('fixed', 512):
-      rates = (3e-3,)
-    cells += experiment.grid(
+    longest = (design, lag) == ('fixed', max(lags))
+    rates = longest and rates_at_longest or learning_rates
+    made += experiment.grid(
       Config,
-      mixer=MIXERS_OF[preset],
+      mixer=mixers,
       design=(design,),
       lag=(lag,),
       beyond=(2 if design == 'mixed' else 0,),
-      steps=(STEPS[preset],),
+      steps=(steps,),
       learning_rate=rates,
-      seed=range(SEEDS[preset]),
+      seed=range(seeds),
     )
-  return cells  # long ones first, so that two workers end together
-
-
-def shared(config: Config) -> Config:
-  """What runs that share a compiled function have in common."""
-  return dataclasses.replace(config, seed=0, learning_rate=1.0)
+  return made

@@ -32,6 +32,20 @@ def for_children(environment: Mapping[str, str]) -> dict[str, str]:
   }
 
 
+def without(environment: Mapping[str, str]) -> dict[str, str]:
+  """Returns all variables less the settings that `for_children` adds."""
+  left = dict(environment)
+  for name, settings, separator in (
+    ('GLIBC_TUNABLES', TUNABLES, ':'),
+    ('XLA_FLAGS', FLAGS, ' '),
+  ):
+    ours = {f'{k}={v}' for k, v in settings.items()}
+    parts = left.pop(name, '').split(separator)
+    if kept := [part for part in parts if part and part not in ours]:
+      left[name] = separator.join(kept)
+  return left
+
+
 def apply():
   """Sets them for every process that is started from here on."""
   os.environ.update(for_children(os.environ))

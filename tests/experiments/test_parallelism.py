@@ -7,7 +7,12 @@ import numpy as np
 import pytest
 
 from experiments.parallelism import claims, main, plot, sweep
-from seqjax.analysis.statistics import CONDITIONAL, REFUTED, SUPPORTED
+from seqjax.analysis.verdicts import (
+  CONDITIONAL,
+  REFUTED,
+  SUPPORTED,
+  UNDECIDED,
+)
 from seqjax.models import num_parameters
 from seqjax.nn import LSTM, Attention
 from seqjax.results import table
@@ -53,7 +58,10 @@ def test_what_would_not_fit_is_listed_and_not_run(tmp_path, monkeypatch):
 def test_every_contestant_has_the_same_number_of_parameters():
   """Within a tenth of each other, at widths in multiples of 8."""
   config = main.Config(length=64)
-  made = [main.make_mixer(make, config) for make in main.CONTESTANTS.values()]
+  made = [
+    main.make_mixer(make, config)
+    for make in map(main.ENTRIES.get, main.COMPARED)
+  ]
   counts = [num_parameters(mixer) for mixer in made]
   assert max(counts) <= 1.1 * min(counts)
   assert all(mixer.features % 8 == 0 for mixer in made)
@@ -86,11 +94,13 @@ def test_another_configs_folder_is_refused(tmp_path):
   assert before == {p: p.read_bytes() for p in tmp_path.iterdir()}
 
 
-@pytest.mark.parametrize('preset', sweep.LENGTHS)
+@pytest.mark.parametrize('preset', sweep.PRESETS)
 def test_every_preset_has_every_cell_once(preset):
   """All works, both batch sizes, all lengths."""
-  cells = sweep.configs(preset)
-  assert len(set(cells)) == len(cells) == 6 * len(sweep.LENGTHS[preset])
+  axes = sweep.PRESETS[preset]
+  cells = sweep.cells(**axes)
+  expected = 3 * len(axes['batch_sizes']) * len(axes['lengths'])
+  assert len(set(cells)) == len(cells) == expected
   assert sum(cell.resident for cell in cells) == 1
 
 
@@ -180,3 +190,21 @@ def test_the_summary_says_how_the_crossover_moves():
     float(entry['training B=1'].split()[0]) for entry in (first, second)
   )
   assert late > 2 * early
+
+
+def test_without_both_mixers_the_claims_are_undecided():
+  """The rows of a sweep over mixers of one's own may lack them."""
+  alone = [row for row in rows(1.0, 2.0, 1.0) if row['mixer'] == 'lstm']
+  found = claims.verdicts(alone)
+  assert [verdict.verdict for verdict in found] == [UNDECIDED] * 2
+  assert 'training times of lstm and attention' in found[0].sentence
+  assert 'lstm' in claims.summary(alone)
+
+
+def test_mixers_are_named_once_and_are_known(tmp_path):
+  """A typo is refused before anything is written."""
+  with pytest.raises(ValueError, match='each mixer once'):
+    main.Config(mixers=('lstm', 'lstm'))
+  with pytest.raises(ValueError, match="'ltsm'. Did you mean 'lstm'"):
+    main.run(main.Config(mixers=('ltsm',)), tmp_path / 'run')
+  assert not list(tmp_path.iterdir())

@@ -1,13 +1,15 @@
 """The recall experiment, at sizes that take seconds."""
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 
+from experiments import folders
 from experiments.recall import claims, main, plot, sweep
 from experiments.recall.curves import curves, half_lag, show_half_lag
-from seqjax.analysis.statistics import (
+from seqjax.analysis.verdicts import (
   CONDITIONAL,
   REFUTED,
   SUPPORTED,
@@ -60,27 +62,33 @@ def test_bad_knobs_are_refused_before_anything_is_written(
 
 def test_every_contestant_has_the_same_number_of_parameters():
   """Within a tenth of it; those of a figure within a tenth of each other."""
-  assert set(MIXERS) <= set(main.CONTESTANTS)
+  assert set(MIXERS) <= set(main.ENTRIES)
   counts = {}
-  for name in main.CONTESTANTS:
+  for name in main.ENTRIES:
     config = main.Config(mixer=name)
     task = main.Recall(lag=config.lag)
-    mixer, model = main.make_model(config, task, main.CONTESTANTS)
+    mixer, model = main.make_model(config, task, main.ENTRIES)
     counts[name] = num_parameters(mixer)
     assert abs(counts[name] / config.parameters - 1) <= 0.1
     assert mixer.features % 4 == 0 and len(model.mixers) == 1
-  drawn = [counts[name] for name in sweep.MIXERS_OF['full']]
+  drawn = [counts[name] for name in sweep.EVERY]
   assert max(drawn) <= 1.1 * min(drawn)
 
 
-@pytest.mark.parametrize('preset', sweep.LAGS)
+@pytest.mark.parametrize('preset', sweep.PRESETS)
 def test_runs_that_share_a_compiled_function_stand_together(preset):
   """A group is a stretch of the sweep, and every config is there once."""
-  configs = sweep.configs(preset)
+  found = folders.find('recall')
+  configs = found.cells(**found.axes(preset))
   assert len(set(configs)) == len(configs)
-  keys = [sweep.shared(config) for config in configs]
-  changes = sum(a != b for a, b in zip(keys, keys[1:], strict=False))
-  assert changes + 1 == len(set(keys)) < len(configs)
+  groups = found.groups(configs)
+  assert [config for group in groups for config in group] == configs
+  assert len(groups) < len(configs)
+  for group in groups:
+    same = {
+      dataclasses.replace(config, seed=0, learning_rate=1.0) for config in group
+    }
+    assert len(same) == 1
 
 
 def rows(accuracy, seeds=5, rates=(1e-3,)):
@@ -178,3 +186,27 @@ def test_a_figure_is_drawn_with_chance_and_every_seed(tmp_path):
     plot.draw(rows(fades_when_fixed, seeds=seeds), str(path))
     assert 'chance 0.125' in path.read_text()
   assert 'elman' in claims.summary(rows(fades_when_fixed))
+
+
+def test_a_rate_whose_validation_is_not_finite_is_never_chosen():
+  """Nor does a curve appear that has no other rate."""
+
+  def by_rate(mixer, design, lag, seed, rate):
+    return 1.0 if rate == 1e-3 else 0.2
+
+  made = rows(by_rate, rates=(1e-3, 1e-2))
+  for row in made:
+    if row['mixer'] == 'gru' or row['learning_rate'] == 1e-3:
+      row['validation'] = math.nan
+  found = curves(made)
+  assert {curve.mixer for curve in found} == {'elman', 'lstm', 'attention'}
+  assert all((curve.accuracy == 0.2).all() for curve in found)
+
+
+def test_claims_about_mixers_that_were_not_run_are_undecided():
+  """Each says what is missing; the others are judged."""
+  made = [row for row in rows(fades_when_fixed) if row['mixer'] != 'attention']
+  found = {verdict.id: verdict for verdict in claims.verdicts(made)}
+  assert found['2.7'].verdict == UNDECIDED
+  assert 'attention (fixed), attention (mixed)' in found['2.7'].sentence
+  assert found['2.2'].verdict == CONDITIONAL

@@ -1,6 +1,7 @@
 """The benchmark: equal work, medians over processes, bars, failed cells."""
 
 import contextlib
+import itertools
 import os
 import platform
 
@@ -8,15 +9,18 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from experiments import folders, reproduce
 from experiments.peers import (
-  benchmark,
   cases,
   cell,
   contestant,
+  main,
+  medians,
   plot,
-  summary,
+  sweep,
 )
 from seqjax import results
+from seqjax.launch import cell_pool, process_environment
 from seqjax.results import table
 
 WHERE = {
@@ -95,7 +99,7 @@ def test_a_contestant_that_computes_something_else_is_refused():
 
 def test_a_row_is_the_median_of_processes_with_their_range():
   """Of seconds, and of the ratios of ours to theirs in each process."""
-  rows = summary.summarize(process_rows())
+  rows = medians.summarize(process_rows())
   (linen,) = table.select(rows, contestant='flax.linen')
   assert (linen['value'], linen['low'], linen['high']) == (1.25, 1.0, 2.0)
   assert (linen['ratio'], linen['ratio_low']) == (0.8, 0.5)
@@ -104,7 +108,7 @@ def test_a_row_is_the_median_of_processes_with_their_range():
 
 def test_bars_are_held_to_the_best_jax_peer_and_to_torch():
   """The best is the one against which ours does worst."""
-  rows = {row['contestant']: row for row in summary.summarize(process_rows())}
+  rows = {row['contestant']: row for row in medians.summarize(process_rows())}
   assert [rows[n]['opponent'] for n in ('flax.linen', 'torch')] == [
     'JAX',
     'torch',
@@ -128,7 +132,7 @@ def test_bars_are_held_to_the_best_jax_peer_and_to_torch():
 )
 def test_bars_hold_on_one_core_of_a_cpu_and_where_they_say(columns, bars):
   """All cores and accelerators stand beside them."""
-  rows = summary.summarize(process_rows(**columns))
+  rows = medians.summarize(process_rows(**columns))
   assert sum(row['bar'] is not None for row in rows) == bars
 
 
@@ -142,54 +146,71 @@ def test_every_bar_is_one_of_a_case_that_measures_it():
 
 def test_cells_are_repeated_but_for_memory():
   """Resident memory once a work; what is not timed runs once in all."""
-  configs = benchmark.configs(
-    cases.FAMILIES, 3, cell.ENVIRONMENTS, cell.CORES, quick=False
-  )
+  configs = sweep.cells(cases.FAMILIES, cell.ENVIRONMENTS, cell.CORES, 3)
   assert len(configs) == len(set(configs))
   for name, case in cases.CASES.items():
     of_case = [config for config in configs if config.case == name]
     assert len(of_case) == len(case.works) * (12 if case.timed else 1)
     assert sum(config.resident for config in of_case) == len(case.works)
-  assert {c.case for c in benchmark.configs(['gru'], 1, ['default'], ['one'],
-          quick=True)} == {'quick_gru-b16-h64'}  # fmt: skip
+  few = sweep.cells(['gru'], ['default'], ['one'], 1)
+  assert {c.case for c in few} == {n for n in cases.CASES if 'gru-' in n[:4]}
+  with pytest.raises(ValueError, match="'grru'. Did you mean 'gru'"):
+    sweep.cells(['grru'], ['default'], ['one'], 1)
 
 
 def test_one_core_means_one_thread_for_every_library(tmp_path, monkeypatch):
   """The user's flags stay, and the processors are given back."""
   monkeypatch.setenv('XLA_FLAGS', '--xla_foo=1')
   one, many = (
-    benchmark.environment_of(cell.Config(cores=cores), tmp_path)
+    main.environment_of(cell.Config(cores=cores), tmp_path)
     for cores in cell.CORES
   )
   assert one['XLA_FLAGS'] == '--xla_foo=1 --xla_cpu_multi_thread_eigen=false'
   assert one['OMP_NUM_THREADS'] == '1' and many['XLA_FLAGS'] == '--xla_foo=1'
   if platform.system() == 'Linux':
     before = os.sched_getaffinity(0)
-    with benchmark.pinned('all'):
+    with main.pinned('all'):
       assert os.sched_getaffinity(0) == before
-    with contextlib.suppress(KeyError), benchmark.pinned('one'):
+    with contextlib.suppress(KeyError), main.pinned('one'):
       assert len(os.sched_getaffinity(0)) == 1
       raise KeyError
     assert os.sched_getaffinity(0) == before
 
 
-def test_a_failed_cell_is_reported_and_the_others_are_kept(tmp_path):
-  """In the table too; what has finished is not done again."""
+def test_the_default_environment_has_nothing_of_the_tuned_one(tmp_path):
+  """Although the job that starts the cell runs in the tuned one itself."""
+  given = {'XLA_FLAGS': '--xla_foo=1', 'A': 'b'}
+  tuned = given | process_environment.for_children(given)
+  assert process_environment.without(tuned) == given
+  assert process_environment.without({'A': 'b'}) == {'A': 'b'}
+
+
+def test_a_failed_cell_is_listed_and_the_others_are_kept(tmp_path, monkeypatch):
+  """And the table of the cells that finished is drawn."""
   good = cell.Config('quick_elman-b16-h64', cores='one')
   bad = cell.Config('quick_elman-b16-h64', work='forwards')
-  failures = benchmark.run_all([bad, good], tmp_path)
-  assert len(failures) == 1 and "Did you mean 'forward'" in failures[0][1]
-  said = benchmark.publish(failures, tmp_path, tmp_path / 'to')
+  found = folders.find('peers')
+  job = reproduce.Job(found, [bad, good], tmp_path)
+  monkeypatch.setattr(reproduce.cell_pool, 'run', in_this_process)
+  ((folder, why),) = reproduce.run_cells(job)
+  assert 'forwards' in folder and "Did you mean 'forward'" in why
+  job = job._replace(configs=[good])
+  said = reproduce.publish(job, tmp_path / 'to')
   assert '0 of 0 bars' in said and 'flax.' in said
-  rows = table.read(tmp_path / 'to' / 'benchmark.csv')
-  assert rows[-1]['work'] == 'forwards' and "'forward'" in rows[-1]['error']
+  rows = table.read(tmp_path / 'to' / 'results.csv')
   assert rows[0]['value'] > 0 and rows[0]['cpus'] == 1
   plot.draw(rows, str(tmp_path / 'again.svg'))  # from the table alone
-  (folder,) = (tmp_path / 'cells').glob('*')
+  folder = job.folder(good)
   assert results.finished(folder, good) is not None
   before = (folder / 'summary.json').read_bytes()
-  assert benchmark.run_all([good], tmp_path) == []
+  assert reproduce.run_cells(job) == []
   assert before == (folder / 'summary.json').read_bytes()
+
+
+def in_this_process(call, groups, *, processes):
+  """Stands in for `cell_pool.run`, without the time that processes take."""
+  for part in itertools.chain(*groups):
+    yield part, cell_pool.attempt(call, part)
 
 
 def test_the_memory_of_a_call_is_prepared_without_the_others():

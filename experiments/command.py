@@ -1,0 +1,157 @@
+"""Runs one experiment with axes of one's own, to its table and verdicts.
+
+    python -m experiments.recall --mixers=lstm,mamba2 --lags=32,128 --seeds=3
+
+Every axis of the experiment's presets is an option, and so is every other field
+of its Config; what is not given is as in --preset. Everything is written under
+--workdir. The preset full, with nothing else changed, also replaces the table
+that is committed, if every cell finished.
+"""
+
+import dataclasses
+import pathlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from absl import flags
+
+from experiments import folders, reproduce
+from experiments.folders import Experiment
+from seqjax import experiment
+from seqjax.experiment import option
+from seqjax.launch import cell_pool
+from seqjax.launch.refusals import refusals
+
+
+def run(
+  name: str,
+  workdir: str,
+  mixers: Mapping[str, Callable] | None = None,
+  preset: str = '',
+  **axes: Any,
+) -> str:
+  """Runs an experiment from Python; returns its tables and verdicts as text.
+
+      command.run('recall', 'runs/mine', {**MIXERS, 'mine': MyMixer},
+                  mixers=('lstm', 'mine'), lags=(32, 128))
+
+  Args:
+    name: the experiment.
+    workdir: where its runs, table, figure and verdicts are written.
+    mixers: from names to what makes a mixer of (features, context); without
+      it, those of the experiment. Cells then run in this process.
+    preset: what is not given as an axis; '': the first that there is.
+    axes: values of the experiment's axes, and of other fields of its Config.
+
+  Raises:
+    ValueError: a name is unknown.
+    RuntimeError: a cell failed; says which and why.
+  """
+  found = folders.find(name)
+  given = found.axes(preset or first_preset(found)) | axes
+  job = reproduce.Job(found, found.cells(**given), pathlib.Path(workdir))
+  if failed := reproduce.run_cells(job, mixers):
+    raise RuntimeError('; '.join(f'{cell}: {why}' for cell, why in failed))
+  return reproduce.publish(job, job.root)
+
+
+def first_preset(found: Experiment) -> str:
+  """Returns the smallest preset that an experiment has."""
+  return next(name for name in folders.PRESETS if name in found.presets)
+
+
+def options(found: Experiment, preset: str) -> type:
+  """Makes the dataclass of an experiment's options, with a preset's values."""
+  axes = found.axes(preset)
+  by_field = {
+    field.name: field for field in dataclasses.fields(found.main.Config)
+  }
+  fields = [
+    (
+      'preset',
+      str,
+      option(preset, 'Values of what is not given.', found.presets),
+    )
+  ]
+  for axis, value in axes.items():
+    field = by_field.get(found.field(axis))
+    fields.append((axis, _kind(value), _axis_option(axis, value, field)))
+  set_by_axes = {found.field(axis) for axis in axes}
+  for name, field in by_field.items():
+    if name not in set_by_axes:
+      fields.append((name, type(field.default), _as_it_is(field)))
+  return dataclasses.make_dataclass('Options', fields, frozen=True)
+
+
+def _kind(value: Any) -> Any:
+  """Returns the type of an option: that of a number, or of a list of them."""
+  return tuple[type(value[0]), ...] if isinstance(value, tuple) else type(value)
+
+
+def _axis_option(axis: str, value: Any, field: dataclasses.Field | None) -> Any:
+  if axis == 'seeds':
+    return option(value, 'Number of seeds: 0, 1, ...')
+  if field is None:
+    return option(value, f'Values of {axis}.')
+  return option(value, field.metadata['help'], field.metadata['among'])
+
+
+def _as_it_is(field: dataclasses.Field) -> Any:
+  return option(field.default, field.metadata['help'], field.metadata['among'])
+
+
+def main(package: str, argv: Sequence[str] | None = None):
+  """Runs `python -m experiments.NAME`; `package` is the folder's."""
+  found = folders.find(package.rpartition('.')[2])
+  argv = list(sys.argv if argv is None else argv)
+  preset = _requested_preset(argv, first_preset(found))
+
+  def run_options(chosen: Any, workdir: str):
+    sys.exit(_run(found, preset, _given(found, preset, chosen), workdir))
+
+  with refusals():
+    Options = options(found, preset)
+  experiment.launch(
+    Options,
+    refusals()(run_options),
+    workdir=f'runs/{found.name}',
+    argv=argv,
+  )
+
+
+def _given(found: Experiment, preset: str, chosen: Any) -> dict[str, Any]:
+  """Returns the axes, and the other fields that are not at their defaults."""
+  axes = found.axes(preset)
+  return {
+    field.name: getattr(chosen, field.name)
+    for field in dataclasses.fields(chosen)
+    if field.name in axes
+    or (field.name != 'preset' and getattr(chosen, field.name) != field.default)
+  }
+
+
+def _requested_preset(argv: Sequence[str], default: str) -> str:
+  """Reads --preset alone, since the other options' defaults depend on it."""
+  values = flags.FlagValues()
+  flags.DEFINE_string('preset', default, '', values)
+  values(argv, known_only=True)
+  return values.preset
+
+
+def _run(
+  found: Experiment, preset: str, axes: Mapping[str, Any], workdir: str
+) -> int:
+  """Runs the cells and publishes them; returns the exit code."""
+  configs = found.cells(**axes)
+  committed = preset in folders.COMMITTED and configs == found.cells(
+    **found.axes(preset)
+  )
+  root = pathlib.Path(reproduce.in_checkout(workdir))
+  job = reproduce.Job(found, configs, root)
+  with cell_pool.stoppable():
+    failed = reproduce.run_cells(job)
+  if not failed:
+    print(reproduce.publish(job, found.folder if committed else root))
+  reproduce.list_failures(failed)
+  return 1 if failed else 0

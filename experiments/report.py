@@ -1,0 +1,87 @@
+"""Computes verdicts from tables, prints them, and writes `verdicts.md`.
+
+    python -m experiments.report                        of the committed tables
+    python -m experiments.report --workdir=runs/quick   of those of another job
+
+Nothing is measured: a rule that was changed in a claims.py is applied to the
+tables that are there.
+"""
+
+import dataclasses
+import pathlib
+
+from experiments import folders
+from experiments.folders import Experiment, Rows
+from seqjax import experiment
+from seqjax.experiment import option
+from seqjax.launch.refusals import refusals
+from seqjax.results import report, run, table
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """The options of a report; --workdir is the folder of NAME/results.csv."""
+
+  only: tuple[str, ...] = option(
+    (), 'Experiments to report; without any, all that have a table.'
+  )
+
+
+def text(found: Experiment, rows: Rows) -> str:
+  """Returns the summary of an experiment and its verdicts, for a terminal."""
+  parts = found.summary(rows), report.text(found.verdicts(rows))
+  return '\n\n'.join(filter(None, parts))
+
+
+def markdown(found: Experiment, rows: Rows) -> str:
+  """Returns the page of an experiment: its summary, and a table of verdicts."""
+  summary, verdicts = found.summary(rows), found.verdicts(rows)
+  parts = [f'```text\n{summary}\n```\n'] if summary else []
+  parts += [f'{report.markdown(verdicts)}\n'] if verdicts else []
+  return '\n'.join(parts)
+
+
+def write(found: Experiment, rows: Rows, path: pathlib.Path) -> str:
+  """Writes the page of an experiment, if it has one; returns its text."""
+  page = markdown(found, rows)
+  if page:
+    run.write_atomically(
+      path, lambda temporary: temporary.write_text(page, encoding='utf-8')
+    )
+  return text(found, rows)
+
+
+def tables(
+  only: tuple[str, ...], root: pathlib.Path
+) -> dict[str, pathlib.Path]:
+  """Returns the table of every experiment that has one under a folder.
+
+  Raises:
+    ValueError: an experiment that was named has no table, or none has one.
+  """
+  found = [folders.find(name).name for name in only or folders.names()]
+  paths = {name: root / name / 'results.csv' for name in found}
+  there = {name: path for name, path in paths.items() if path.is_file()}
+  missing = [name for name in found if name not in there]
+  if missing and (only or not there):
+    raise ValueError(
+      f'There is no table {str(paths[missing[0]])!r}; make one by python -m '
+      f'experiments.{missing[0]}.'
+    )
+  return there
+
+
+def run_report(config: Config, workdir: str):
+  """Reports on every table under a folder."""
+  for name, path in tables(config.only, pathlib.Path(workdir)).items():
+    found = folders.find(name)
+    said = write(found, table.read(path), path.with_name('verdicts.md'))
+    print(f'{name}\n\n{said}\n')
+
+
+def main():
+  experiment.launch(Config, refusals()(run_report), workdir=str(folders.ROOT))
+
+
+if __name__ == '__main__':
+  main()
