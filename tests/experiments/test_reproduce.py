@@ -1,0 +1,158 @@
+"""The one runner: presets, finished and failed cells, committed tables."""
+
+import itertools
+import multiprocessing
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from experiments import folders, reproduce
+from experiments.recall import main
+from seqjax.launch import cell_pool
+from seqjax.results import table
+
+ROOT = pathlib.Path(__file__).parent.parent.parent
+RECALL = folders.find('recall')
+
+
+@pytest.mark.parametrize('name', folders.names())
+def test_every_preset_of_every_experiment_has_cells(name):
+  """Each config is valid and there once, and has a folder of its own."""
+  found = folders.find(name)
+  assert found.presets
+  for preset in found.presets:
+    cells = found.cells(**found.axes(preset))
+    assert cells and len(set(cells)) == len(cells)
+    job = reproduce.Job(found, cells, pathlib.Path('runs'))
+    assert len(set(map(job.folder, cells))) == len(cells)
+    grouped = [cell for group in found.groups(cells) for cell in group]
+    assert sorted(map(repr, grouped)) == sorted(map(repr, cells))
+
+
+def test_the_first_preset_stays_two_experiments():
+  """However many folders follow, scripts/run.sh ends within minutes."""
+  chosen = [found.name for found in reproduce.chosen('first', ())]
+  assert chosen == ['parallelism', 'recall']
+
+
+@pytest.mark.parametrize(
+  'flag, message',
+  [
+    ('--preset=quik', "preset 'quik'. Did you mean 'quick'"),
+    ('--preset=Quick', "Did you mean 'quick'"),
+    ('--only=recal', "experiment 'recal'. Did you mean 'recall'"),
+    ('--only=peers', "preset 'quick' among: peers"),
+    ('preset=quick', "but 'preset=quick' is not"),
+  ],
+)
+def test_a_bad_flag_is_one_sentence_and_exit_code_2(flag, message, tmp_path):
+  """Nothing runs, nothing is written."""
+  done = subprocess.run(
+    [sys.executable, '-m', 'experiments.reproduce', flag,
+     f'--workdir={tmp_path}'],
+    capture_output=True, text=True, timeout=120, cwd=ROOT,
+  )  # fmt: skip
+  assert done.returncode == 2 and message in done.stderr
+  assert 'Traceback' not in done.stderr and not list(tmp_path.iterdir())
+
+
+def in_this_process(call, groups, *, processes):
+  """Stands in for `cell_pool.run`, without the time that processes take."""
+  for cell in itertools.chain(*groups):
+    yield cell, cell_pool.attempt(call, cell)
+
+
+def test_finished_cells_are_kept_and_failed_ones_reported(
+  tmp_path, monkeypatch
+):
+  """A stopped job is resumed; one failure does not stop the others."""
+  good, bad = (
+    main.Config(lag=8, steps=51, batch_size=4, parameters=p)
+    for p in (25000, 1)  # no width has a single parameter
+  )
+  monkeypatch.setattr(cell_pool, 'run', in_this_process)
+  job = reproduce.Job(RECALL, [bad, good], tmp_path)
+  failed = reproduce.run_cells(job)
+  assert len(failed) == 1 and 'No width' in failed[0][1]
+  kept = {p: p.read_bytes() for p in tmp_path.rglob('summary.json')}
+  assert len(kept) == 1
+  job = reproduce.Job(RECALL, [good], tmp_path)
+  assert reproduce.run_cells(job) == []
+  assert kept == {p: p.read_bytes() for p in tmp_path.rglob('summary.json')}
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_does_not_take_the_others_with_it(tmp_path):
+  """Its cells are tried once more, and the rest goes on."""
+  configs = [main.Config(lag=lag, steps=51, batch_size=4) for lag in (8, 9, 10)]
+
+  def kill_one():
+    workers = multiprocessing.active_children()
+    assert workers
+    os.kill(workers[0].pid, signal.SIGKILL)
+
+  killer = threading.Timer(3.0, kill_one)  # while it still compiles
+  killer.start()
+  assert reproduce.run_cells(reproduce.Job(RECALL, configs, tmp_path)) == []
+  killer.join()
+  assert len(list(tmp_path.rglob('summary.json'))) == 3
+
+
+@pytest.fixture
+def published(monkeypatch, tmp_path):
+  """published(preset, only, fails) -> where tables were written."""
+
+  def reproduce_with(preset, only=(), fails=()):
+    written = []
+    monkeypatch.setattr(
+      reproduce,
+      'run_cells',
+      lambda job: [('cell', 'why')] * (job.found.name in fails),
+    )
+    monkeypatch.setattr(
+      reproduce, 'publish', lambda job, to: written.append(to) or ''
+    )
+    code = reproduce.reproduce(preset, only, str(tmp_path))
+    assert code == (1 if fails else 0)
+    return written
+
+  return reproduce_with
+
+
+def test_only_a_whole_job_replaces_the_tables_that_are_committed(
+  published, tmp_path
+):
+  """Neither --only, nor another preset, nor an experiment that failed."""
+  full = [found.name for found in reproduce.chosen('full', ())]
+  assert published('full') == [folders.ROOT / name for name in full]
+  assert published('full', only=['recall']) == [tmp_path / 'full' / 'recall']
+  assert published('quick', only=['recall']) == [tmp_path / 'quick' / 'recall']
+  left = published('full', fails=['recall'])
+  assert left == [folders.ROOT / n for n in full if n != 'recall']
+
+
+def test_a_job_that_failed_lists_its_cells_at_the_end(published, capsys):
+  """With the reason, on standard error."""
+  published('full', fails=['recall'])
+  assert capsys.readouterr().err.endswith('FAILED cell\n  why\n')
+
+
+def test_publishing_writes_table_figure_and_verdicts(tmp_path):
+  """From the committed rows of one cell, drawn again from the table alone."""
+  config = main.Config(lag=8, steps=51, batch_size=4, mixer='window_mlp')
+  job = reproduce.Job(RECALL, [config], tmp_path)
+  main.run(config, str(job.folder(config)))
+  said = reproduce.publish(job, tmp_path / 'to')
+  assert {path.name for path in (tmp_path / 'to').iterdir()} == {
+    'results.csv',
+    'figure.svg',
+    'verdicts.md',
+  }
+  (row,) = table.read(tmp_path / 'to' / 'results.csv')
+  assert row['mixer'] == 'window_mlp' and row['tested_lag'] == 8
+  assert 'UNDECIDED' in said and str(tmp_path / 'to' / 'figure.svg') in said

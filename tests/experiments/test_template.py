@@ -1,0 +1,138 @@
+"""A new folder is an experiment: nothing else has to know it."""
+
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from experiments import folders
+from seqjax.results import table
+
+ROOT = pathlib.Path(__file__).parent.parent.parent
+TEMPLATE = pathlib.Path(__file__).parent / 'template'
+
+
+@pytest.fixture(scope='module')
+def checkout(tmp_path_factory):
+  """The programs that experiments share, and a folder that is new to them."""
+  root = tmp_path_factory.mktemp('checkout')
+  (root / 'experiments').mkdir()
+  for path in (ROOT / 'experiments').glob('*.py'):
+    shutil.copy(path, root / 'experiments')
+  shutil.copytree(TEMPLATE, root / 'experiments' / 'template')
+  return root
+
+
+def call(checkout, module, *options):
+  """Runs a module of the checkout; its exit code, output and errors."""
+  return subprocess.run(
+    [sys.executable, '-m', f'experiments.{module}', *options],
+    cwd=checkout, capture_output=True, text=True, timeout=600,
+  )  # fmt: skip
+
+
+AXES = ('--mixers=lstm', '--lags=2', '--seeds=2', '--steps=101')
+
+
+@pytest.fixture(scope='module')
+def done(checkout):
+  """The run of two cells of one's own."""
+  return call(checkout, 'template', *AXES, '--workdir=runs/mine')
+
+
+def test_the_template_is_short():
+  """What an experiment has to say fits on two pages."""
+  lines = [len(p.read_text().splitlines()) for p in TEMPLATE.glob('*.py')]
+  assert sum(lines) <= 120
+
+
+def test_the_template_runs_plots_and_gives_a_verdict(done, checkout):
+  """One command, with axes of one's own."""
+  assert done.returncode == 0, done.stderr
+  assert 'T.1' in done.stdout and 'copies' in done.stdout
+  mine = checkout / 'runs' / 'mine'
+  rows = table.read(mine / 'results.csv')
+  assert [(row['lag'], row['seed']) for row in rows] == [(2, 0), (2, 1)]
+  assert 'T.1' in (mine / 'verdicts.md').read_text()
+  assert 'chance' in (mine / 'figure.svg').read_text()
+
+
+def test_finished_cells_are_skipped(done, checkout):
+  """The same command again measures nothing."""
+  again = call(checkout, 'template', *AXES, '--workdir=runs/mine')
+  assert again.returncode == 0
+  assert '2 finished cells are skipped' in again.stdout
+
+
+def test_its_figure_is_drawn_from_tables_and_from_runs(done, checkout):
+  """As .svg, .png and .pdf."""
+  for source, to in (
+    ('--results=runs/mine/results.csv', 'a.png'),
+    ('--runs=runs/mine/cells', 'b.pdf'),
+  ):
+    drawn = call(checkout, 'plot', 'template', source, f'--to={to}')
+    assert drawn.returncode == 0, drawn.stderr
+    assert (checkout / to).stat().st_size > 1000
+
+
+def test_a_report_covers_it(done, checkout):
+  """Verdicts are computed again from the table."""
+  (checkout / 'runs' / 'tables').mkdir()
+  shutil.copytree(
+    checkout / 'runs' / 'mine', checkout / 'runs' / 'tables' / 'template'
+  )
+  said = call(checkout, 'report', '--workdir=runs/tables')
+  assert said.returncode == 0 and 'T.1' in said.stdout
+
+
+def test_it_takes_part_in_reproduce(checkout):
+  """With its presets, although no other file was edited."""
+  (checkout / 'experiments' / 'template' / 'sweep.py').write_text(
+    "PRESETS = {'first': {'mixers': ('lstm',), 'lags': (2,), 'seeds': 2,"
+    " 'steps': 101}}\n"
+  )
+  done = call(checkout, 'reproduce', '--preset=first')
+  assert done.returncode == 0, done.stderr
+  assert 'T.1' in done.stdout
+  assert (checkout / 'runs/first/template/figure.svg').exists()
+
+
+@pytest.mark.parametrize(
+  'module, options, message',
+  [
+    ('template', ['--mixers=LSTM'], "Did you mean 'lstm'"),
+    ('template', ['--preset=quik'], "Did you mean 'quick'"),
+    ('template', ['--lags=0.5'], 'lags'),
+    ('template', ['lags=4'], 'Options are written --name=value'),
+    ('template', ['--lag=4'], 'lag'),
+    ('plot', ['tmplate', '--to=x.svg'], "Did you mean 'template'"),
+    ('plot', ['--to=x.svg'], 'Name one experiment'),
+    ('plot', ['template', '--to=x.gif'], '.svg'),
+    ('plot', ['template', '--to=x.svg', '--results=none.csv'], 'none.csv'),
+    ('plot', ['template', '--to=x.svg', '--runs=none'], 'none'),
+    ('report', ['--only=tmplate'], "Did you mean 'template'"),
+    ('report', ['--workdir=none'], 'There is no table'),
+  ],
+)
+def test_bad_input_is_one_sentence(module, options, message, checkout):
+  """Exit code 2, and nothing is written."""
+  before = sorted(checkout.rglob('*.csv'))
+  done = call(checkout, module, *options)
+  assert done.returncode == 2, done.stderr
+  assert message in done.stderr and 'Traceback' not in done.stderr
+  assert len(done.stderr.strip().splitlines()) == 1
+  assert sorted(checkout.rglob('*.csv')) == before
+
+
+def test_contributing_describes_every_file_of_the_template():
+  """And every name that a folder may define."""
+  page = (ROOT / 'CONTRIBUTING.md').read_text(encoding='utf-8')
+  for path in TEMPLATE.glob('*.py'):
+    assert f'`{path.name}`' in page, path.name
+  for name in re.findall(
+    r'^      (\w+\.\w+)', folders.Experiment.__doc__, re.M
+  ):
+    assert name.partition('.')[2] in page, name
