@@ -1,4 +1,4 @@
-"""What seqjax is called, what it needs, and what else it can use."""
+"""Metadata: the name, what seqjax needs, and what else it can use."""
 
 import pathlib
 
@@ -55,12 +55,12 @@ setuptools.setup(
     'tqdm>=4.66',
   ],
   extras_require={
-    'cuda': ['jax[cuda12]'],
+    'cuda12': ['jax[cuda12]'],
+    'cuda13': ['jax[cuda13]'],
     'tpu': ['jax[tpu]'],
     'data': _DATA,
     'peers': _PEERS,
     'plot': _PLOT,
-    'sweep': ['submitit>=1.5'],
     'tensorboard': _TENSORBOARD,
     'test': _TEST + _DATA + _PLOT + _TENSORBOARD,
   },
@@ -68,6 +68,7 @@ setuptools.setup(
     'Intended Audience :: Science/Research',
     'Programming Language :: Python :: 3.11',
     'Programming Language :: Python :: 3.12',
+    'Programming Language :: Python :: 3.13',
     'Topic :: Scientific/Engineering :: Artificial Intelligence',
   ],
 )

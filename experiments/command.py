@@ -27,7 +27,8 @@ from seqjax.launch.refusals import refusals
 def run(
   name: str,
   workdir: str,
-  mixers: Mapping[str, Callable] | None = None,
+  entries: Mapping[str, Callable] | None = None,
+  /,
   preset: str = '',
   **axes: Any,
 ) -> str:
@@ -39,8 +40,9 @@ def run(
   Args:
     name: the experiment.
     workdir: where its runs, table, figure and verdicts are written.
-    mixers: from names to what makes a mixer of (features, context); without
-      it, those of the experiment. Cells then run in this process.
+    entries: from names to what makes a mixer of (features, context), for the
+      axis mixers to choose from. With them cells run in this process; without,
+      the experiment's own are known.
     preset: what is not given as an axis; '': the first that there is.
     axes: values of the experiment's axes, and of other fields of its Config.
 
@@ -50,8 +52,10 @@ def run(
   """
   found = folders.find(name)
   given = found.axes(preset or first_preset(found)) | axes
-  job = reproduce.Job(found, found.cells(**given), pathlib.Path(workdir))
-  if failed := reproduce.run_cells(job, mixers):
+  job = reproduce.Job(
+    found, found.cells(entries, **given), pathlib.Path(workdir)
+  )
+  if failed := reproduce.run_cells(job, entries):
     raise RuntimeError('; '.join(f'{cell}: {why}' for cell, why in failed))
   return reproduce.publish(job, job.root)
 

@@ -96,16 +96,45 @@ class Experiment:
     fields = {field.name for field in dataclasses.fields(self.main.Config)}
     return axis if axis in fields else axis.removesuffix('s')
 
-  def cells(self, **axes: Any) -> list[Any]:
-    """Returns the config of every cell, each once."""
+  def cells(
+    self, entries: Mapping[str, Any] | None = None, /, **axes: Any
+  ) -> list[Any]:
+    """Returns the config of every cell, each once.
+
+    Args:
+      entries: the mixers that configs may name; without, those of `main.py`.
+      axes: values of axes, and of other fields of Config.
+
+    Raises:
+      ValueError: an axis, or one of its values, is unknown.
+    """
     make = getattr(self.sweep, 'cells', self._grid)
-    known = inspect.signature(make).parameters
-    given = {k: v for k, v in axes.items() if k in known or make == self._grid}
-    fixed = {k: v for k, v in axes.items() if k not in given}
+    fields = {field.name for field in dataclasses.fields(self.main.Config)}
+    known = {*inspect.signature(make).parameters, *fields}
+    known |= {axis for preset in self.presets.values() for axis in preset}
+    for axis in axes:
+      experiment.choose(
+        dict.fromkeys(sorted(known)), axis, f'axis of {self.name}'
+      )
+    fixed = self._fixed(make, axes)
+    given = {k: v for k, v in axes.items() if k not in fixed}
     cells = [dataclasses.replace(c, **fixed) for c in make(**given)]
+    among = (
+      {}
+      if entries is None
+      else dict.fromkeys(fields & {'mixer', 'mixers'}, entries)
+    )
     for cell in cells:
-      experiment.validate(cell)
+      experiment.validate(cell, **among)
     return list(dict.fromkeys(cells))
+
+  def _fixed(self, make, axes: Axes) -> dict[str, Any]:
+    """Returns fields of Config that `make` does not set by itself."""
+    parameters = inspect.signature(make).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+      axis_names = {axis for preset in self.presets.values() for axis in preset}
+      return {k: v for k, v in axes.items() if k not in axis_names}
+    return {k: v for k, v in axes.items() if k not in parameters}
 
   def _grid(self, **axes: Any) -> list[Any]:
     lists = {self.field(axis): _values(axis, v) for axis, v in axes.items()}

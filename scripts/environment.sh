@@ -3,12 +3,12 @@
 #   prepare EXTRAS    e.g. prepare plot; a second call with nothing changed
 #                     in setup.py does not install again
 #
-# SEQJAX_PYTHON names the interpreter (default: the first of python3.11,
-# python3.12, python3.13, python3 that is 3.11 or newer and runs).
+# SEQJAX_PYTHON names the interpreter (default: the first of python3.13,
+# python3.12, python3.11, python3 that is 3.11 or newer and runs).
 
 find_python() {
   local candidate
-  for candidate in ${SEQJAX_PYTHON:-python3.11 python3.12 python3.13 python3}
+  for candidate in ${SEQJAX_PYTHON:-python3.13 python3.12 python3.11 python3}
   do
     if "$candidate" -c 'import sys, venv, ensurepip; assert sys.version_info >= (3, 11)' \
       >/dev/null 2>&1; then
@@ -17,7 +17,7 @@ find_python() {
     fi
   done
   echo "seqjax needs Python 3.11 or newer with its venv module; none of" \
-    "'${SEQJAX_PYTHON:-python3.11 python3.12 python3.13 python3}' is one." \
+    "'${SEQJAX_PYTHON:-python3.13 python3.12 python3.11 python3}' is one." \
     "On Debian: apt-get install python3 python3-venv." >&2
   return 1
 }

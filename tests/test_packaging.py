@@ -1,5 +1,7 @@
 """The wheel, in an environment with nothing else."""
 
+import importlib.metadata
+import inspect
 import pathlib
 import re
 import subprocess
@@ -9,6 +11,21 @@ import zipfile
 import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
+
+
+def test_every_command_is_a_function_without_arguments():
+  """One per program of seqjax/cli that has a main."""
+  commands = importlib.metadata.distribution('seqjax').entry_points
+  names = {command.value.partition(':')[0] for command in commands}
+  programs = [
+    f'seqjax.cli.{path.stem}'
+    for path in (ROOT / 'seqjax' / 'cli').glob('*.py')
+    if '\ndef main(' in path.read_text(encoding='utf-8')
+  ]
+  assert names == set(programs)
+  for command in commands:
+    assert command.name.startswith('seqjax-')
+    inspect.signature(command.load()).bind()
 
 
 @pytest.mark.slow

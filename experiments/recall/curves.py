@@ -99,7 +99,7 @@ def _at_best_rate(rows):
   """
   scores = {}
   for row in rows:
-    scores.setdefault(row['learning_rate'], []).append(row['validation'])
+    scores.setdefault(row['learning_rate'], []).append(float(row['validation']))
   return table.select(rows, learning_rate=best_learning_rate(scores))
 
 

@@ -90,14 +90,16 @@ def test_a_report_covers_it(done, checkout):
 
 def test_it_takes_part_in_reproduce(checkout):
   """With its presets, although no other file was edited."""
-  (checkout / 'experiments' / 'template' / 'sweep.py').write_text(
+  another = checkout / 'experiments' / 'another'
+  shutil.copytree(TEMPLATE, another)
+  (another / 'sweep.py').write_text(
     "PRESETS = {'first': {'mixers': ('lstm',), 'lags': (2,), 'seeds': 2,"
     " 'steps': 101}}\n"
   )
   done = call(checkout, 'reproduce', '--preset=first')
   assert done.returncode == 0, done.stderr
   assert 'T.1' in done.stdout
-  assert (checkout / 'runs/first/template/figure.svg').exists()
+  assert (checkout / 'runs/first/another/figure.svg').exists()
 
 
 @pytest.mark.parametrize(
