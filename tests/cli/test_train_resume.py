@@ -19,15 +19,18 @@ import pytest
 
 from seqjax import results
 from seqjax.analysis import memory, timing
-from seqjax.cli import train, trained
+from seqjax.cli import build, train, trained
 from seqjax.data.corpus import read_corpus
 from seqjax.launch import signals
 from seqjax.results.checkpoint import Checkpoints
 
 SMALL = train.Config(
   features=8, layers=1, context=64, task_options='lag=8', batch_size=4,
-  steps=150, log_every=8, save_every=0,
+  steps=150, log_every=8, save_every=0.0,
 )  # fmt: skip
+
+
+PROGRESS = ('training ', 'compiling ', 'step ')  # how such lines begin
 
 
 def start(config, workdir) -> subprocess.Popen:
@@ -58,7 +61,7 @@ def lines(workdir) -> list[dict]:
 
 def last_state(config, workdir) -> tuple[list[bytes], dict]:
   """The bits of the newest checkpoint, and what goes with them."""
-  like = train.initial_state(config, *train.make(config))
+  like = build.initial_state(config, *build.make(config))
   with Checkpoints(workdir / train.CHECKPOINTS) as checkpoints:
     state, extra = checkpoints.restore(like)
   leaves = jax.tree.leaves(state._replace(key=jax.random.key_data(state.key)))
@@ -177,7 +180,7 @@ def test_a_process_is_stopped_long_before_its_first_line(tmp_path):
 
 def test_sigterm_is_heard_before_training(whole, tmp_path):
   """While a run begins there is nothing to lose."""
-  stop(SMALL, tmp_path, after=(train, '_begin'))
+  stop(SMALL, tmp_path, after=(train, '_restore'))
   assert not (tmp_path / train.CHECKPOINTS).exists()
   assert finish(SMALL, tmp_path) == whole
 
@@ -186,15 +189,15 @@ def test_sigterm_is_heard_while_a_run_is_scored(whole, tmp_path, capsys):
   """The last state is saved, and the same command scores it again."""
   score = train.held_out_score
 
-  def score_and_ask(model, state, *args, **kwargs):
+  def score_and_ask(*args):
     if lines(tmp_path)[-1:] == whole[1][-1:]:
       os.kill(os.getpid(), signal.SIGTERM)
-    return score(model, state, *args, **kwargs)
+    return score(*args)
 
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(train, 'held_out_score', score_and_ask)
     with pytest.raises(SystemExit) as exit:
-      train.main(SMALL, str(tmp_path))
+      train.train_and_report(SMALL, str(tmp_path))
   assert exit.value.code == signals.PREEMPTED
   assert 'at step 150 of 150; it is saved' in capsys.readouterr().err
   assert lines(tmp_path) == whole[1]
@@ -222,7 +225,7 @@ def test_the_best_are_kept_however_seldom_a_run_saves(keep_best, tmp_path):
   drawn = {step: scores.random() for step in range(151)}
   drawn[40] = drawn[64] = 2.0  # of equals the first
   with pytest.MonkeyPatch.context() as patch:
-    score = lambda model, state, *args, **kwargs: drawn[int(state.step)]  # noqa: E731
+    score = lambda config, model, state, *args: drawn[int(state.step)]  # noqa: E731
     patch.setattr(train, 'held_out_score', score)
     stop(config, tmp_path, after=(signals.Pace, 'reached'))
     stop(config, tmp_path)
@@ -273,21 +276,27 @@ def test_a_carry_is_kept_over_a_stop(tmp_path):
     task_options='length=16,sampling=sequential',
   )  # fmt: skip
   stop(config, tmp_path / 'stopped')
-  state = train.initial_state(config, *train.make(config))
+  state = build.initial_state(config, *build.make(config))
   assert jax.tree.leaves(state.carry)
   assert finish(config, tmp_path / 'stopped') == finish(
     config, tmp_path / 'whole'
   )
 
 
-def sentence(config, workdir, capfd) -> str:
-  """What a run that cannot go on says, and that it says no more."""
+def sentence(config, workdir, capfd, code=2) -> str:
+  """Returns what a run that cannot go on says, and nothing more.
+
+  A run that fails has begun: lines of progress come before the sentence.
+  """
   capfd.readouterr()
   with pytest.raises(SystemExit) as exit:
-    train.main(config, str(workdir))
+    train.train_and_report(config, str(workdir))
   said = capfd.readouterr().err
-  assert exit.value.code == 1 and said.count('\n') == 1, said
-  return said
+  assert exit.value.code == code and 'Traceback' not in said, said
+  *before, last = said.splitlines()
+  assert all(line.startswith(PROGRESS) for line in before), said
+  assert not before or code == 1, said
+  return last
 
 
 @pytest.fixture
@@ -399,7 +408,7 @@ def test_sequences_that_are_too_long_are_told_with_those_that_fit(
   limit = 2**10
   if length:
     shorter = dataclasses.replace(config, task_options=length)
-    limit = train._bytes_needed(shorter, 1) * 5 // 4 + 4
+    limit = build.bytes_needed(shorter, 1) * 5 // 4 + 4
   monkeypatch.setattr(memory, 'available_memory', lambda: limit)
 
   def exhausted(*args, **kwargs):
@@ -419,7 +428,7 @@ def test_a_task_without_held_out_data_is_refused_at_once(tmp_path):
     SMALL, task='text', corpus=str(corpus),
     task_options='length=32,sampling=sequential',
   )  # fmt: skip
-  task, _ = train.make(config, scored=())
+  task, _ = build.make(config, scored=())
   task.batch(jax.random.key(0), 0, 1, 'validation')
   with pytest.raises(ValueError, match='validation part.*few for 64 rows'):
     train.run(config, tmp_path / 'run')
@@ -439,17 +448,17 @@ def test_a_batch_beyond_all_counting_is_told_with_one_that_fits(
 def test_scoring_takes_less_memory_than_an_update(mixer):
   """As many rows as there are at a time, by the sizes of what is compiled."""
   config = dataclasses.replace(SMALL, mixer=mixer, batch_size=2, layers=1)
-  task, model = train.make(config)
-  params = train.initial_state(config, task, model).params
-  rows = train.rows_at_once(config)
-  batch = train.example(task, rows)
+  task, model = build.make(config)
+  params = build.initial_state(config, task, model).params
+  rows = build.rows_at_once(config)
+  batch = build.example(task, rows)
 
   def score(params, batch):
     outputs = model.apply({'params': params}, batch.inputs, batch.segments)
     return task.score(outputs, batch)
 
   needed = timing.predicted_bytes(score, params, batch)
-  assert needed < train._bytes_needed(config, config.batch_size)
+  assert needed < build.bytes_needed(config, config.batch_size)
 
 
 def test_a_run_scores_no_more_rows_at_a_time(tmp_path, monkeypatch):
