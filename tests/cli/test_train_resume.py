@@ -316,10 +316,38 @@ def full_disk(num_bytes):
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+@pytest.mark.parametrize('options, message', [
+  ({'mixer': 'attention', 'mixer_options': 'positions=learned', 'context': 8},
+   'context'),
+  ({'mixer': 'attention', 'mixer_options': 'num_heads=3'}, 'num_heads=3'),
+  ({'mixer': 'attention', 'mixer_options': 'parant=3'}, 'Unknown mixer option'),
+  ({'carried': True}, "sampling='sequential'"),
+  ({'task_options': 'lag=-1'}, 'lag'),
+])  # fmt: skip
+def test_what_cannot_be_trained_is_refused_before_anything_is_written(
+  options, message, tmp_path, capfd
+):
+  """Nothing is compiled; Flax's own fields are no options."""
+  config = dataclasses.replace(SMALL, **options)
+  said = sentence(config, tmp_path / 'run', capfd)
+  assert message in said and "'parent'" not in said
+  assert not (tmp_path / 'run').exists()
+
+
+def test_a_finished_run_says_that_it_is_finished(tmp_path, capsys):
+  """And not that it has just run."""
+  config = dataclasses.replace(SMALL, steps=2)
+  for begins in ('recall by lstm, 2 steps in ', 'Already finished: recall by '):
+    train.train_and_report(config, str(tmp_path))
+    said = capsys.readouterr()
+    assert said.out.startswith(begins) and f'in {tmp_path}.' in said.out
+  assert ' s: ' not in said.out and not said.err
+
+
 def test_a_full_disk_ends_a_run_that_can_go_on(stopped, whole, capfd):
   """With space again, the same command ends it as if nothing had been."""
   with full_disk(4096):  # enough for the config
-    said = sentence(SMALL, stopped, capfd)
+    said = sentence(SMALL, stopped, capfd, code=1)
   assert 'checkpoint could not be written' in said and 'File too large' in said
   with full_disk(300):  # not enough
     said = sentence(SMALL, stopped, capfd)
@@ -389,7 +417,7 @@ def test_checkpoints_of_another_model_or_version_are_refused(
 def test_a_batch_that_is_too_large_is_told_with_one_that_fits(tmp_path, capfd):
   """The allocation fails, and the sizes of small steps tell."""
   config = dataclasses.replace(SMALL, batch_size=2 * 10**8)
-  said = sentence(config, tmp_path, capfd)
+  said = sentence(config, tmp_path, capfd, code=1)
   assert 'has not enough memory' in said and 'Traceback' not in said
   fitting = int(said.split('; batch_size=')[1].split()[0])
   assert 1 < fitting < 10**8
@@ -415,7 +443,7 @@ def test_sequences_that_are_too_long_are_told_with_those_that_fit(
     raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: out of memory')
 
   monkeypatch.setattr(train.training, 'train', exhausted)
-  said = sentence(config, tmp_path, capfd)
+  said = sentence(config, tmp_path, capfd, code=1)
   with_length = f'; batch_size=1 with task_options={length} would fit.'
   assert (with_length if length else 'shorten the sequences or') in said
 
@@ -440,7 +468,7 @@ def test_a_batch_beyond_all_counting_is_told_with_one_that_fits(
 ):
   """More numbers than JAX can count: it is not even tried."""
   config = dataclasses.replace(SMALL, mixer='elman', batch_size=2 * 10**9)
-  said = sentence(config, tmp_path, capfd)
+  said = sentence(config, tmp_path, capfd, code=1)
   assert 'with batch_size=2000000000' in said and 'would fit' in said
 
 
@@ -481,9 +509,9 @@ def test_a_loss_that_is_not_finite_ends_a_run(save_every, tmp_path, capfd):
   config = dataclasses.replace(
     SMALL, learning_rate=1e37, log_every=1, mixer='elman', save_every=save_every
   )
-  said = sentence(config, tmp_path, capfd)
+  said = sentence(config, tmp_path, capfd, code=1)
   step = lines(tmp_path)[-1]['step']
   assert f'is not finite at step {step}' in said
   state, _ = last_state(config, tmp_path)
-  assert sentence(config, tmp_path, capfd) == said
+  assert sentence(config, tmp_path, capfd, code=1) == said
   assert last_state(config, tmp_path)[0] == state
