@@ -4,7 +4,7 @@
 
 Every axis of the experiment's presets is an option, and so is every other field
 of its Config; what is not given is as in --preset. Everything is written under
---workdir. The preset full, with nothing else changed, also replaces the table
+--workdir. An explicit --preset=full with nothing else changed replaces the table
 that is committed, if every cell finished.
 """
 
@@ -20,8 +20,7 @@ from experiments import folders, reproduce
 from experiments.folders import Experiment
 from seqjax import experiment
 from seqjax.experiment import option
-from seqjax.launch import cell_pool
-from seqjax.launch.refusals import refusals
+from seqjax.launch import cell_pool, exits
 
 
 def run(
@@ -109,16 +108,19 @@ def main(package: str, argv: Sequence[str] | None = None):
   """Runs `python -m experiments.NAME`; `package` is the folder's."""
   found = folders.find(package.rpartition('.')[2])
   argv = list(sys.argv if argv is None else argv)
-  preset = _requested_preset(argv, first_preset(found))
+  requested = _requested_preset(argv)
+  preset = requested or first_preset(found)
 
   def run_options(chosen: Any, workdir: str):
-    sys.exit(_run(found, preset, _given(found, preset, chosen), workdir))
+    sys.exit(_run(found, requested, _given(found, preset, chosen), workdir))
 
-  with refusals():
+  # --help begins with the question of the experiment.
+  run_options.__module__ = found.main.__name__
+  with exits.sentences():
     Options = options(found, preset)
   experiment.launch(
     Options,
-    refusals()(run_options),
+    exits.guarded()(run_options),
     workdir=f'runs/{found.name}',
     argv=argv,
   )
@@ -135,21 +137,24 @@ def _given(found: Experiment, preset: str, chosen: Any) -> dict[str, Any]:
   }
 
 
-def _requested_preset(argv: Sequence[str], default: str) -> str:
+def _requested_preset(argv: Sequence[str]) -> str:
   """Reads --preset alone, since the other options' defaults depend on it."""
   values = flags.FlagValues()
-  flags.DEFINE_string('preset', default, '', values)
-  values(argv, known_only=True)
+  flags.DEFINE_string('preset', '', '', values)
+  try:
+    values(argv, known_only=True)
+  except flags.Error:  # the parser of all options says what is wrong
+    return ''
   return values.preset
 
 
 def _run(
-  found: Experiment, preset: str, axes: Mapping[str, Any], workdir: str
+  found: Experiment, requested: str, axes: Mapping[str, Any], workdir: str
 ) -> int:
   """Runs the cells and publishes them; returns the exit code."""
   configs = found.cells(**axes)
-  committed = preset in folders.COMMITTED and configs == found.cells(
-    **found.axes(preset)
+  committed = requested in folders.COMMITTED and configs == found.cells(
+    **found.axes(requested)
   )
   root = pathlib.Path(reproduce.in_checkout(workdir))
   job = reproduce.Job(found, configs, root)

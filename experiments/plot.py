@@ -13,7 +13,7 @@ from experiments import folders
 from experiments.folders import Experiment, Rows
 from seqjax import experiment, results
 from seqjax.experiment import option
-from seqjax.launch.refusals import refusals
+from seqjax.launch import exits
 from seqjax.results import plotting, table
 
 
@@ -57,8 +57,7 @@ def main(argv: list[str] | None = None):
   names = [part for part in arguments if not part.startswith('-')]
   options = [part for part in arguments if part.startswith('-')]
 
-  def run(config: Config, workdir: str):
-    del workdir
+  def run(config: Config):
     if len(names) != 1:
       raise ValueError(
         f'Name one experiment, of {", ".join(folders.names())}; options are '
@@ -67,7 +66,7 @@ def main(argv: list[str] | None = None):
     draw(folders.find(names[0]), config)
 
   experiment.launch(
-    Config, refusals()(run), workdir='', argv=[program, *options]
+    Config, exits.guarded()(run), workdir=None, argv=[program, *options]
   )
 
 

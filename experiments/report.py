@@ -14,7 +14,7 @@ from experiments import folders
 from experiments.folders import Experiment, Rows
 from seqjax import experiment
 from seqjax.experiment import option
-from seqjax.launch.refusals import refusals
+from seqjax.launch import exits
 from seqjax.results import report, run, table
 
 
@@ -80,7 +80,9 @@ def run_report(config: Config, workdir: str):
 
 
 def main():
-  experiment.launch(Config, refusals()(run_report), workdir=str(folders.ROOT))
+  experiment.launch(
+    Config, exits.guarded()(run_report), workdir=str(folders.ROOT)
+  )
 
 
 if __name__ == '__main__':

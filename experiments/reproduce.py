@@ -26,8 +26,7 @@ from experiments import folders, report
 from experiments.folders import Experiment
 from seqjax import experiment, results
 from seqjax.experiment import option
-from seqjax.launch import cell_pool, process_environment
-from seqjax.launch.refusals import refusals
+from seqjax.launch import cell_pool, exits, process_environment
 from seqjax.results import table
 
 Failure = tuple[str, str]  # a cell's folder, and why it failed
@@ -184,7 +183,7 @@ def in_checkout(workdir: str) -> str:
 
 def run(config: Config, workdir: str):
   """Runs `reproduce` as a program: sentences and exit codes."""
-  with refusals():
+  with exits.sentences():
     chosen(config.preset, config.only)
   workdir = in_checkout(workdir)
   with cell_pool.stoppable():

@@ -22,7 +22,7 @@ ALLOWED = {
   'training': BASE | {'ops'},
   'results': set(),
   'experiment': {'errors'},
-  'launch': {'results', 'experiment', 'analysis'},
+  'launch': {'results', 'experiment', 'analysis', 'errors'},
   'testing': BASE | {'ops', 'nn', 'tasks'},
 }
 ALLOWED['cli'] = set(ALLOWED) - {'testing'}

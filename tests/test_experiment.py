@@ -134,6 +134,23 @@ def test_choose_is_a_dict_lookup_that_suggests():
     experiment.choose(CELLS, 'zzz', 'cell')
 
 
+def test_a_folder_name_always_holds_mixer_and_task():
+  """Other fields where they differ from their defaults."""
+
+  @dataclasses.dataclass(frozen=True)
+  class Cell:
+    task: str = experiment.option('recall', 'Task.')
+    mixer: str = experiment.option('lstm', 'Mixer.')
+    seed: int = experiment.option(0, 'Seed.')
+
+  assert experiment.folder_name(Cell()) == 'task=recall,mixer=lstm'
+  assert experiment.folder_name(Cell(seed=1, mixer='gru')) == (
+    'task=recall,mixer=gru,seed=1'
+  )
+  assert experiment.folder_name(Config()) == 'defaults'
+  assert experiment.folder_name(Config(lengths=(8, 16))) == 'lengths=8+16'
+
+
 def test_a_grid_is_the_product_in_the_order_given():
   """The last list varies fastest."""
   configs = experiment.grid(Config, seed=[1, 0], cell=['gru', 'lstm'])
@@ -240,6 +257,14 @@ def test_switches_are_no_part_of_the_config():
     ('--cell=gruu', "Unknown cell 'gruu'. Did you mean 'gru'?"),
     ('--lengths=0', 'Lengths are positive, but (0,) were given.'),
     ('256', "Options are written --name=value, but '256' is not."),
+    ('--cell=GRU', "Unknown cell 'GRU'. Did you mean 'gru'? There are: "),
+    ('--lenghts=1', "Unknown option '--lenghts'. Did you mean '--lengths'?"),
+    ('--seed=x', "--seed takes an integer, but 'x' was given."),
+    ('--rate=a: b', "--rate takes a number, but 'a: b' was given."),
+    ('--lengths=8,x', "--lengths takes a comma separated list of int, but '8,"),
+    ('--fast=maybe', "--fast takes true or false, but 'maybe' was given."),
+    ('--seed', 'Missing value for flag --seed'),
+    ('--flagfile=none', 'ERROR:: '),
   ],
 )
 def test_launch_turns_a_bad_config_into_a_sentence(argument, sentence, capsys):
@@ -249,11 +274,33 @@ def test_launch_turns_a_bad_config_into_a_sentence(argument, sentence, capsys):
   assert error.startswith(sentence) and error.count('\n') == 1
 
 
-def test_launch_suggests_the_flag_that_was_meant(capsys):
-  """absl's own did-you-mean knows the fields."""
-  calls, code = launch('--lenghts=1')
-  assert not calls and code != 0
-  assert 'Did you mean: lengths' in capsys.readouterr().err
+def test_a_field_with_many_names_lists_them_when_asked(capsys):
+  """Neither its help text nor a message does."""
+  many = [f'name{i}' for i in range(66)]
+
+  @dataclasses.dataclass(frozen=True)
+  class Many:
+    name: str = experiment.option('name0', 'One of many.', among=many)
+
+  text = experiment.define_flags(Many)['name'].help
+  assert text == (
+    'One of many. 66 choices, such as name0, name1, name2; --name=help lists '
+    'them.'
+  )
+  with pytest.raises(SystemExit) as exit:
+    experiment.launch(Many, print, 'here', ['program', '--name=help'])
+  assert exit.value.code == 0 and capsys.readouterr().out.split() == many
+
+
+def test_a_program_without_a_workdir_has_no_flag_of_that_name(capsys):
+  """It is called with the config alone."""
+  calls = []
+  with pytest.raises(SystemExit):
+    experiment.launch(Config, calls.append, None, ['program', '--seed=3'])
+  assert calls == [Config(seed=3)]
+  with pytest.raises(SystemExit) as exit:
+    experiment.launch(Config, calls.append, None, ['program', '--workdir=x'])
+  assert exit.value.code == 2 and len(calls) == 1
 
 
 def test_what_run_raises_propagates():
@@ -275,9 +322,10 @@ from seqjax import experiment
 class Config:
   cell: str = experiment.option('gru', 'What moves.', among=('gru', 'lstm'))
   lengths: tuple[int, ...] = experiment.option((8, 16), 'Positions.')
+  fast: bool = experiment.option(False, 'Whether to hurry.')
 
 if __name__ == '__main__':
-  experiment.launch(Config, print, workdir='runs/question')
+  experiment.launch(Config, lambda *_: None, workdir='runs/question')
 '''
 
 
@@ -286,14 +334,18 @@ def test_help_lists_every_field_with_text_and_default(tmp_path):
   path = tmp_path / 'program.py'
   path.write_text(PROGRAM)
   shown = subprocess.run(
-    [sys.executable, str(path), '--help'], capture_output=True, text=True
+    [sys.executable, str(path), '--help'],
+    capture_output=True,
+    text=True,
+    check=True,
   ).stdout
   for words in [
     'The question.',
-    '--cell: What moves. Among: gru, lstm.',
+    '--cell: What moves. Choices: gru, lstm.',
     "(default: 'gru')",
     '--lengths: Positions.',
     "(default: '8,16')",
+    '--[no]fast: Whether to hurry.',
     '--workdir: Folder',
     "(default: 'runs/question')",
   ]:

@@ -8,7 +8,7 @@ import pytest
 from experiments import folders
 from experiments import report as experiments_report
 from seqjax import experiment
-from seqjax.cli import train
+from seqjax.cli import build, train
 from seqjax.results import report, table
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -40,7 +40,7 @@ def test_every_command_that_trains_is_a_config():
     flags(['train.py', *options])
     config = experiment.from_flags(train.Config, flags)
     if 'text' not in config.task:
-      train.make(config)
+      build.make(config)
 
 
 def test_every_path_that_the_readme_names_exists():

@@ -9,6 +9,9 @@ ALONE = True  # times are taken with nothing else on the machine
 MIXERS = ('elman', 'lstm', 'mingru', 'attention', 'tcn')
 SIZES = {'members': 8, 'features': 64, 'length': 64, 'batch_size': 32}
 PRESETS = {
+  'quick': {'kinds': ('loop', 'population'), 'mixers': ('lstm',)}
+  | SIZES
+  | {'rounds': 6},
   'full': {'kinds': ('loop', 'population', 'saving'), 'mixers': MIXERS}
   | SIZES
   | {'rounds': 11},

@@ -1,7 +1,6 @@
 """Scores a run's checkpoint, on any split and at any length.
 
-    seqjax-evaluate --workdir=runs/train --split=test \
-        --lengths=32,64,256
+    seqjax-evaluate --workdir=runs/train --split=test --lengths=32,64,256
     seqjax-evaluate --workdir=runs/train --lengths=1:500
 
 A range takes at most three compiled functions. What is printed is added to
@@ -19,11 +18,11 @@ from typing import Any
 
 import jax
 
-from seqjax import training
+from seqjax import experiment, training
 from seqjax.analysis import memory, timing
-from seqjax.cli import train, trained
-from seqjax.experiment import option, validate
-from seqjax.launch import memory_limits
+from seqjax.cli import build, train_config, trained
+from seqjax.experiment import option
+from seqjax.launch import exits, memory_limits
 from seqjax.results import run as run_lib
 from seqjax.results import table
 from seqjax.tasks import TASKS
@@ -39,60 +38,62 @@ COLUMNS = (
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-  """What a checkpoint is scored on."""
+  """The options of an evaluation."""
 
-  split: str = option('test', 'Which data.', among=SPLITS)
+  split: str = option('test', 'Split of the data to score.', among=SPLITS)
   lengths: tuple[str, ...] = option(
     (),
-    "Values of the task's option length, or ranges as in 1:500 that examples "
-    "are drawn from, a score each; without any, the run's own.",
+    "Lengths to score, each in a row: values of the task's option length, or "
+    'ranges to sample from, as in 1:500. By default the length of the run.',
   )
   task_options: str = option(
     '', 'Options of the task that differ from those of the run, as in delay=99.'
   )
-  batches: int = option(16, 'How many batches of the split are scored.')
-  batch_size: int = option(64, 'Examples in each of them.')
+  batches: int = option(16, 'Number of batches of the split to score.')
+  batch_size: int = option(64, 'Number of examples per batch.')
   checkpoint: str = option(
-    'newest', 'newest, best (in validation), or the step of one.'
+    'newest',
+    'Checkpoint to load: newest, best (in validation), or its step.',
   )
 
 
 def run(config: Config, workdir: str) -> list[dict[str, Any]]:
-  """A row a length, three a range of them; printed and written, too."""
-  validate(config)
+  """Returns a row per length, three per range; prints and writes them, too."""
+  experiment.validate(config)
+  asked = task_options(config, trained.read_config(workdir))
   run_of = trained.load(workdir, config.checkpoint)
-  rows = [_row(config, run_of, options) for options in _options(config, run_of)]
+  rows = [_row(config, run_of, options) for options in asked]
   print(f'{run_of.config.task}, {config.split} split, step {run_of.step}')
   print(table.format(rows, COLUMNS))
   _write(rows, pathlib.Path(workdir) / FILE)
   return rows
 
 
-def _options(config: Config, run_of: trained.Trained) -> list[str]:
-  """The task's options for each row, as text; the last of a name counts."""
-  name, given = run_of.config.task, run_of.config.task_options
-  options = ','.join(filter(None, [given, config.task_options]))
+def task_options(config: Config, run_config: train_config.Config) -> list[str]:
+  """Returns the task's options for each row; the last of a name counts."""
+  given = [run_config.task_options, config.task_options]
+  options = ','.join(filter(None, given))
   if not config.lengths:
     return [options]
-  known = inspect.signature(TASKS[name]).parameters
+  known = inspect.signature(TASKS[run_config.task]).parameters
   if 'length' not in known:
     raise ValueError(
-      f'The task {name} has no option length that --lengths could set; '
-      f'--task_options takes: {", ".join(known)}.'
+      f'The task {run_config.task} has no option length that --lengths could '
+      f'set; --task_options takes: {", ".join(known)}.'
     )
-  asked = dataclasses.replace(run_of.config, task_options=options)
+  asked = dataclasses.replace(run_config, task_options=options)
   rows = [
     row
     for lengths in config.lengths
     for row in _rows(lengths, asked, config.split)
   ]
-  return [train.with_options(asked, **row).task_options for row in rows]
+  return [train_config.with_options(asked, **row).task_options for row in rows]
 
 
 def _rows(
-  lengths: str, asked: train.Config, split: str
+  lengths: str, asked: train_config.Config, split: str
 ) -> list[dict[str, int]]:
-  """Options of the task for one length, or for the parts of a range."""
+  """Returns options of the task for one length, or for parts of a range."""
   match = re.fullmatch(r'(\d+)(?::(\d+))?', lengths)
   if not match:
     raise ValueError(
@@ -110,25 +111,25 @@ def _rows(
   ]
 
 
-def _between(low: int, high: int, asked: train.Config, split: str):
-  """The lengths that a split of the task has in a range.
+def _between(low: int, high: int, asked: train_config.Config, split: str):
+  """Returns the lengths that a split of the task has in a range.
 
-  All of them where it has none: to draw from those says why.
+  All of them where it has none: sampling from those raises the reason.
   """
   if 'min_length' not in inspect.signature(TASKS[asked.task]).parameters:
     raise ValueError(
       f'Examples of the task {asked.task} are all of one length: list some, as '
       f'in --lengths={low},{high}.'
     )
-  asked = train.with_options(asked, min_length=low, length=high)
-  task, _ = train.make(asked, scored=())
+  asked = train_config.with_options(asked, min_length=low, length=high)
+  task, _ = build.make(asked, scored=())
   name = 'lengths' if split == 'train' else 'held_out_lengths'
   return getattr(task, name, None) or range(low, high + 1)
 
 
 def _row(config, run_of, options: str) -> dict[str, Any]:
-  """The scores of one task, which may differ from that of the run."""
-  task, model = _rebuilt(run_of, options)
+  """Returns the scores on one task, which may differ from that of the run."""
+  task, model = rebuild(run_of, options)
   groups = training.evaluate(
     model,
     run_of.params,
@@ -136,7 +137,7 @@ def _row(config, run_of, options: str) -> dict[str, Any]:
     batches=config.batches,
     batch_size=config.batch_size,
     split=config.split,
-    at_once=train.rows_at_once(run_of.config),
+    at_once=build.rows_at_once(run_of.config),
   )
   return {
     'step': run_of.step,
@@ -156,8 +157,8 @@ def _row(config, run_of, options: str) -> dict[str, Any]:
   }
 
 
-def _rebuilt(run_of: trained.Trained, options: str):
-  """The task with these options, and the model for it.
+def rebuild(run_of: trained.Trained, options: str):
+  """Returns the task with these options, and the model for it.
 
   A model whose context held all positions of the run's task is given one that
   holds this task's: parameters do not depend on it, but for learned positions.
@@ -166,12 +167,12 @@ def _rebuilt(run_of: trained.Trained, options: str):
     ValueError: the parameters do not fit this task.
   """
   config = dataclasses.replace(run_of.config, task_options=options)
-  task, model = train.make(config, scored=())
-  positions = train.num_positions(task)
-  if train.num_positions(run_of.task) <= config.context < positions:
+  task, model = build.make(config, scored=())
+  positions = build.num_positions(task)
+  if build.num_positions(run_of.task) <= config.context < positions:
     config = dataclasses.replace(config, context=positions)
-    task, model = train.make(config, scored=())
-  batch = train.example(task)
+    task, model = build.make(config, scored=())
+  batch = build.example(task)
   wanted = jax.eval_shape(
     model.init, jax.random.key(0), batch.inputs, batch.segments
   )
@@ -198,60 +199,59 @@ def _check_fits(params, wanted, options: str):
 
 
 def too_large(config: Config, workdir: str) -> str:
-  """What to say when the device's memory did not suffice: what would do."""
+  """Returns the message for exhausted memory: what is needed, what fits."""
   run_of = trained.load(workdir, config.checkpoint)
   limit = memory.available_memory()
   options = max(
-    _options(config, run_of),
-    key=lambda options: train.num_positions(_rebuilt(run_of, options)[0]),
+    task_options(config, run_of.config),
+    key=lambda options: build.num_positions(rebuild(run_of, options)[0]),
   )
-  rows = min(config.batch_size, train.rows_at_once(run_of.config))
-  one, two = (_bytes_needed(run_of, options, n) for n in (1, 2))
+  rows = min(config.batch_size, build.rows_at_once(run_of.config))
+  one, two = (bytes_needed(run_of, options, n) for n in (1, 2))
   fits = memory_limits.largest_batch(one, two, limit, below=rows)
   advice = (
     f'--batch_size={fits} would fit'
     if fits
-    else _shorter(run_of, options, limit)
+    else _advise_shorter(run_of, options, limit)
   )
   return (
-    f'The device has not enough memory, {memory_limits.gibibytes(limit)},'
-    f' for {rows} '
-    f'rows of {_rebuilt(run_of, options)[0]}, which take about '
+    f'The device has not enough memory, {memory_limits.gibibytes(limit)}, for '
+    f'{rows} rows of {rebuild(run_of, options)[0]}, which take about '
     f'{memory_limits.gibibytes(one + (rows - 1) * (two - one))}; {advice}.'
   )
 
 
-def _shorter(run_of, options: str, limit: int) -> str:
-  """Which length would fit in a batch of one."""
+def _advise_shorter(run_of, options: str, limit: int) -> str:
+  """Returns advice on the length that would fit in a batch of one."""
   fits = memory_limits.largest_half(
-    lambda size: _bytes_needed(run_of, f'{options},length={size}', 1),
+    lambda size: bytes_needed(run_of, f'{options},length={size}', 1),
     limit,
-    getattr(_rebuilt(run_of, options)[0], 'length', 0),
+    getattr(rebuild(run_of, options)[0], 'length', 0),
   )
   if fits:
     return f'--batch_size=1 with --lengths={fits} would fit'
   return 'not even --batch_size=1 would fit: ask for shorter sequences'
 
 
-def _bytes_needed(run_of, options: str, batch_size: int) -> int:
-  """Of the scores of a batch; compiled, not run."""
-  task, model = _rebuilt(run_of, options)
+def bytes_needed(run_of, options: str, batch_size: int) -> int:
+  """Returns the bytes that scoring a batch takes; it is compiled, not run."""
+  task, model = rebuild(run_of, options)
 
   def score(params, batch):
     outputs = model.apply({'params': params}, batch.inputs, batch.segments)
     return task.score(outputs, batch)
 
-  batch = train.example(task, batch_size)
+  batch = build.example(task, batch_size)
   return timing.predicted_bytes(score, run_of.params, batch)
 
 
 def _number(score: float) -> float | str:
-  """JSON has no word for what is not finite."""
+  """Returns a score as JSON holds it, which has no NaN and no infinity."""
   return score if math.isfinite(score) else str(score)
 
 
 def _write(rows, path: pathlib.Path):
-  """Beside earlier rows, of which those of the same question give way."""
+  """Adds rows to a file; they replace earlier ones of the same question."""
   earlier = json.loads(path.read_text()) if path.exists() else []
   asked = [_question(row) for row in rows]
   kept = [row for row in earlier if _question(row) not in asked]
@@ -263,5 +263,11 @@ def _question(row) -> list[Any]:
   return [row[name] for name in QUESTION]
 
 
+def main():
+  """Scores what the command line says."""
+  program = exits.guarded(too_large)(run)
+  experiment.launch(Config, program, workdir='runs/train')
+
+
 if __name__ == '__main__':
-  trained.launch(Config, run, workdir='runs/train', too_large=too_large)
+  main()

@@ -1,28 +1,50 @@
-"""What data are here, and what it takes to have more.
+"""Lists, prepares and verifies the data that tasks read.
 
-seqjax-prepare-data                       lists
-seqjax-prepare-data --prepare=mnist       downloads, writes
-seqjax-prepare-data --prepare=recall      freezes an evaluation
-                                                     set of a task
-seqjax-prepare-data --verify              reads what is here
-seqjax-prepare-data --checksums           writes down what the tasks
-                                                     draw, for a new version
+    seqjax-prepare-data                     lists what is here
+    seqjax-prepare-data --prepare=mnist     downloads and writes
+    seqjax-prepare-data --prepare=recall    freezes evaluation sets of a task
+    seqjax-prepare-data --verify            reads everything that is here
+    seqjax-prepare-data --checksums         writes the checksums of what tasks
+                                            generate, for a new version
+
+Exit code 1 if --verify finds damage.
 """
 
+import dataclasses
 import pathlib
 import sys
+from collections.abc import Sequence
 
-from absl import app, flags, logging
+from absl import logging
 
-from seqjax import data, frozen
+from seqjax import data, experiment, frozen
 from seqjax.data.files import data_folder
 from seqjax.errors import unknown
+from seqjax.experiment import option
+from seqjax.launch import exits
 from seqjax.tasks import TASKS, images
 from seqjax.tasks.sentences import count_bytes
 
 
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """The options of the program."""
+
+  list: bool = option(False, 'List what is here, after everything else.')
+  prepare: tuple[str, ...] = option(
+    (),
+    f'Data to write: {", ".join(data.REAL)}, or names of tasks whose '
+    'evaluation sets are frozen.',
+  )
+  verify: bool = option(False, 'Read what is here and report damage.')
+  checksums: bool = option(
+    False, 'Write the checksums of what tasks generate into the package.'
+  )
+  data_dir: str = option('', "Folder of the data; by default TFDS's own.")
+
+
 def here(data_dir: str) -> dict[str, list[str]]:
-  """Names of what is prepared: real data, and frozen evaluation sets."""
+  """Returns names of prepared data, real ones and frozen evaluation sets."""
   files = {'real': 'dataset_info.json', 'frozen': frozen.CHECKSUMS}
   found = {
     kind: [
@@ -36,7 +58,7 @@ def here(data_dir: str) -> dict[str, list[str]]:
 
 
 def _folders(data_dir: str) -> dict[str, list[pathlib.Path]]:
-  """Where something lies, complete or not."""
+  """Returns the folders that hold something, complete or not."""
   root = data_folder(data_dir)
   folders = {
     'real': [root / name for name in data.REAL],
@@ -48,16 +70,16 @@ def _folders(data_dir: str) -> dict[str, list[pathlib.Path]]:
   }
 
 
-def drawn() -> list[str]:
-  """Names of the tasks that are drawn, not read: those that are frozen."""
+def generated() -> list[str]:
+  """Returns names of tasks that generate their data, and can be frozen."""
   return [name for name, make in TASKS.items() if make().on_device]
 
 
 def listing(data_dir: str) -> str:
-  """What is here and what could be, as lines."""
+  """Returns lines that say what is here and what could be."""
   found = here(data_dir)
   rows = [f'In {data_folder(data_dir)}:']
-  for kind, names in {'real': data.REAL, 'frozen': drawn()}.items():
+  for kind, names in {'real': data.REAL, 'frozen': generated()}.items():
     rows += ['', f'{kind}: {len(found[kind])} of {len(names)} are here']
     rows += [
       f'  {"here" if name in found[kind] else "    "}  {name}' for name in names
@@ -65,12 +87,19 @@ def listing(data_dir: str) -> str:
   return '\n'.join(rows)
 
 
-def prepare(names: list[str], data_dir: str):
-  """Real data by their names, evaluation sets by those of their tasks."""
-  known = [*data.REAL, *drawn()] if names else []
+def check_names(names: Sequence[str]):
+  """Raises ValueError for a name of no data that can be prepared."""
+  known = [*data.REAL, *generated()] if names else []
   for name in names:
     if name not in known:
-      raise ValueError(unknown('data', name, known))
+      raise ValueError(
+        unknown('data', name, known, 'seqjax-prepare-data lists them')
+      )
+
+
+def prepare(names: Sequence[str], data_dir: str):
+  """Writes real data by name, and evaluation sets by the names of tasks."""
+  check_names(names)
   for name in names:
     make = data.prepare if name in data.REAL else frozen.freeze
     print(f'{name}: {make(name, data_dir)}')
@@ -102,35 +131,24 @@ def _verify_mnist_files(name: str, data_dir: str):
   images.read_mnist_files(data_dir)
 
 
-def main(arguments):
+@exits.guarded()
+def run(config: Config):
+  """Does what the options say; exits with 1 if data are damaged."""
   logging.set_verbosity(logging.ERROR)
-  try:
-    if len(arguments) > 1:
-      raise ValueError(
-        f'Options are written --name=value, but {arguments[1]!r} is not.'
-      )
-    if _CHECKSUMS.value:
-      frozen.write_expected()
-    prepare(_PREPARE.value, _DATA_DIR.value)
-  except (ImportError, OSError, ValueError) as error:
-    print(error, file=sys.stderr)
-    sys.exit(2)
-  if _VERIFY.value:
-    sys.exit(1 if verify(_DATA_DIR.value) else 0)
-  if _LIST.value or not (_PREPARE.value or _CHECKSUMS.value):
-    print(listing(_DATA_DIR.value))
+  check_names(config.prepare)
+  if config.checksums:
+    frozen.write_expected()
+  prepare(config.prepare, config.data_dir)
+  if config.verify:
+    sys.exit(1 if verify(config.data_dir) else 0)
+  if config.list or not (config.prepare or config.checksums):
+    print(listing(config.data_dir))
+
+
+def main():
+  """Does what the command line says."""
+  experiment.launch(Config, run, workdir=None)
 
 
 if __name__ == '__main__':
-  _LIST = flags.DEFINE_boolean('list', False, 'Says what is here.')
-  _PREPARE = flags.DEFINE_list(
-    'prepare', [], f'What to write: {", ".join(data.REAL)}, or a task.'
-  )
-  _VERIFY = flags.DEFINE_boolean('verify', False, 'Reads what is here.')
-  _CHECKSUMS = flags.DEFINE_boolean(
-    'checksums', False, 'Writes down what the tasks draw.'
-  )
-  _DATA_DIR = flags.DEFINE_string(
-    'data_dir', '', "Where data lie; empty for TFDS's own folder."
-  )
-  app.run(main)
+  main()

@@ -4,11 +4,11 @@
         --grid='task=parity;mixer=lstm,gru;seed=0,1,2' --processes=2 --cores=1
 
 The program has a Config and a run(config, workdir), as `seqjax.cli.train` and
-the experiments' main.py have. Each cell has a folder, with its log; what has
-finished is kept, and the same command goes on from there. A cell that fails is
-reported, and the others go on; exit code 0 only if none did. results.csv holds
-a row of every cell that has finished, and summary.csv what their seeds reach
-together, at the learning rate that validation chooses (see `seqjax.cli.seeds`).
+the experiments' main.py have. Each cell has a folder, with its log. Finished
+cells are skipped, so the same command resumes a sweep. A cell that fails is
+reported and the others continue; exit code 0 only if none failed. results.csv
+holds a row per finished cell, and summary.csv the statistics over seeds, at the
+learning rate that validation chooses (see `seqjax.cli.seeds`).
 """
 
 import contextlib
@@ -25,7 +25,7 @@ import tqdm
 from seqjax import experiment, results
 from seqjax.cli import seeds
 from seqjax.experiment import option
-from seqjax.launch import cell_pool, process_environment
+from seqjax.launch import cell_pool, exits, process_environment
 from seqjax.launch.programs import Program
 from seqjax.results import table
 
@@ -34,30 +34,37 @@ LAST = 5  # lines of a failed cell's log that are shown
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-  """A grid, and what its cells may use."""
+  """A grid, and the resources of its cells."""
 
   script: str = option(
-    'seqjax.cli.train', 'Module, or path of a file, that is run for each cell.'
+    'seqjax.cli.train', 'Module, or path of a file, to run for each cell.'
   )
   grid: str = option(
     '',
-    'Its options, as in mixer=lstm,gru;seed=0,1 (quote a value with commas).',
+    'Options of the program, as in mixer=lstm,gru;seed=0,1 (quote a value that '
+    'holds commas).',
   )
-  processes: int = option(1, 'Cells that run at a time.')
-  cores: int = option(0, 'Cores of each process; 0: all are shared evenly.')
+  processes: int = option(1, 'Number of cells that run at a time.')
+  cores: int = option(
+    0, 'Number of cores per process; 0 shares all of them evenly.'
+  )
   memory_gb: float = option(
-    0.0, 'Data that a process may hold; 0: as much as there is.'
+    0.0, 'Gigabytes of data that a process may hold; 0 sets no limit.'
   )
   score: str = option(
-    '', 'Column that seeds are summed up by; without, test where there is one.'
+    '', 'Column to summarize over seeds; by default test, if there is one.'
   )
-  solved: float = option(math.nan, 'Score from which a seed has solved it.')
-  lower_is_better: bool = option(False, 'Of a score without a metric.')
+  solved: float = option(
+    math.nan, 'Score from which on a seed has solved the task.'
+  )
+  lower_is_better: bool = option(
+    False, 'Rank low scores first, where there is no metric that says so.'
+  )
   by: tuple[str, ...] = option(
-    (), 'Columns that tell rows of one run apart, as tested_lag.'
+    (), 'Columns that distinguish rows of one run, as in tested_lag.'
   )
   compare: str = option(
-    '', 'Option whose values are ranked; without, the only one that differs.'
+    '', 'Option whose values are ranked; by default the one that differs.'
   )
 
   def __post_init__(self):
@@ -70,7 +77,7 @@ class Config:
 
 
 def run(config: Config, workdir: str) -> list[tuple[cell_pool.Cell, str]]:
-  """Runs what has not finished; the cells that failed, and why."""
+  """Runs unfinished cells; returns the cells that failed, with the reasons."""
   program = Program(config.script)
   if config.compare:
     known = dict.fromkeys(
@@ -106,7 +113,7 @@ def run(config: Config, workdir: str) -> list[tuple[cell_pool.Cell, str]]:
 
 
 def _report(cells, failed, kept: int, root: pathlib.Path) -> list[seeds.Row]:
-  """A table of what has finished, failures with the end of their logs."""
+  """Prints the table of finished cells, and failures with their logs' ends."""
   ran = len(cells) - len(failed) - kept
   wrong = {cell.folder for cell, _ in failed}
   rows = [
@@ -118,7 +125,10 @@ def _report(cells, failed, kept: int, root: pathlib.Path) -> list[seeds.Row]:
   if rows:
     table.write(rows, root / 'results.csv')
     print(table.format(rows, _columns(cells, rows)))
-  print(f'{kept} cells were there, {ran} ran, {len(failed)} failed: {root}')
+  print(
+    f'{kept} cells were finished before, {ran} ran, {len(failed)} failed. '
+    f'Results are in {root}.'
+  )
   for cell, why in failed:
     print(f'FAILED {cell.folder}\n  {why}', file=sys.stderr)
     log = pathlib.Path(cell.folder) / cell_pool.LOG
@@ -129,7 +139,7 @@ def _report(cells, failed, kept: int, root: pathlib.Path) -> list[seeds.Row]:
 
 
 def _summarize(config: Config, cells, rows, root: pathlib.Path):
-  """A table of what the seeds of a cell reach together, if there are any."""
+  """Writes and prints statistics over seeds, if the cells have several."""
   differing = _differing(cells)
   score = config.score or 'test'
   if not {seeds.SEED, seeds.RATE} & {*differing}:
@@ -149,7 +159,7 @@ def _summarize(config: Config, cells, rows, root: pathlib.Path):
 
 
 def _differing(cells) -> list[str]:
-  """Fields of which the cells have several values."""
+  """Returns the fields of which the cells have several values."""
   return [
     name
     for name in experiment.to_dict(cells[0].config)
@@ -158,27 +168,29 @@ def _differing(cells) -> list[str]:
 
 
 def _columns(cells, rows) -> list[str]:
-  """Fields that differ among the cells, and what came out."""
+  """Returns the fields that differ among the cells, and the results."""
   fields = experiment.to_dict(cells[0].config)
   known = {*fields, *results.run.ENVIRONMENT_COLUMNS}
   return _differing(cells) + [name for name in rows[0] if name not in known]
 
 
-def main(config: Config, workdir: str):
-  """`run` as a program: exit codes, and what processes are started with."""
+@exits.guarded()
+def run_and_exit(config: Config, workdir: str):
+  """Runs the sweep in the process environment of measurements; exits."""
   process_environment.apply()
   if config.processes > 1 and shutil.which('nvidia-smi'):
     share = f'{0.75 / config.processes:.3f}'  # of one GPU, which all use
     os.environ.setdefault('XLA_PYTHON_CLIENT_MEM_FRACTION', share)
   # Cells are told to save and to end, as by an interrupt.
   signal.signal(signal.SIGTERM, signal.default_int_handler)
-  try:
-    with cell_pool.stoppable():
-      sys.exit(1 if run(config, workdir) else 0)
-  except (ValueError, OSError) as error:
-    print(error, file=sys.stderr)
-    sys.exit(2)
+  with cell_pool.stoppable():
+    sys.exit(1 if run(config, workdir) else 0)
+
+
+def main():
+  """Runs the sweep of the command line."""
+  experiment.launch(Config, run_and_exit, workdir='runs/sweep')
 
 
 if __name__ == '__main__':
-  experiment.launch(Config, main, workdir='runs/sweep')
+  main()

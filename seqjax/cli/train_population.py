@@ -3,18 +3,19 @@
     seqjax-train-population --task=parity --mixer=lstm --seeds=5 \
         --learning_rates=1e-3,3e-3 --workdir=runs/population
 
-Each member leaves the folder that seqjax-train would have left for it, so
-that seqjax-evaluate and seqjax-generate take up from there. results.csv
-holds a row of every member, summary.csv what the seeds reach on test, at the
-learning rate that validation chose. A population that was stopped goes on where
-it was by the same command; SIGTERM saves before it stops: exit code 75. A
-member whose loss is not finite is reported and the others go on: exit code 1.
+Each member leaves the folder that seqjax-train would have left for it, so that
+seqjax-evaluate and seqjax-generate can read it. results.csv holds a row per
+member, summary.csv the statistics of test scores over seeds, at the learning
+rate that validation chose. The same command resumes a population that was
+stopped; SIGTERM saves before it stops: exit code 75. A member whose loss is not
+finite is reported and the others continue: exit code 1.
 """
 
 import dataclasses
 import functools
 import json
 import math
+import os
 import sys
 import time
 from typing import Any
@@ -24,10 +25,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqjax import experiment, results, training
-from seqjax.cli import seeds, train, trained
+from seqjax.cli import build, seeds, train, train_config
 from seqjax.experiment import option
-from seqjax.launch import cell_pool, signals
-from seqjax.launch.watch import Watch
+from seqjax.launch import exits, signals
+from seqjax.launch.monitor import Monitor
 from seqjax.results import table
 from seqjax.results.checkpoint import Checkpoints
 from seqjax.training.population import HOW
@@ -36,15 +37,21 @@ OF_ALL = ('step', 'time')  # what a line of metrics holds once
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(train.Config):
-  """The knobs of every member, and how many there are."""
+class Config(train_config.Config):
+  """The options of every member, and the number of members."""
 
-  seeds: int = option(5, 'Members of each learning rate: seed, seed + 1, ...')
-  learning_rates: tuple[float, ...] = option(
-    (), 'Of which validation chooses; without any, learning_rate alone.'
+  seeds: int = option(
+    5, 'Number of members per learning rate, with seeds seed, seed + 1, ...'
   )
-  how: str = option('auto', 'How members are trained.', among=HOW)
-  solved: float = option(math.nan, 'Test score from which a seed solved it.')
+  learning_rates: tuple[float, ...] = option(
+    (),
+    'Learning rates that validation chooses from. By default learning_rate '
+    'alone.',
+  )
+  how: str = option('auto', 'Way to train the members together.', among=HOW)
+  solved: float = option(
+    math.nan, 'Test score from which on a seed has solved the task.'
+  )
 
   def __post_init__(self):
     super().__post_init__()
@@ -61,19 +68,19 @@ class Config(train.Config):
       )
 
 
-def members(config: Config) -> list[train.Config]:
-  """What seqjax-train would be asked for, one by one."""
-  names = [field.name for field in dataclasses.fields(train.Config)]
+def members(config: Config) -> list[train_config.Config]:
+  """Returns the config that seqjax-train would be given for each member."""
+  names = [field.name for field in dataclasses.fields(train_config.Config)]
   shared = {name: [getattr(config, name)] for name in names}
   differing = {
     'learning_rate': config.learning_rates or (config.learning_rate,),
     'seed': range(config.seed, config.seed + config.seeds),
   }
-  return experiment.grid(train.Config, **shared | differing)
+  return experiment.grid(train_config.Config, **shared | differing)
 
 
-def run(config: Config, workdir: str) -> dict[str, Any]:
-  """Trains and scores all members; what the seeds reach together.
+def run(config: Config, workdir: str | os.PathLike) -> dict[str, Any]:
+  """Trains and scores all members; returns statistics over their seeds.
 
   Raises `signals.Preempted` when SIGTERM came, after the states were saved.
   """
@@ -85,7 +92,8 @@ def run(config: Config, workdir: str) -> dict[str, Any]:
 
 def _run(config, workdir, asked) -> dict[str, Any]:
   configs = members(config)
-  task, model = train.make(configs[0])
+  task, model = build.make(configs[0])
+  build.check_model(task, model, configs[0])
   with (
     results.Run(workdir, config) as record,
     Checkpoints(
@@ -93,17 +101,21 @@ def _run(config, workdir, asked) -> dict[str, Any]:
     ) as checkpoints,
   ):
     left = list(range(len(configs)))
-    leave = functools.partial(train.leave, asked, checkpoints, config, workdir)
+    stop_if_asked = functools.partial(
+      train.raise_if_preempted, asked, checkpoints, config, workdir
+    )
     parts = task, model, record, checkpoints
-    states = _train(config, configs, left, *parts, asked, leave)
+    states = _train(config, configs, left, *parts, asked, stop_if_asked)
     rows = []
     for i in left:
       folder = record.workdir / experiment.folder_name(configs[i])
       if results.finished(folder, configs[i]) is None:
         state = training.select_members(states, i)
-        _leave(configs[i], folder, task, model, state, _lines_of(record, i))
+        _write_member(
+          configs[i], folder, task, model, state, _lines_of(record, i)
+        )
       rows += results.collate(folder)
-      leave(states.step.max())
+      stop_if_asked(states.step.max())
     table.write(rows, record.workdir / 'results.csv')
     by = (seeds.RATE, seeds.SEED)
     summary = seeds.summarize(rows, by, 'test', solved=config.solved)
@@ -112,56 +124,62 @@ def _run(config, workdir, asked) -> dict[str, Any]:
 
 
 def _train(
-  config, configs, left, task, model, record, checkpoints, asked, leave
+  config, configs, left, task, model, record, checkpoints, asked, stop_if_asked
 ) -> training.TrainState:
-  """The last states. Their checkpoint may still be on its way to disk.
+  """Returns the last states, whose checkpoint may still be being written.
 
   Members that met what is not finite are taken from `left`.
   """
-  begun = [train.initial_state(member, task, model) for member in configs]
-  states = jax.tree.map(lambda *leaves: jnp.stack(leaves), *begun)
-  restored = checkpoints.restore(states)
-  if restored is not None:
-    states, extra = restored
-    train.check_data(task, extra, record.workdir)
-    left[:] = extra['left']
-    record.resume(states.step.max())
-  leave(states.step.max())
-  saved = time.monotonic()
-  tokens = len(configs) * config.batch_size * train.num_positions(task)
+  states = _restore(configs, left, task, model, record, checkpoints)
   first = int(states.step.max())
-  watch = Watch(record.workdir, config.steps, tokens, first)
+  stop_if_asked(first)
+  train.say_what_begins(config, record.workdir, first)
+  saved = time.monotonic()
+  tokens = len(configs) * config.batch_size * build.num_positions(task)
   pace = signals.Pace(train.PIECE_SECONDS)
   intervals = _intervals(config, configs, left, task, model, states, pace)
-  with watch:
+  with Monitor(record.workdir, config.steps, tokens, first) as monitor:
     for states, metrics in intervals:
       step = int(states.step.max())
       pace.reached(step)
+      monitor.reached(step)
       if metrics:
         record.log(step, **{n: list(of_all) for n, of_all in metrics.items()})
-        watch.update(step, **{n: np.nanmean(x) for n, x in metrics.items()})
+        monitor.update(step, **{n: np.nanmean(x) for n, x in metrics.items()})
       due = time.monotonic() - saved >= config.save_every
       if asked.is_set() or due or step == config.steps:
         checkpoints.save(step, states, {'left': left, **_data(task)})
         saved = time.monotonic()
-      leave(step)
+      stop_if_asked(step)
+  return states
+
+
+def _restore(configs, left, task, model, record, checkpoints):
+  """Returns the states to begin with; `left` becomes the members still good."""
+  begun = [build.initial_state(member, task, model) for member in configs]
+  states = jax.tree.map(lambda *leaves: jnp.stack(leaves), *begun)
+  restored = checkpoints.restore(states)
+  if restored is None:
+    return states
+  states, extra = restored
+  build.check_data(task, extra, record.workdir)
+  left[:] = extra['left']
+  record.resume(states.step.max())
   return states
 
 
 def _intervals(config, configs, left, task, model, states, pace):
-  """The states and the metrics of all members, after every interval.
+  """Yields states and metrics of all members; no metrics in a pause.
 
-  And in its pauses, without metrics.
-
-  One that meets what is not finite stays behind, with its last sound state and
-  metrics that are nan; the others go on.
+  A member that meets what is not finite stays behind, with its last sound state
+  and metrics that are nan; the others continue.
   """
   while left:
     put = functools.partial(_put, np.array(left))
     population = training.train_population(
       model,
       task,
-      train.optimizer(config.steps, config.weight_decay),
+      build.optimizer(config.steps, config.weight_decay),
       states.key[np.array(left)],
       learning_rates=[configs[i].learning_rate for i in left],
       steps=config.steps,
@@ -176,7 +194,9 @@ def _intervals(config, configs, left, task, model, states, pace):
         states = jax.tree.map(put, states, of_left)
         if metrics:
           metrics['validation'] = [
-            _score(config, model, training.select_members(states, i), task)
+            train.held_out_score(
+              config, model, training.select_members(states, i), task
+            )
             for i in left
           ]
         yield states, {n: _of_all(configs, left, metrics[n]) for n in metrics}
@@ -195,19 +215,19 @@ def _intervals(config, configs, left, task, model, states, pace):
 
 
 def _put(places, leaf, part):
-  """A leaf of all members in which those at some places are new."""
+  """Returns a leaf of all members with new values at some places."""
   return leaf.at[places].set(part)
 
 
 def _of_all(configs, left, values) -> np.ndarray:
-  """A number for every member; nan for those that stayed behind."""
+  """Returns a number for every member; nan for those that stayed behind."""
   numbers = np.full(len(configs), np.nan)
   numbers[left] = values
   return numbers
 
 
 def _lines_of(record: results.Run, index: int) -> list[dict[str, Any]]:
-  """The metrics of one member, from those of all."""
+  """Returns the metrics of one member, from those of all."""
   text = (record.workdir / 'metrics.jsonl').read_text()
   lines = [json.loads(line) for line in text.splitlines()]
   return [
@@ -217,9 +237,9 @@ def _lines_of(record: results.Run, index: int) -> list[dict[str, Any]]:
   ]
 
 
-def _leave(member, folder, task, model, state, lines):
-  """What seqjax-train would have left of a member."""
-  validation = _score(member, model, state, task)
+def _write_member(member, folder, task, model, state, lines):
+  """Writes the folder that seqjax-train would have written for a member."""
+  validation = train.held_out_score(member, model, state, task)
   sign = 1 if task.metric.higher_is_better else -1
   with (
     results.Run(folder, member) as record,
@@ -232,46 +252,47 @@ def _leave(member, folder, task, model, state, lines):
       metric=str(task.metric),
       steps_taken=int(state.step),
       validation=validation,
-      test=_score(member, model, state, task, 'test', 16),
+      test=train.held_out_score(member, model, state, task, 'test', 16),
       chance=task.chance,
       ceiling=task.ceiling,
     )
 
 
 def _data(task) -> dict[str, Any]:
-  """What a checkpoint says of the data that were read."""
-  return {'data': train.fingerprint(task)}
+  """Returns the entry of a checkpoint for the data that were read."""
+  return {'data': build.fingerprint(task)}
 
 
-def _score(config, *parts) -> float:
-  return train.held_out_score(*parts, at_once=train.rows_at_once(config))
-
-
-def _too_large(config: Config) -> str:
-  """What to say when the device's memory did not suffice: what would do."""
+def too_large(config: Config) -> str:
+  """Returns the message for exhausted memory: what is needed, what fits."""
   alone = jax.default_backend() == 'cpu' and config.how == 'auto'
   if config.how in ('one_by_one', 'map') or alone:
-    return train.too_large(members(config)[0])
+    return build.too_large(members(config)[0])
   return (
     f'The device has not enough memory for {len(members(config))} members at '
     f'once (how={config.how}); how=map takes that of one: '
-    f'{train.too_large(members(config)[0])}'
+    f'{build.too_large(members(config)[0])}'
   )
 
 
-def main(config: Config, workdir: str):
-  """`run`, where what stops it is one sentence and an exit code."""
-  with cell_pool.stoppable(), trained.sentences(lambda: _too_large(config)):
-    try:
-      summary = run(config, workdir)
-    except signals.Preempted as error:
-      print(error, file=sys.stderr)
-      sys.exit(signals.PREEMPTED)
+@exits.guarded(lambda config, workdir: too_large(config), resumes=True)
+def train_and_report(config: Config, workdir: str | os.PathLike):
+  """Trains as `run` does, prints the outcome; exit code 1 if members failed."""
+  finished = results.finished(workdir, config) is not None
+  summary = run(config, workdir)
   del summary['time']
-  print(f'{config.task} by {config.mixer}, test over seeds. See {workdir}.')
+  print(
+    f'{"Already finished: " * finished}{config.task} by {config.mixer}, test '
+    f'over seeds. Results are in {workdir}.'
+  )
   print(seeds.text([summary]))
   sys.exit(1 if summary['failed'] else 0)
 
 
+def main():
+  """Trains as the command line says."""
+  experiment.launch(Config, train_and_report, workdir='runs/population')
+
+
 if __name__ == '__main__':
-  experiment.launch(Config, main, workdir='runs/population')
+  main()

@@ -1,27 +1,25 @@
-"""What seqjax-train has left in a folder: config, task, model, parameters.
+"""Loads a run of seqjax-train: config, task, model, parameters.
 
-For the scripts that go on from there; not run by itself.
+A module for programs that use a trained model; not a program itself.
 """
 
-import contextlib
 import json
 import pathlib
-import sys
-from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 
 from seqjax import experiment
-from seqjax.cli import train
-from seqjax.launch import memory_limits
+from seqjax.cli import build
+from seqjax.cli.train import CHECKPOINTS
+from seqjax.cli.train_config import Config
 from seqjax.results.checkpoint import Checkpoints
 
 
 class Trained(NamedTuple):
-  """One of a run's checkpoints, and what it was trained as."""
+  """A run's config, task and model, with the parameters of a checkpoint."""
 
-  config: train.Config
+  config: Config
   task: Any
   model: nn.Module
   params: Any
@@ -39,15 +37,15 @@ def load(workdir: str, which: str | int = 'newest') -> Trained:
       another version; or the task's data are others now.
   """
   config = read_config(workdir)
-  task, model = train.make(config)
-  with Checkpoints(pathlib.Path(workdir) / train.CHECKPOINTS) as checkpoints:
+  task, model = build.make(config)
+  with Checkpoints(pathlib.Path(workdir) / CHECKPOINTS) as checkpoints:
     if not checkpoints.steps:
       raise ValueError(
         f'The run in {str(workdir)!r} has no checkpoint; start it again with '
         'the same command, and it saves one.'
       )
-    train.check_data(task, checkpoints.extra, workdir)
-    like = train.initial_state(config, task, model)
+    build.check_data(task, checkpoints.extra, workdir)
+    like = build.state_shapes(config, task, model)
     if which == 'newest':
       state, _ = checkpoints.restore(like)
     else:
@@ -57,7 +55,7 @@ def load(workdir: str, which: str | int = 'newest') -> Trained:
 
 
 def _step_of(checkpoints, which: str, workdir: str) -> int:
-  """Of the checkpoint called 'best', or by its step."""
+  """Returns the step of the checkpoint called 'best', or of that number."""
   best = checkpoints.best
   steps = {} if best is None else {'best': best}
   steps |= {str(step): step for step in checkpoints.steps}
@@ -69,8 +67,8 @@ def _step_of(checkpoints, which: str, workdir: str) -> int:
   return steps[which]
 
 
-def read_config(workdir: str) -> train.Config:
-  """What the run was asked to do.
+def read_config(workdir: str) -> Config:
+  """Returns the config of a run.
 
   Raises:
     ValueError: there is no run of seqjax-train, or one of another version.
@@ -83,50 +81,12 @@ def read_config(workdir: str) -> train.Config:
     )
   try:
     content = json.loads(path.read_text())
-    config = experiment.from_dict(train.Config, content['config'])
+    config = experiment.from_dict(Config, content['config'])
     experiment.validate(config)
   except json.JSONDecodeError as error:
     raise ValueError(f'{str(path)!r} is not JSON: {error}.') from error
+  except ValueError as error:
+    raise ValueError(f'{str(path)!r} is of another program: {error}') from error
   except (KeyError, TypeError) as error:
     raise ValueError(f'{str(path)!r} is no config of a run.') from error
-  except ValueError as error:
-    raise ValueError(f'{str(path)!r} is of another script: {error}') from error
   return config
-
-
-def ask_for_less() -> str:
-  """What to say of memory where nothing better is known."""
-  return (
-    'The device has not enough memory for so much at once: ask for smaller '
-    'batches or shorter sequences.'
-  )
-
-
-@contextlib.contextmanager
-def sentences(too_large: Callable[[], str] = ask_for_less) -> Iterator[None]:
-  """What is wrong with the input is one sentence on stderr, exit code 2.
-
-  What does not fit into the device's memory is that of `too_large`, and 1.
-  """
-  try:
-    with memory_limits.named(too_large):
-      yield
-  except (ValueError, OSError) as error:
-    print(error, file=sys.stderr)
-    sys.exit(2)
-  except MemoryError as error:
-    print(error, file=sys.stderr)
-    sys.exit(1)
-
-
-def launch(Config: type, run: Callable, workdir: str, too_large: Callable):
-  """`experiment.launch`, with sentences for what `run` raises, too.
-
-  `too_large(config, workdir)` says what would fit where that did not.
-  """
-
-  def guarded(config, workdir):
-    with sentences(lambda: too_large(config, workdir)):
-      run(config, workdir)
-
-  experiment.launch(Config, guarded, workdir)

@@ -113,7 +113,7 @@ def train(
   if mesh is not None:
     mesh = sharding.check(mesh, batch_size)
   if carried:
-    _check_carries(model, task)
+    check_carries(model, task)
   parts = {'model': model, 'task': task, 'optimizer': optimizer}
   carried_rows = batch_size if carried else None
   if state is None:
@@ -174,7 +174,7 @@ def _check_counts(**counts):
       )
 
 
-def _check_carries(model, task):
+def check_carries(model, task):
   """Raises ValueError unless a carry can be handed from batch to batch."""
   if not getattr(task, 'sequential', False):
     raise ValueError(

@@ -4,7 +4,7 @@ import json
 import pathlib
 
 from seqjax import experiment
-from seqjax.cli import train
+from seqjax.cli import build, train
 from seqjax.results.checkpoint import Checkpoints
 
 SMALL = {'features': 8, 'layers': 1, 'context': 48, 'steps': 4, 'batch_size': 4}
@@ -17,5 +17,5 @@ def save(workdir: pathlib.Path, **options) -> train.Config:
   content = {'config': experiment.to_dict(config)}
   (workdir / 'config.json').write_text(json.dumps(content))
   with Checkpoints(workdir / train.CHECKPOINTS) as checkpoints:
-    checkpoints.save(0, train.initial_state(config, *train.make(config)), {})
+    checkpoints.save(0, build.initial_state(config, *build.make(config)), {})
   return config

@@ -11,7 +11,7 @@ import pytest
 
 from seqjax import results
 from seqjax.analysis import memory
-from seqjax.cli import evaluate, train, trained
+from seqjax.cli import build, evaluate, train, trained
 from seqjax.ops import losses
 from tests.cli import saved
 
@@ -33,7 +33,7 @@ def test_the_score_of_the_run_is_that_of_its_summary(tmp_path, capsys):
   """
   config = train.Config(**saved.SMALL, task='parity', mixer='gru', log_every=2)
   board = importlib.util.find_spec('tensorboardX') is not None
-  train.main(config, str(tmp_path), tensorboard=board, profile=True)
+  train.train_and_report(config, str(tmp_path), tensorboard=board, profile=True)
   assert 'parity by gru, 4 steps in' in capsys.readouterr().out
   assert list(tmp_path.glob('profile/**/*.xplane.pb'))
   assert bool(list(tmp_path.glob('tensorboard/*'))) == board
@@ -67,8 +67,8 @@ def test_rows_are_added_and_asked_again_replaced(workdir, capsys):
 def untrained(**options) -> trained.Trained:
   """The shapes of a run are enough to see what fits it."""
   config = train.Config(**{**saved.SMALL, 'mixer': 'attention', **options})
-  task, model = train.make(config)
-  batch, key = train.example(task), jax.random.key(0)
+  task, model = build.make(config)
+  batch, key = build.example(task), jax.random.key(0)
   made = jax.eval_shape(model.init, key, batch.inputs, batch.segments)
   return trained.Trained(config, task, model, made['params'], 0)
 
@@ -77,16 +77,16 @@ def untrained(**options) -> trained.Trained:
 def test_a_context_that_held_all_positions_does_so_at_any_length(context, then):
   """A shorter one is what the model is about, and stays."""
   run_of = untrained(task='parity', context=context)
-  _, model = evaluate._rebuilt(run_of, 'length=100')
+  _, model = evaluate.rebuild(run_of, 'length=100')
   assert model.mixers[0].context == then
-  assert evaluate._rebuilt(run_of, '')[1].mixers[0].context == context
+  assert evaluate.rebuild(run_of, '')[1].mixers[0].context == context
 
 
 def test_an_encoder_and_its_decoder_hold_the_longer_side():
   """Of a source of 60 symbols, say."""
   run_of = untrained(task='transduction_copy', task_options='length=10')
-  task, model = evaluate._rebuilt(run_of, 'length=60')
-  assert model.decoder[0].context == train.num_positions(task) >= 60
+  task, model = evaluate.rebuild(run_of, 'length=60')
+  assert model.decoder[0].context == build.num_positions(task) >= 60
 
 
 @pytest.mark.parametrize('options, mixer_options, other', [
@@ -97,14 +97,14 @@ def test_parameters_that_do_not_fit_are_named(options, mixer_options, other):
   """Learned positions end; another vocabulary has other tables."""
   run_of = untrained(**options, mixer_options=mixer_options)
   with pytest.raises(ValueError, match=f'{other}.* is needed'):
-    evaluate._rebuilt(run_of, other)
+    evaluate.rebuild(run_of, other)
 
 
 def test_lengths_are_asked_of_tasks_that_have_them():
   """The others say which options they have."""
   run_of = untrained(task='copy_memory')
   with pytest.raises(ValueError, match='no option length.*takes: .*delay'):
-    evaluate._options(evaluate.Config(lengths=('8',)), run_of)
+    evaluate.task_options(evaluate.Config(lengths=('8',)), run_of.config)
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_a_range_of_lengths_takes_three_compiles(workdir, score_traces):
 def test_a_range_is_of_lengths_that_the_split_has(task, split, asked, expected):
   """Odd ones, say; where it has none, the task is the one to say so."""
   config = evaluate.Config(split=split, lengths=(asked,))
-  options = evaluate._options(config, untrained(task=task))
+  options = evaluate.task_options(config, untrained(task=task).config)
   assert options == [f'min_length={a},length={b}' for a, b in expected]
 
 
@@ -157,7 +157,7 @@ def test_lengths_that_cannot_be_are_refused(task, lengths, message):
   """By what was given."""
   config = evaluate.Config(lengths=(lengths,))
   with pytest.raises(ValueError, match=message):
-    evaluate._options(config, untrained(task=task))
+    evaluate.task_options(config, untrained(task=task).config)
 
 
 def test_short_examples_of_training_are_scored(workdir):
@@ -178,10 +178,10 @@ def test_a_batch_that_is_too_large_is_told_with_one_that_fits(
 ):
   """As scored: never more rows at a time than are twice those of training."""
   run_of = trained.load(workdir)
-  one, two = (evaluate._bytes_needed(run_of, 'length=90', n) for n in (1, 2))
+  one, two = (evaluate.bytes_needed(run_of, 'length=90', n) for n in (1, 2))
   limit = (one + 3 * (two - one)) * 5 // 4 + 4
   if batch_size == 1:
-    limit = evaluate._bytes_needed(run_of, 'length=22', 1) * 5 // 4 + 4
+    limit = evaluate.bytes_needed(run_of, 'length=22', 1) * 5 // 4 + 4
   monkeypatch.setattr(memory, 'available_memory', lambda: limit)
 
   def exhausted(*args, **kwargs):
@@ -190,9 +190,11 @@ def test_a_batch_that_is_too_large_is_told_with_one_that_fits(
 
   monkeypatch.setattr(evaluate.training, 'evaluate', exhausted)
   flags = ['--lengths=90,40', f'--batch_size={batch_size}']
-  monkeypatch.setattr(sys, 'argv', ['evaluate.py', *flags])
+  monkeypatch.setattr(
+    sys, 'argv', ['evaluate.py', f'--workdir={workdir}', *flags]
+  )
   with pytest.raises(SystemExit) as exit:
-    trained.launch(evaluate.Config, evaluate.run, workdir, evaluate.too_large)
+    evaluate.main()
   err = capsys.readouterr().err
   assert exit.value.code == 1 and err.count('\n') == 1
   assert (
@@ -224,14 +226,11 @@ def test_what_is_missing_or_wrong_is_a_sentence_and_exit_code_2(
   shutil.copytree(workdir, tmp_path / 'run')
   change(tmp_path / 'run')
   (tmp_path / 'run' / 'evaluation.json').unlink(missing_ok=True)
-  monkeypatch.setattr(sys, 'argv', ['evaluate.py'])
+  monkeypatch.setattr(
+    sys, 'argv', ['evaluate.py', f'--workdir={tmp_path / "run"}']
+  )
   with pytest.raises(SystemExit) as exit:
-    trained.launch(
-      evaluate.Config,
-      evaluate.run,
-      str(tmp_path / 'run'),
-      evaluate.too_large,
-    )
+    evaluate.main()
   said = capsys.readouterr().err
   assert exit.value.code == 2 and message in said and 'Traceback' not in said
   assert not (tmp_path / 'run' / 'evaluation.json').exists()

@@ -6,7 +6,8 @@ import jax
 import pytest
 
 from seqjax.analysis import memory
-from seqjax.cli import generate, train, trained
+from seqjax.cli import build, generate, train, trained
+from seqjax.launch import exits
 from seqjax.results.checkpoint import Checkpoints
 from tests.cli import saved
 
@@ -81,15 +82,15 @@ def test_what_cannot_be_drawn_is_refused(options, message, workdir):
 
 
 @pytest.mark.parametrize('length, said', [
-  (64, '64 tokens and to draw 10; a prompt of 16 would fit.'),
-  (1, '1 tokens and to draw 10; ask for fewer.'),
+  (64, '64 tokens and to generate 10; a prompt of 16 would fit.'),
+  (1, '1 tokens and to generate 10; ask for fewer.'),
 ])  # fmt: skip
 def test_a_prompt_that_is_too_long_is_told_with_one_that_fits(
   length, said, workdir, monkeypatch, capsys
 ):
   """By the sizes of what is compiled."""
   config = dataclasses.replace(TEN, prompt=(TEXT * 2)[:length])
-  limit = generate._bytes_needed(trained.load(workdir), 16, 10) * 5 // 4 + 4
+  limit = generate.bytes_needed(trained.load(workdir), 16, 10) * 5 // 4 + 4
   monkeypatch.setattr(memory, 'available_memory', lambda: limit)
 
   def exhausted(*args, **kwargs):
@@ -97,7 +98,7 @@ def test_a_prompt_that_is_too_long_is_told_with_one_that_fits(
 
   monkeypatch.setattr(generate, 'run', exhausted)
   with pytest.raises(SystemExit) as exit:
-    with trained.sentences(lambda: generate.too_large(config, workdir)):
+    with exits.sentences(lambda: generate.too_large(config, workdir)):
       generate.run(config, workdir)
   assert exit.value.code == 1 and said in capsys.readouterr().err
 
@@ -133,7 +134,7 @@ def test_any_checkpoint_of_a_run_is_read(tmp_path):
   (tmp_path / 'notes.txt').write_text(TEXT)
   corpus = str(tmp_path / 'notes.txt')
   config = saved.save(workdir, task='text', corpus=corpus, mixer='gru')
-  like = train.initial_state(config, *train.make(config))
+  like = build.initial_state(config, *build.make(config))
   with Checkpoints(workdir / train.CHECKPOINTS) as checkpoints:
     for step, score in {2: -1.0, 4: -3.0, 6: -2.0}.items():
       params = jax.tree.map(

@@ -63,14 +63,16 @@ def test_a_failed_cell_is_reported_with_its_log_and_the_others_go_on(
   failed = sweep.run(config, str(tmp_path / 'all'))
   said = capsys.readouterr()
   assert [c.config.kind for c, _ in failed] == ['bad', 'bad']
-  assert '0 cells were there, 2 ran, 2 failed' in said.out
+  assert '0 cells were finished before, 2 ran, 2 failed' in said.out
   assert said.err.count('\n  RuntimeError: bad luck\n') == 2
   rows = table.read(tmp_path / 'all' / 'results.csv')
   assert [(row['seed'], row['doubled']) for row in rows] == [(1, 2), (2, 4)]
   kept = {p: p.read_bytes() for p in tmp_path.rglob('summary.json')}
   config = dataclasses.replace(config, grid='seed=3,2,1')
   assert sweep.run(config, str(tmp_path / 'all')) == []
-  assert '2 cells were there, 1 ran, 0 failed' in capsys.readouterr().out
+  assert (
+    '2 cells were finished before, 1 ran, 0 failed' in capsys.readouterr().out
+  )
   assert len(kept) == 2 and all(p.read_bytes() == b for p, b in kept.items())
 
 
@@ -144,7 +146,10 @@ def test_a_sweep_that_was_stopped_goes_on_where_it_was(script, tmp_path):
   (tmp_path / 'awake').touch()
   again = begin(script, tmp_path, stdout=subprocess.PIPE)
   said, _ = again.communicate(timeout=120)
-  assert again.returncode == 0 and '1 cells were there, 1 ran, 0 failed' in said
+  assert (
+    again.returncode == 0
+    and '1 cells were finished before, 1 ran, 0 failed' in said
+  )
   assert good.read_bytes() == before
 
 

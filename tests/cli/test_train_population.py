@@ -34,7 +34,7 @@ def without_time(path):
 def test_a_member_leaves_what_its_solo_run_leaves(tmp_path, capsys):
   """Scores, metrics and the checkpoint that other scripts read."""
   with pytest.raises(SystemExit) as exit:
-    train_population.main(SMALL, str(tmp_path / 'all'))
+    train_population.train_and_report(SMALL, str(tmp_path / 'all'))
   assert exit.value.code == 0
   assert 'parity by mingru, test over seeds' in capsys.readouterr().out
   configs = train_population.members(SMALL)
@@ -95,7 +95,7 @@ def test_a_population_that_was_stopped_goes_on_where_it_was(
 
   monkeypatch.setattr(training, 'train_population', interrupted)
   with pytest.raises(SystemExit) as exit:
-    train_population.main(SMALL, str(tmp_path / 'parts'))
+    train_population.train_and_report(SMALL, str(tmp_path / 'parts'))
   assert exit.value.code == 75
   begun = []
 
@@ -122,7 +122,7 @@ def test_the_members_beside_one_that_is_not_finite_go_on(tmp_path, capsys):
     SMALL, learning_rates=(1e-3, 1e38), how='one_by_one'
   )
   with pytest.raises(SystemExit) as exit:
-    train_population.main(config, str(tmp_path))
+    train_population.train_and_report(config, str(tmp_path))
   said = capsys.readouterr()
   assert exit.value.code == 1 and 'Traceback' not in said.err
   for seed in (3, 4):
@@ -148,7 +148,7 @@ def test_exhausted_memory_is_told_with_what_fits(tmp_path, capsys, monkeypatch):
   monkeypatch.setattr(training, 'train_population', exhausted)
   for how, extra in {'map': False, 'vmap': True}.items():
     with pytest.raises(SystemExit) as exit:
-      train_population.main(
+      train_population.train_and_report(
         dataclasses.replace(SMALL, how=how), str(tmp_path / how)
       )
     said = capsys.readouterr().err

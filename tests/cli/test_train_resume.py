@@ -19,15 +19,18 @@ import pytest
 
 from seqjax import results
 from seqjax.analysis import memory, timing
-from seqjax.cli import train, trained
+from seqjax.cli import build, train, trained
 from seqjax.data.corpus import read_corpus
 from seqjax.launch import signals
 from seqjax.results.checkpoint import Checkpoints
 
 SMALL = train.Config(
   features=8, layers=1, context=64, task_options='lag=8', batch_size=4,
-  steps=150, log_every=8, save_every=0,
+  steps=150, log_every=8, save_every=0.0,
 )  # fmt: skip
+
+
+PROGRESS = ('training ', 'compiling ', 'step ')  # how such lines begin
 
 
 def start(config, workdir) -> subprocess.Popen:
@@ -58,7 +61,7 @@ def lines(workdir) -> list[dict]:
 
 def last_state(config, workdir) -> tuple[list[bytes], dict]:
   """The bits of the newest checkpoint, and what goes with them."""
-  like = train.initial_state(config, *train.make(config))
+  like = build.initial_state(config, *build.make(config))
   with Checkpoints(workdir / train.CHECKPOINTS) as checkpoints:
     state, extra = checkpoints.restore(like)
   leaves = jax.tree.leaves(state._replace(key=jax.random.key_data(state.key)))
@@ -177,7 +180,7 @@ def test_a_process_is_stopped_long_before_its_first_line(tmp_path):
 
 def test_sigterm_is_heard_before_training(whole, tmp_path):
   """While a run begins there is nothing to lose."""
-  stop(SMALL, tmp_path, after=(train, '_begin'))
+  stop(SMALL, tmp_path, after=(train, '_restore'))
   assert not (tmp_path / train.CHECKPOINTS).exists()
   assert finish(SMALL, tmp_path) == whole
 
@@ -186,15 +189,15 @@ def test_sigterm_is_heard_while_a_run_is_scored(whole, tmp_path, capsys):
   """The last state is saved, and the same command scores it again."""
   score = train.held_out_score
 
-  def score_and_ask(model, state, *args, **kwargs):
+  def score_and_ask(*args):
     if lines(tmp_path)[-1:] == whole[1][-1:]:
       os.kill(os.getpid(), signal.SIGTERM)
-    return score(model, state, *args, **kwargs)
+    return score(*args)
 
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(train, 'held_out_score', score_and_ask)
     with pytest.raises(SystemExit) as exit:
-      train.main(SMALL, str(tmp_path))
+      train.train_and_report(SMALL, str(tmp_path))
   assert exit.value.code == signals.PREEMPTED
   assert 'at step 150 of 150; it is saved' in capsys.readouterr().err
   assert lines(tmp_path) == whole[1]
@@ -222,7 +225,7 @@ def test_the_best_are_kept_however_seldom_a_run_saves(keep_best, tmp_path):
   drawn = {step: scores.random() for step in range(151)}
   drawn[40] = drawn[64] = 2.0  # of equals the first
   with pytest.MonkeyPatch.context() as patch:
-    score = lambda model, state, *args, **kwargs: drawn[int(state.step)]  # noqa: E731
+    score = lambda config, model, state, *args: drawn[int(state.step)]  # noqa: E731
     patch.setattr(train, 'held_out_score', score)
     stop(config, tmp_path, after=(signals.Pace, 'reached'))
     stop(config, tmp_path)
@@ -273,21 +276,27 @@ def test_a_carry_is_kept_over_a_stop(tmp_path):
     task_options='length=16,sampling=sequential',
   )  # fmt: skip
   stop(config, tmp_path / 'stopped')
-  state = train.initial_state(config, *train.make(config))
+  state = build.initial_state(config, *build.make(config))
   assert jax.tree.leaves(state.carry)
   assert finish(config, tmp_path / 'stopped') == finish(
     config, tmp_path / 'whole'
   )
 
 
-def sentence(config, workdir, capfd) -> str:
-  """What a run that cannot go on says, and that it says no more."""
+def sentence(config, workdir, capfd, code=2) -> str:
+  """Returns what a run that cannot go on says, and nothing more.
+
+  A run that fails has begun: lines of progress come before the sentence.
+  """
   capfd.readouterr()
   with pytest.raises(SystemExit) as exit:
-    train.main(config, str(workdir))
+    train.train_and_report(config, str(workdir))
   said = capfd.readouterr().err
-  assert exit.value.code == 1 and said.count('\n') == 1, said
-  return said
+  assert exit.value.code == code and 'Traceback' not in said, said
+  *before, last = said.splitlines()
+  assert all(line.startswith(PROGRESS) for line in before), said
+  assert not before or code == 1, said
+  return last
 
 
 @pytest.fixture
@@ -307,10 +316,38 @@ def full_disk(num_bytes):
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+@pytest.mark.parametrize('options, message', [
+  ({'mixer': 'attention', 'mixer_options': 'positions=learned', 'context': 8},
+   'context'),
+  ({'mixer': 'attention', 'mixer_options': 'num_heads=3'}, 'num_heads=3'),
+  ({'mixer': 'attention', 'mixer_options': 'parant=3'}, 'Unknown mixer option'),
+  ({'carried': True}, "sampling='sequential'"),
+  ({'task_options': 'lag=-1'}, 'lag'),
+])  # fmt: skip
+def test_what_cannot_be_trained_is_refused_before_anything_is_written(
+  options, message, tmp_path, capfd
+):
+  """Nothing is compiled; Flax's own fields are no options."""
+  config = dataclasses.replace(SMALL, **options)
+  said = sentence(config, tmp_path / 'run', capfd)
+  assert message in said and "'parent'" not in said
+  assert not (tmp_path / 'run').exists()
+
+
+def test_a_finished_run_says_that_it_is_finished(tmp_path, capsys):
+  """And not that it has just run."""
+  config = dataclasses.replace(SMALL, steps=2)
+  for begins in ('recall by lstm, 2 steps in ', 'Already finished: recall by '):
+    train.train_and_report(config, str(tmp_path))
+    said = capsys.readouterr()
+    assert said.out.startswith(begins) and f'in {tmp_path}.' in said.out
+  assert ' s: ' not in said.out and not said.err
+
+
 def test_a_full_disk_ends_a_run_that_can_go_on(stopped, whole, capfd):
   """With space again, the same command ends it as if nothing had been."""
   with full_disk(4096):  # enough for the config
-    said = sentence(SMALL, stopped, capfd)
+    said = sentence(SMALL, stopped, capfd, code=1)
   assert 'checkpoint could not be written' in said and 'File too large' in said
   with full_disk(300):  # not enough
     said = sentence(SMALL, stopped, capfd)
@@ -380,7 +417,7 @@ def test_checkpoints_of_another_model_or_version_are_refused(
 def test_a_batch_that_is_too_large_is_told_with_one_that_fits(tmp_path, capfd):
   """The allocation fails, and the sizes of small steps tell."""
   config = dataclasses.replace(SMALL, batch_size=2 * 10**8)
-  said = sentence(config, tmp_path, capfd)
+  said = sentence(config, tmp_path, capfd, code=1)
   assert 'has not enough memory' in said and 'Traceback' not in said
   fitting = int(said.split('; batch_size=')[1].split()[0])
   assert 1 < fitting < 10**8
@@ -399,14 +436,14 @@ def test_sequences_that_are_too_long_are_told_with_those_that_fit(
   limit = 2**10
   if length:
     shorter = dataclasses.replace(config, task_options=length)
-    limit = train._bytes_needed(shorter, 1) * 5 // 4 + 4
+    limit = build.bytes_needed(shorter, 1) * 5 // 4 + 4
   monkeypatch.setattr(memory, 'available_memory', lambda: limit)
 
   def exhausted(*args, **kwargs):
     raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: out of memory')
 
   monkeypatch.setattr(train.training, 'train', exhausted)
-  said = sentence(config, tmp_path, capfd)
+  said = sentence(config, tmp_path, capfd, code=1)
   with_length = f'; batch_size=1 with task_options={length} would fit.'
   assert (with_length if length else 'shorten the sequences or') in said
 
@@ -419,7 +456,7 @@ def test_a_task_without_held_out_data_is_refused_at_once(tmp_path):
     SMALL, task='text', corpus=str(corpus),
     task_options='length=32,sampling=sequential',
   )  # fmt: skip
-  task, _ = train.make(config, scored=())
+  task, _ = build.make(config, scored=())
   task.batch(jax.random.key(0), 0, 1, 'validation')
   with pytest.raises(ValueError, match='validation part.*few for 64 rows'):
     train.run(config, tmp_path / 'run')
@@ -431,7 +468,7 @@ def test_a_batch_beyond_all_counting_is_told_with_one_that_fits(
 ):
   """More numbers than JAX can count: it is not even tried."""
   config = dataclasses.replace(SMALL, mixer='elman', batch_size=2 * 10**9)
-  said = sentence(config, tmp_path, capfd)
+  said = sentence(config, tmp_path, capfd, code=1)
   assert 'with batch_size=2000000000' in said and 'would fit' in said
 
 
@@ -439,17 +476,17 @@ def test_a_batch_beyond_all_counting_is_told_with_one_that_fits(
 def test_scoring_takes_less_memory_than_an_update(mixer):
   """As many rows as there are at a time, by the sizes of what is compiled."""
   config = dataclasses.replace(SMALL, mixer=mixer, batch_size=2, layers=1)
-  task, model = train.make(config)
-  params = train.initial_state(config, task, model).params
-  rows = train.rows_at_once(config)
-  batch = train.example(task, rows)
+  task, model = build.make(config)
+  params = build.initial_state(config, task, model).params
+  rows = build.rows_at_once(config)
+  batch = build.example(task, rows)
 
   def score(params, batch):
     outputs = model.apply({'params': params}, batch.inputs, batch.segments)
     return task.score(outputs, batch)
 
   needed = timing.predicted_bytes(score, params, batch)
-  assert needed < train._bytes_needed(config, config.batch_size)
+  assert needed < build.bytes_needed(config, config.batch_size)
 
 
 def test_a_run_scores_no_more_rows_at_a_time(tmp_path, monkeypatch):
@@ -472,9 +509,9 @@ def test_a_loss_that_is_not_finite_ends_a_run(save_every, tmp_path, capfd):
   config = dataclasses.replace(
     SMALL, learning_rate=1e37, log_every=1, mixer='elman', save_every=save_every
   )
-  said = sentence(config, tmp_path, capfd)
+  said = sentence(config, tmp_path, capfd, code=1)
   step = lines(tmp_path)[-1]['step']
   assert f'is not finite at step {step}' in said
   state, _ = last_state(config, tmp_path)
-  assert sentence(config, tmp_path, capfd) == said
+  assert sentence(config, tmp_path, capfd, code=1) == said
   assert last_state(config, tmp_path)[0] == state

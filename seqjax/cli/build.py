@@ -1,0 +1,212 @@
+"""The task, model, optimizer and state that a training config describes."""
+
+import ast
+import dataclasses
+import functools
+import inspect
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from seqjax import training
+from seqjax.analysis import memory, timing
+from seqjax.cli.train_config import EVERY_MIXER, Config, with_options
+from seqjax.errors import unknown
+from seqjax.launch import memory_limits
+from seqjax.models import model_for
+from seqjax.nn import NONCAUSAL_MIXERS
+from seqjax.tasks import TASKS
+from seqjax.tasks.task import Metric
+from seqjax.training import loop
+from seqjax.typing import Batch
+
+SCORED_ROWS = 64  # of a batch; four of validation, sixteen of test
+NOT_OPTIONS = ('parent', 'name')  # what Flax adds to every module
+LENGTHS = ('length', 'delay', 'lag')  # what a task's sequences grow with
+
+
+def make(config: Config, scored: Sequence[str] = ('validation', 'test')):
+  """Returns the task, and the model for it.
+
+  Raises:
+    ValueError: they do not exist, the model cannot read the task, or one of the
+      splits in `scored` has nothing to be scored.
+  """
+  task = _make_task(config)
+  for split in scored:
+    example(task, SCORED_ROWS, split)
+  if config.mixer in NONCAUSAL_MIXERS and task.metric is Metric.BITS:
+    raise ValueError(
+      f'{config.mixer} sees what the task {config.task} asks it to predict.'
+    )
+  maker = EVERY_MIXER[config.mixer]
+  options = parse_options(config.mixer_options, maker, 'mixer')
+  dtype = jnp.dtype(config.dtype)
+  mixer = maker(config.features, config.context, **{'dtype': dtype} | options)
+  model = model_for(
+    task,
+    (mixer,) * config.layers,
+    expansion=config.expansion,
+    dropout=config.dropout,
+    dtype=dtype,
+    remat=config.remat,
+  )
+  return task, model
+
+
+def _make_task(config: Config):
+  options = parse_options(config.task_options, TASKS[config.task], 'task')
+  for name in ('corpus', 'data_dir'):
+    if value := getattr(config, name):
+      options[name] = value
+  known = inspect.signature(TASKS[config.task]).parameters
+  if not set(options) <= set(known):
+    raise ValueError(f'The task {config.task} reads no data from a folder.')
+  return TASKS[config.task](**options)
+
+
+def parse_options(text: str, maker: Callable, what: str) -> dict[str, Any]:
+  """Returns {name: value} of 'name=value,name=value', arguments of `maker`."""
+  known = [
+    name
+    for name in inspect.signature(maker).parameters
+    if name not in NOT_OPTIONS
+  ]
+  options = {}
+  for part in filter(None, text.split(',')):
+    name, equals, value = part.partition('=')
+    if not equals:
+      raise ValueError(f'Options are name=value,name=value, but got {part!r}.')
+    if name not in known:
+      raise ValueError(unknown(f'{what} option', name, known))
+    try:
+      options[name] = ast.literal_eval(value)
+    except (SyntaxError, ValueError):
+      options[name] = value  # a word
+  return options
+
+
+def check_model(task, model: nn.Module, config: Config):
+  """Raises ValueError where the task's batches do not suit model and training.
+
+  Nothing is compiled: shapes are enough to see a sequence that is longer than
+  the context, say.
+  """
+  if config.carried:
+    loop.check_carries(model, task)
+  batch = example(task)
+  key = jax.random.key(0)
+  jax.eval_shape(model.init, key, batch.inputs, batch.segments)
+
+
+def example(task, batch_size: int = 1, split: str = 'train') -> Batch:
+  """Returns a batch, or its shapes where the task makes it on the device."""
+  key = jax.random.key(0)
+  draw = functools.partial(task.batch, key, 0, batch_size, split)
+  return jax.eval_shape(draw) if task.on_device else draw()
+
+
+def num_positions(task) -> int:
+  """Returns the length of a row of inputs; of the longer side if it has two."""
+  return max(x.shape[1] for x in jax.tree.leaves(example(task).inputs))
+
+
+@functools.cache
+def optimizer(steps: int, weight_decay: float):
+  """Returns AdamW, made once since compiled functions are kept by optimizer."""
+  warmup = min(50, steps // 10)
+  return training.adamw(steps, warmup=warmup, weight_decay=weight_decay)
+
+
+def initial_state(config: Config, task, model) -> training.TrainState:
+  """Returns the state at step 0; checkpoints of a run have its form."""
+  return training.init(
+    model,
+    task,
+    optimizer(config.steps, config.weight_decay),
+    jax.random.key(config.seed),
+    config.learning_rate,
+    carried_rows=config.batch_size if config.carried else None,
+  )
+
+
+def state_shapes(config: Config, task, model) -> training.TrainState:
+  """Returns `initial_state`, or its shapes where they take no data to know."""
+  begin = functools.partial(initial_state, config, task, model)
+  return jax.eval_shape(begin) if task.on_device else begin()
+
+
+def check_data(task, extra: dict[str, Any], workdir: str | os.PathLike):
+  """Raises ValueError if a task reads other data than a run has read."""
+  kept = extra.get('data')
+  if kept is not None and kept != fingerprint(task):
+    raise ValueError(
+      f'The run in {str(workdir)!r} has read other data than {task} reads now:'
+      ' put them back as they were, or choose another workdir.'
+    )
+
+
+def fingerprint(task) -> int | None:
+  """Returns a checksum of the data that a task reads; None if it reads none."""
+  return getattr(task, 'fingerprint', None)
+
+
+def rows_at_once(config: Config) -> int:
+  """Returns the number of rows that are scored at a time.
+
+  Outputs alone take less memory for two rows than an update does for one.
+  """
+  return 2 * config.batch_size
+
+
+def too_large(config: Config) -> str:
+  """Returns the message for exhausted memory: what is needed, what fits."""
+  limit = memory.available_memory()
+  one, two = (bytes_needed(config, batch_size) for batch_size in (1, 2))
+  needed = one + (config.batch_size - 1) * (two - one)
+  fits = memory_limits.largest_batch(one, two, limit, below=config.batch_size)
+  advice = (
+    f'batch_size={fits} would fit' if fits else _advise_shorter(config, limit)
+  )
+  return (
+    f'The device has not enough memory, {memory_limits.gibibytes(limit)}, for '
+    f'a step with batch_size={config.batch_size}, which takes about '
+    f'{memory_limits.gibibytes(needed)}; {advice}.'
+  )
+
+
+def _advise_shorter(config: Config, limit: int) -> str:
+  """Returns advice on the sequences that would fit in a batch of one."""
+  task, _ = make(config)
+  known = inspect.signature(TASKS[config.task]).parameters
+  name = next((name for name in LENGTHS if name in known), '')
+  shorter = memory_limits.largest_half(
+    lambda size: bytes_needed(with_options(config, **{name: size}), 1),
+    limit,
+    getattr(task, name, 0),
+  )
+  if shorter:
+    return f'batch_size=1 with task_options={name}={shorter} would fit'
+  return (
+    'not even batch_size=1 would fit: shorten the sequences or make the model'
+    ' smaller'
+  )
+
+
+def bytes_needed(config, batch_size) -> int:
+  """Returns the bytes that an update takes; it is compiled, not run."""
+  config = dataclasses.replace(config, batch_size=batch_size)
+  task, model = make(config)
+  step = functools.partial(
+    training.train_step,
+    model=model,
+    task=task,
+    optimizer=optimizer(config.steps, config.weight_decay),
+  )
+  return timing.predicted_bytes(
+    step, state_shapes(config, task, model), example(task, batch_size)
+  )

@@ -1,0 +1,93 @@
+"""The options of seqjax-train."""
+
+import dataclasses
+from typing import Any
+
+from seqjax.experiment import option
+from seqjax.nn import MIXERS, NONCAUSAL_MIXERS
+from seqjax.tasks import TASKS
+
+EVERY_MIXER = MIXERS | NONCAUSAL_MIXERS
+DTYPES = ('float32', 'bfloat16')
+LEAST = {
+  **dict.fromkeys(
+    ('patience', 'save_every', 'keep_best', 'dropout', 'weight_decay'), 0
+  ),
+  **dict.fromkeys(
+    ('features', 'layers', 'steps', 'batch_size', 'log_every', 'keep_latest'),
+    1,
+  ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """The options of one training run."""
+
+  task: str = option('recall', 'Task to train on.', among=TASKS)
+  mixer: str = option('lstm', 'Sequence mixer to train.', among=EVERY_MIXER)
+  task_options: str = option(
+    '', 'Options of the task, as in length=32,num_symbols=8.'
+  )
+  mixer_options: str = option('', 'Options of the mixer, as in num_heads=4.')
+  corpus: str = option(
+    '', 'A file or folder that the task text reads, or the name of a corpus.'
+  )
+  data_dir: str = option('', 'Folder with the prepared data of the task.')
+  features: int = option(64, 'Width of the residual stream.')
+  layers: int = option(2, 'Number of blocks.')
+  context: int = option(1024, 'Number of past positions that attention reads.')
+  expansion: int = option(
+    2, "Width of each block's perceptron, as a multiple of features."
+  )
+  dropout: float = option(0.0, 'Dropout rate of each block.')
+  dtype: str = option(
+    'float32',
+    'Precision of the arithmetic; parameters are float32.',
+    among=DTYPES,
+  )
+  remat: bool = option(
+    False, 'Recompute blocks in the backward pass instead of storing them.'
+  )
+  steps: int = option(1000, 'Number of updates.')
+  batch_size: int = option(32, 'Number of examples per update.')
+  learning_rate: float = option(3e-3, 'Peak learning rate of the schedule.')
+  weight_decay: float = option(
+    0.01, 'Decoupled weight decay, multiplied by the learning rate.'
+  )
+  log_every: int = option(100, 'Number of updates between lines of metrics.')
+  seed: int = option(0, 'Seed of the parameters and of the order of the data.')
+  carried: bool = option(
+    False,
+    'Begin each batch with the final carry of the one before. Scores begin '
+    'every window without one.',
+  )
+  patience: int = option(
+    0,
+    'Number of evaluations in a row without a better score that end training; '
+    '0 disables this.',
+  )
+  save_every: float = option(60.0, 'Seconds between checkpoints.')
+  keep_latest: int = option(2, 'Number of newest checkpoints to keep.')
+  keep_best: int = option(
+    1, 'Number of checkpoints to keep that score best on validation.'
+  )
+
+  def __post_init__(self):
+    for name, least in LEAST.items():
+      if getattr(self, name) < least:
+        raise ValueError(
+          f'{name} must be at least {least}, but {name}={getattr(self, name)} '
+          'was given.'
+        )
+    if self.corpus and not self.task.startswith('text'):
+      raise ValueError(
+        f'A corpus is what the task text reads, but task={self.task} was given.'
+      )
+
+
+def with_options(config: Config, **options: Any) -> Config:
+  """Returns the config with further options of the task, which take over."""
+  given = [f'{name}={value}' for name, value in options.items()]
+  text = ','.join(filter(None, [config.task_options, *given]))
+  return dataclasses.replace(config, task_options=text)

@@ -1,0 +1,281 @@
+"""A Config as absl flags: what a command line and a grid in text describe.
+
+Flags are made inside `launch`, never at import: two experiments live in one
+process.
+"""
+
+import contextlib
+import csv
+import dataclasses
+import logging
+import sys
+import textwrap
+import typing
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from absl import app
+from absl import flags as absl_flags
+
+from seqjax.errors import MOST_LISTED, unknown
+from seqjax.experiment.config import (
+  LISTING,
+  SCALARS,
+  check_fields,
+  field_types,
+  grid,
+  validate,
+)
+
+HELP = ('--help', '-help', '-h', '--helpshort', '-helpshort')
+NAMED = 3  # names that a help text gives of many
+_HANGING = {
+  'subsequent_indent': '    ',
+  'break_long_words': False,
+  'break_on_hyphens': False,
+}
+BAD_INPUT = 2  # the exit code of a command line that is refused
+
+
+def parse_grid(Config: type, text: str) -> list[Any]:
+  """Returns the grid of 'mixer=lstm,gru;seed=0,1', validated; see `grid`.
+
+  A value that holds a comma stands in double quotes, as in
+  'lengths="64,256","512"'.
+  """
+  flags, lists = define_flags(Config), {}
+  for part in filter(None, text.split(';')):
+    name, _, values = part.partition('=')
+    check_fields(Config, [name := name.strip()])
+    if not values or name in lists:
+      raise ValueError(
+        'A grid is name=value,value;name=value with every name once, but got'
+        f' {part!r}.'
+      )
+    (values,) = csv.reader([values])
+    lists[name] = [_parse_value(flags[name], value) for value in values]
+  configs = grid(Config, **lists)
+  for config in configs:
+    validate(config)
+  return configs
+
+
+def _parse_value(flag: absl_flags.Flag, text: str) -> Any:
+  try:
+    return flag.parser.parse(text.strip())
+  except ValueError as error:
+    raise ValueError(_illegal(flag.name, flag, text)) from error
+
+
+def _illegal(name: str, flag: absl_flags.Flag, text: str) -> str:
+  """Returns the message for a value that a flag cannot hold."""
+  wanted = flag.parser.syntactic_help or 'true or false'
+  return f'{name} takes {wanted}, but {text!r} was given.'
+
+
+def define_flags(Config: type) -> absl_flags.FlagValues:
+  """Returns a set of flags of their own, one for each field."""
+  flags = absl_flags.FlagValues()
+  for field in dataclasses.fields(Config):
+    if 'help' not in field.metadata:
+      raise ValueError(
+        f'Fields of {Config.__name__} are made by option(default, help), but'
+        f' {field.name!r} is not.'
+      )
+    _define_flag(flags, field, field_types(Config)[field.name])
+  return flags
+
+
+def from_flags(Config: type, flags: absl_flags.FlagValues) -> Any:
+  """Returns the Config that parsed flags describe, validated."""
+  fields = dataclasses.fields(Config)
+  config = Config(**{field.name: flags[field.name].value for field in fields})
+  validate(config)
+  return config
+
+
+def launch(
+  Config: type,
+  run: Callable[..., Any],
+  workdir: str | None,
+  argv: Sequence[str] | None = None,
+  **switches: str,
+):
+  """Parses the command line, calls `run(config, workdir)`, exits.
+
+  A command line that is wrong is one sentence on stderr and exit code 2;
+  exceptions of `run` propagate. --help prints the docstring of the module that
+  `run` is from, and every option; --FIELD=help prints the names that a field
+  may hold.
+
+  Args:
+    Config: a frozen dataclass whose fields are made by `option`.
+    run: called with the config, and with the workdir unless that is None.
+    workdir: the default of the flag of that name; None: there is no such flag.
+    argv: stands in for the command line, with the program first.
+    **switches: help texts of further flags, which are on or off and no part of
+      the config, since they change nothing about the result. `run` is given
+      them by name.
+  """
+  flags = define_flags(Config)
+  for name, text in switches.items():
+    absl_flags.DEFINE_boolean(name, False, text, flag_values=flags)
+  if workdir is not None:
+    absl_flags.DEFINE_string(
+      'workdir', workdir, 'Folder that results are written to.', flags
+    )
+
+  def parse(arguments):
+    with refusals():
+      if any(argument in HELP for argument in arguments[1:]):
+        _print_help(flags, _program_text(run))
+        sys.exit(0)
+      _read_flags(flags, arguments)
+      _print_names(Config, flags)
+      return from_flags(Config, flags)
+
+  def main(config):
+    # absl shows all that libraries tell, such as which backends there are not.
+    logging.getLogger('jax').setLevel(logging.WARNING)
+    chosen = {name: flags[name].value for name in switches}
+    folder = [] if workdir is None else [flags['workdir'].value]
+    run(config, *folder, **chosen)
+
+  with _installed(flags):
+    app.run(main, None if argv is None else list(argv), flags_parser=parse)
+
+
+@contextlib.contextmanager
+def refusals() -> Iterator[None]:
+  """Ends the process with one sentence and exit code 2 on a ValueError."""
+  try:
+    yield
+  except (ValueError, absl_flags.Error) as error:
+    print(' '.join(str(error).split()), file=sys.stderr)
+    sys.exit(BAD_INPUT)
+
+
+def _read_flags(flags: absl_flags.FlagValues, arguments: Sequence[str]):
+  """Parses the command line; ValueError for what no flag takes."""
+  try:
+    rest = absl_flags.FLAGS(arguments)
+  except absl_flags.UnrecognizedFlagError as error:
+    known = [f'--{name}' for name in flags]
+    name = f'--{error.flagname}'
+    raise ValueError(unknown('option', name, known, LISTING)) from error
+  except absl_flags.IllegalFlagValueError as error:
+    raise ValueError(_illegal_value(flags, error)) from error
+  if len(rest) > 1:
+    raise ValueError(
+      f'Options are written --name=value, but {rest[1]!r} is not.'
+    )
+
+
+def _illegal_value(flags: absl_flags.FlagValues, error: Exception) -> str:
+  """Returns a sentence for absl's 'flag --NAME=VALUE: REASON'."""
+  start, end = 'flag --', f': {error.__context__}'
+  text = str(error)
+  name, _, value = text.removeprefix(start).removesuffix(end).partition('=')
+  if not text.startswith(start) or not text.endswith(end) or name not in flags:
+    return text
+  return _illegal(f'--{name}', flags[name], value)
+
+
+def _print_names(Config: type, flags: absl_flags.FlagValues):
+  """Prints what a field may hold and exits, where it was set to 'help'."""
+  for field in dataclasses.fields(Config):
+    among, value = field.metadata['among'], flags[field.name].value
+    if among is not None and value in ('help', ('help',)):
+      print(*among, sep='\n')
+      sys.exit(0)
+
+
+def _program_text(run: Callable[..., Any]) -> str:
+  """Returns the docstring of the module that a function is from."""
+  module = sys.modules.get(getattr(run, '__module__', ''))
+  return getattr(module, '__doc__', None) or ''
+
+
+def _print_help(flags: absl_flags.FlagValues, text: str):
+  """Prints every option with its help text and its default."""
+  print(textwrap.dedent(text).strip(), end='\n\nOptions:\n')
+  for name in flags:
+    flag = flags[name]
+    dashes = '--[no]' if flag.boolean else '--'
+    lines = [
+      f'{dashes}{name}: {flag.help}',
+      f'(default: {flag.default_as_str})',
+    ]
+    print(textwrap.fill(lines[0], 78, initial_indent='  ', **_HANGING))
+    print(textwrap.fill(lines[1], 78, initial_indent='    ', **_HANGING))
+  print('  --flagfile: Read options from this file, one per line.')
+
+
+@contextlib.contextmanager
+def _installed(flags: absl_flags.FlagValues) -> Iterator[None]:
+  """Puts flags among the program's own for a while."""
+  absl_flags.FLAGS.append_flag_values(flags)
+  try:
+    yield
+  finally:
+    absl_flags.FLAGS.remove_flag_values(flags)
+
+
+class _TupleParser(absl_flags.ArgumentParser):
+  """Reads '64,256' as (64, 256)."""
+
+  def __init__(self, item: type):
+    self.item = item
+    self.syntactic_help = f'a comma separated list of {item.__name__}'
+
+  def parse(self, argument):
+    if isinstance(argument, tuple):
+      return argument
+    parts = [part.strip() for part in argument.split(',')]
+    return tuple(self.item(part) for part in parts if part)
+
+  def flag_type(self):
+    return f'comma separated list of {self.item.__name__}'
+
+
+class _TupleSerializer(absl_flags.ArgumentSerializer):
+  """Writes (64, 256) as '64,256'."""
+
+  def serialize(self, value):
+    return ','.join(str(item) for item in value)
+
+
+_SCALAR_FLAGS = {
+  bool: absl_flags.DEFINE_boolean,
+  int: absl_flags.DEFINE_integer,
+  float: absl_flags.DEFINE_float,
+  str: absl_flags.DEFINE_string,
+}
+
+
+def _define_flag(flags, field, kind):
+  text = field.metadata['help'] + _choices(field)
+  if kind in SCALARS:
+    _SCALAR_FLAGS[kind](field.name, field.default, text, flag_values=flags)
+  else:
+    absl_flags.DEFINE(
+      _TupleParser(typing.get_args(kind)[0]),
+      field.name,
+      field.default,
+      text,
+      flag_values=flags,
+      serializer=_TupleSerializer(),
+    )
+
+
+def _choices(field: dataclasses.Field) -> str:
+  """Returns the end of a help text: the names, or a few of many."""
+  if field.metadata['among'] is None:
+    return ''
+  names = list(map(str, field.metadata['among']))
+  if len(names) <= MOST_LISTED:
+    return f' Choices: {", ".join(names)}.'
+  return (
+    f' {len(names)} choices, such as {", ".join(names[:NAMED])}; '
+    f'--{field.name}=help lists them.'
+  )

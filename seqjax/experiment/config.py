@@ -1,0 +1,161 @@
+"""Fields of a Config: their declaration, checks, grids and names on disk.
+
+A field is a bool, int, float or str, or a tuple of int, float or str
+(`tuple[int, ...]`), which the command line takes as a comma separated list.
+"""
+
+import dataclasses
+import itertools
+import re
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from seqjax.errors import Catalog, UnknownName, unknown
+
+SCALARS = (bool, int, float, str)
+_ITEMS = (int, float, str)
+LISTING = '--help lists them'
+ALWAYS_NAMED = ('mixer', 'task')  # fields that every folder's name holds
+
+
+def option(default: Any, help: str, among: Iterable[str] | None = None) -> Any:
+  """Declares a field of a Config: default, help text, the names it may hold.
+
+  `among` (a dict of mixers, say) is held as it is, so that a name added to the
+  dict later is allowed too.
+  """
+  return dataclasses.field(
+    default=default, metadata={'help': help, 'among': among}
+  )
+
+
+def choose(mapping: Mapping[str, Any], name: str, what: str) -> Any:
+  """Returns mapping[name]; an unknown name is a ValueError with a suggestion.
+
+  `what` is the kind of thing that has names: 'mixer', 'task'.
+  """
+  return Catalog(what, mapping)[name]
+
+
+def validate(config: Any, **among: Iterable[str]):
+  """Raises ValueError where a field has a wrong type or an unknown name.
+
+  `among` replaces what the fields allow: a `run` that is handed its own dict of
+  mixers says `validate(config, mixer=mixers)`.
+  """
+  kinds = field_types(type(config))
+  check_fields(type(config), among)
+  for field in dataclasses.fields(config):
+    value = getattr(config, field.name)
+    _check_type(type(config), field.name, kinds[field.name], value)
+    allowed = among.get(field.name, field.metadata.get('among'))
+    if allowed is not None:
+      for name in value if isinstance(value, tuple) else (value,):
+        if name not in allowed:
+          what = allowed.what if isinstance(allowed, Catalog) else field.name
+          raise UnknownName(unknown(what, name, allowed))
+
+
+def grid(Config: type, **lists: Any) -> list[Any]:
+  """Returns a Config for every combination; the last field varies fastest."""
+  check_fields(Config, lists)
+  for name, values in lists.items():
+    if isinstance(values, str) or not isinstance(values, Iterable):
+      raise ValueError(
+        f'A grid takes a list of values for each field; write'
+        f' {name}=[{values!r}] instead of {name}={values!r}.'
+      )
+  return [
+    Config(**dict(zip(lists, values, strict=True)))
+    for values in itertools.product(*lists.values())
+  ]
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+  """Returns the fields as JSON holds them: tuples become lists."""
+  values = dataclasses.asdict(config)
+  return {
+    name: list(value) if isinstance(value, tuple) else value
+    for name, value in values.items()
+  }
+
+
+def folder_name(config: Any) -> str:
+  """Returns a name for a run's folder, as in 'task=parity,mixer=lstm,seed=1'.
+
+  It holds the fields that differ from their defaults, and always those called
+  `mixer` and `task`.
+  """
+  parts = [
+    f'{field.name}={_folder_value(getattr(config, field.name))}'
+    for field in dataclasses.fields(config)
+    if field.name in ALWAYS_NAMED
+    or getattr(config, field.name) != field.default
+  ]
+  return ','.join(parts) or 'defaults'
+
+
+def _folder_value(value: Any) -> str:
+  """Returns a value as part of a file name: no separators, no spaces."""
+  if isinstance(value, tuple):
+    return '+'.join(_folder_value(item) for item in value)
+  return re.sub(r'[^\w.+-]', '_', str(value))
+
+
+def from_dict(Config: type, mapping: Mapping[str, Any]) -> Any:
+  """Returns the Config with these fields; undoes `to_dict`."""
+  kinds = field_types(Config)
+  check_fields(Config, mapping)
+  values = {}
+  for name, value in mapping.items():
+    values[name] = tuple(value) if isinstance(value, list) else value
+    _check_type(Config, name, kinds[name], values[name])
+  return Config(**values)
+
+
+def field_types(Config: type) -> dict[str, Any]:
+  """Returns every field's type; ValueError for one that no flag could hold."""
+  if not (isinstance(Config, type) and dataclasses.is_dataclass(Config)):
+    raise ValueError(f'A config is a dataclass, but {Config!r} is not.')
+  hints = typing.get_type_hints(Config)
+  kinds = {
+    field.name: hints[field.name] for field in dataclasses.fields(Config)
+  }
+  for name, kind in kinds.items():
+    if kind not in SCALARS and kind not in [tuple[i, ...] for i in _ITEMS]:
+      raise ValueError(
+        f'A field is a bool, int, float or str or a tuple[int, ...],'
+        f' tuple[float, ...] or tuple[str, ...], but'
+        f' {Config.__name__}.{name} is {kind}.'
+      )
+  return kinds
+
+
+def check_fields(Config: type, names: Iterable[str]):
+  """Raises ValueError for a name that is no field."""
+  known = [field.name for field in dataclasses.fields(Config)]
+  for name in names:
+    if name not in known:
+      what = f'field of {Config.__name__}'
+      raise UnknownName(unknown(what, name, known, LISTING))
+
+
+def _check_type(Config: type, name: str, kind: Any, value: Any):
+  if kind in SCALARS:
+    good, wanted = _is(kind, value), kind.__name__
+  else:
+    item = typing.get_args(kind)[0]
+    good = isinstance(value, tuple) and all(_is(item, v) for v in value)
+    wanted = f'tuple of {item.__name__}'
+  if not good:
+    raise ValueError(
+      f'{Config.__name__}.{name} is a {wanted}, but {value!r} was given.'
+    )
+
+
+def _is(kind: type, value: Any) -> bool:
+  """Checks the type of a value: an int is a float, a bool is no number."""
+  if isinstance(value, bool):
+    return kind is bool
+  return isinstance(value, (int, float) if kind is float else kind)
