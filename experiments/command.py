@@ -4,7 +4,7 @@
 
 Every axis of the experiment's presets is an option, and so is every other field
 of its Config; what is not given is as in --preset. Everything is written under
---workdir. An explicit --preset=full with nothing else changed replaces the table
+--workdir. An explicit --preset=full, and nothing else, replaces the table
 that is committed, if every cell finished.
 """
 
