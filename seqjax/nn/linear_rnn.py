@@ -17,12 +17,12 @@ from seqjax.nn.mixer import (
   check_unroll,
 )
 from seqjax.ops import segments as segments_lib
-from seqjax.ops.complex_linear import from_state, to_state
 from seqjax.ops.linear_recurrence import (
   check_algorithm,
   linear_recurrence,
   linear_recurrence_step,
 )
+from seqjax.ops.state_space import from_state, to_state
 from seqjax.typing import Array, Segments
 
 
