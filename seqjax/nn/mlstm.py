@@ -13,11 +13,11 @@ from seqjax.nn.matrix_state import (
 )
 from seqjax.nn.mixer import carry_dtype, check_step, check_unroll
 from seqjax.ops import segments as segments_lib
-from seqjax.ops.exponential_gates import (
+from seqjax.ops.linear_attention import gated_outer, gated_outer_step
+from seqjax.ops.linear_recurrence import (
   stabilized_gates,
   stabilized_gates_step,
 )
-from seqjax.ops.linear_attention import gated_outer, gated_outer_step
 from seqjax.typing import Array, Segments
 
 

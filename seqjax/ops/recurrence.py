@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from seqjax.errors import unknown
+from seqjax.ops import algorithms
 from seqjax.ops import chunked_recurrence as chunked
 from seqjax.ops.newton import newton
 from seqjax.ops.segments import zero_padding
@@ -265,8 +266,7 @@ def slstm(
 
 def check_algorithm(algorithm: str, known: tuple[str, ...] = ALGORITHMS):
   """Raises ValueError unless `algorithm` is one of those known."""
-  if algorithm not in known:
-    raise ValueError(unknown('algorithm', algorithm, known))
+  algorithms.check_algorithm(algorithm, known)
 
 
 def check_activation(activation: str):

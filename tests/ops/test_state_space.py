@@ -78,7 +78,9 @@ def test_hippo_is_legs_plus_a_matrix_of_rank_one():
   root = np.sqrt(2 * np.arange(5) + 1)
   legs = -np.tril(np.outer(root, root), -1) - np.diag(np.arange(5) + 1.0)
   low_rank = np.outer(root, root) / 2
-  np.testing.assert_allclose(state_space.hippo_matrix(5), legs + low_rank, atol=1e-12)
+  np.testing.assert_allclose(
+    state_space.hippo_matrix(5), legs + low_rank, atol=1e-12
+  )
 
 
 @pytest.mark.parametrize(
