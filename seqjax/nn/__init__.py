@@ -1,18 +1,21 @@
 """Flax Linen layers: parameters around the formulas of `seqjax.ops`."""
 
-from seqjax.nn.attention import Attention, LocalAttention
+from seqjax.nn.attention import (
+  Attention,
+  AttentionCarry,
+  FullAttention,
+  LocalAttention,
+  SelfAttention,
+)
 from seqjax.nn.bidirectional import Bidirectional
 from seqjax.nn.catalog import MIXERS, NONCAUSAL_MIXERS
-from seqjax.nn.convolution import TCN, GatedConv
+from seqjax.nn.convolution import TCN, GatedConv, WindowMLP
 from seqjax.nn.cross_attention import CrossAttention, Memory
 from seqjax.nn.delta_net import DeltaNet, GatedDeltaNet
 from seqjax.nn.flax_cells import from_flax, to_flax
-from seqjax.nn.full_attention import FullAttention
-from seqjax.nn.key_value_cache import AttentionCarry
 from seqjax.nn.linear_attention import GLA, LinearAttention, Retention
 from seqjax.nn.linear_rnn import LRU, RGLRU, MinGRU, MinLSTM
-from seqjax.nn.mamba import Mamba
-from seqjax.nn.mamba2 import Mamba2
+from seqjax.nn.mamba import Mamba, Mamba2
 from seqjax.nn.mixer import (
   CausalMixer,
   SequenceMixer,
@@ -23,9 +26,7 @@ from seqjax.nn.mixer import (
 )
 from seqjax.nn.mlstm import MLSTM
 from seqjax.nn.rnn import GRU, LSTM, SLSTM, Elman
-from seqjax.nn.self_attention import SelfAttention
 from seqjax.nn.state_space import S4D, S5
-from seqjax.nn.window import WindowMLP
 
 __all__ = [
   'Attention',

@@ -1,18 +1,15 @@
 """Names for the mixers: MIXERS[name](features, context, **options)."""
 
-from seqjax.nn.attention import Attention, LocalAttention
+from seqjax.nn.attention import Attention, FullAttention, LocalAttention
 from seqjax.nn.bidirectional import Bidirectional
-from seqjax.nn.convolution import TCN, GatedConv
+from seqjax.nn.convolution import TCN, GatedConv, WindowMLP
 from seqjax.nn.delta_net import DeltaNet, GatedDeltaNet
-from seqjax.nn.full_attention import FullAttention
 from seqjax.nn.linear_attention import GLA, LinearAttention, Retention
 from seqjax.nn.linear_rnn import LRU, RGLRU, MinGRU, MinLSTM
-from seqjax.nn.mamba import Mamba
-from seqjax.nn.mamba2 import Mamba2
+from seqjax.nn.mamba import Mamba, Mamba2
 from seqjax.nn.mlstm import MLSTM
 from seqjax.nn.rnn import GRU, LSTM, SLSTM, Elman
 from seqjax.nn.state_space import S4D, S5
-from seqjax.nn.window import WindowMLP
 
 MIXERS = {
   # Recurrent, nonlinear.

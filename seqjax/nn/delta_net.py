@@ -6,10 +6,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from seqjax.nn.convolved import ConvolvedMixer
 from seqjax.nn.layers import RMSNorm
-from seqjax.nn.mamba2 import SelectiveDecay
-from seqjax.nn.matrix_state import MatrixStateMixer
+from seqjax.nn.linear_attention import MatrixStateMixer
+from seqjax.nn.mamba import ConvolvedMixer, SelectiveDecay
 from seqjax.ops.linear_attention import delta_rule, delta_rule_step
 
 

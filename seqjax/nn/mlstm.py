@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from seqjax.nn.matrix_state import (
+from seqjax.nn.linear_attention import (
   MatrixStateMixer,
   with_normalizer,
   with_ones,
