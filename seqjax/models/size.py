@@ -9,7 +9,7 @@ import jax
 
 from seqjax.models import specs
 from seqjax.models.seq2seq import Seq2Seq
-from seqjax.nn.mixer import SequenceMixer
+from seqjax.nn.mixer import SequenceLayer
 
 TOLERANCE = 0.1  # counts within a tenth of each other are called equal
 
@@ -33,7 +33,7 @@ def variable_shapes(model: nn.Module) -> Any:
 
 
 def features_for(
-  make: Callable[[int], SequenceMixer],
+  make: Callable[[int], SequenceLayer],
   parameters: int,
   *,
   multiple: int = 8,

@@ -18,7 +18,9 @@ from seqjax.nn.linear_rnn import LRU, RGLRU, MinGRU, MinLSTM
 from seqjax.nn.mamba import Mamba, Mamba2
 from seqjax.nn.mixer import (
   CausalMixer,
+  SequenceLayer,
   SequenceMixer,
+  StreamingLayer,
   can_stream,
   carry_dtype,
   select_rows,
@@ -63,7 +65,9 @@ __all__ = [
   'from_flax',
   'to_flax',
   'CausalMixer',
+  'SequenceLayer',
   'SequenceMixer',
+  'StreamingLayer',
   'can_stream',
   'carry_dtype',
   'select_rows',

@@ -41,10 +41,6 @@ class SelfAttention(SequenceMixer):
     algorithm: how `ops.attention` computes it.
   """
 
-  features: int
-  context: int | None = None
-  dtype: Any = jnp.float32
-  param_dtype: Any = jnp.float32
   num_heads: int = 2
   num_kv_heads: int | None = None
   positions: str = 'rotary'
@@ -76,17 +72,15 @@ class SelfAttention(SequenceMixer):
       )
 
   def setup(self):
-    types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
-
     def project(num_heads):
       heads = num_heads, self._head_size
-      return nn.DenseGeneral(heads, use_bias=False, **types)
+      return nn.DenseGeneral(heads, use_bias=False, **self._types)
 
     self.query = project(self.num_heads)
     self.key = project(self._num_kv_heads)
     self.value = project(self._num_kv_heads)
     self.out = nn.DenseGeneral(
-      self.features, axis=(-2, -1), use_bias=False, **types
+      self.features, axis=(-2, -1), use_bias=False, **self._types
     )
     if self.positions == 'learned':
       self.table = self.param(

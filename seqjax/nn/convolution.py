@@ -1,7 +1,6 @@
 """Causal convolutions: deep and dilated, short and gated, or one window."""
 
 import functools
-from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -37,10 +36,6 @@ class TCN(CausalMixer):
     levels: how many; level i has dilation 2^i.
   """
 
-  features: int
-  context: int | None = None
-  dtype: Any = jnp.float32
-  param_dtype: Any = jnp.float32
   kernel_size: int = 3
   levels: int = 5
 
@@ -117,10 +112,6 @@ class GatedConv(CausalMixer):
     kernel_size: taps of the filter, the present included.
   """
 
-  features: int
-  context: int | None = None
-  dtype: Any = jnp.float32
-  param_dtype: Any = jnp.float32
   kernel_size: int = 3
 
   def __post_init__(self):
@@ -128,12 +119,11 @@ class GatedConv(CausalMixer):
     check_sizes(self, 'kernel_size')
 
   def setup(self):
-    types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
     init = nn.initializers.lecun_normal()  # fan-in counts the taps
     kernel_shape = self.kernel_size, self.features
     self.kernel = self.param('kernel', init, kernel_shape, self.param_dtype)
-    self.gates = nn.Dense(3 * self.features, use_bias=False, **types)
-    self.out = nn.Dense(self.features, use_bias=False, **types)
+    self.gates = nn.Dense(3 * self.features, use_bias=False, **self._types)
+    self.out = nn.Dense(self.features, use_bias=False, **self._types)
 
   @nn.nowrap
   def initialize_carry(self, batch_size: int) -> Float[Array, 'B W D']:
@@ -174,10 +164,6 @@ class WindowMLP(CausalMixer):
     hidden: width of the hidden layer; None: `features`.
   """
 
-  features: int
-  context: int | None = None
-  dtype: Any = jnp.float32
-  param_dtype: Any = jnp.float32
   tau: int = 16
   hidden: int | None = None
 
@@ -195,9 +181,7 @@ class WindowMLP(CausalMixer):
     self.bias = self.param(
       'bias', nn.initializers.zeros, (hidden,), self.param_dtype
     )
-    self.out = nn.Dense(
-      self.features, dtype=self.dtype, param_dtype=self.param_dtype
-    )
+    self.out = nn.Dense(self.features, **self._types)
 
   @nn.nowrap
   def initialize_carry(self, batch_size: int) -> Float[Array, 'B W D']:

@@ -1,7 +1,5 @@
 """Associative memories that correct what they hold instead of adding to it."""
 
-from typing import Any
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -28,12 +26,6 @@ class DeltaNet(ConvolvedMixer, MatrixStateMixer):
       (Grazzi et al., 2025).
   """
 
-  features: int
-  context: int | None = None
-  dtype: Any = jnp.float32
-  param_dtype: Any = jnp.float32
-  algorithm: str = 'auto'
-  num_heads: int = 2
   key_size: int | None = None
   kernel_size: int = 4
   negative_eigenvalues: bool = False

@@ -1,6 +1,6 @@
 """Attention without softmax: a matrix a head gathers k_t v_t^T and forgets."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -26,11 +26,17 @@ from seqjax.typing import Array, Segments
 
 
 class MatrixStateMixer(CausalMixer):
-  """Heads with a state [K V] each, and what goes in and out of them.
+  """Heads with a state [K V] each, and the projections into and out of them.
 
-  A subclass has the fields `algorithm` (how the op of `ops.linear_attention`
-  computes it) and `num_heads`, and `key_size` unless it says K itself.
+  A subclass has the field `key_size`, or says K as `_key_size`.
+
+  Attributes:
+    algorithm: how the op of `ops.linear_attention` computes it.
+    num_heads: how many heads share the features.
   """
+
+  algorithm: str = 'auto'
+  num_heads: int = 2
 
   def __post_init__(self):
     super().__post_init__()
@@ -45,10 +51,6 @@ class MatrixStateMixer(CausalMixer):
   @property
   def _key_size(self) -> int:
     return self._value_size if self.key_size is None else self.key_size
-
-  @property
-  def _types(self):
-    return {'dtype': self.dtype, 'param_dtype': self.param_dtype}
 
   def _dense(self, size: int, **options) -> nn.Dense:
     return nn.Dense(size, **self._types, **{'use_bias': False} | options)
@@ -113,12 +115,6 @@ class LinearAttention(MatrixStateMixer):
     key_size: numbers in a key; None: as many as in a value, D / H.
   """
 
-  features: int
-  context: int | None = None
-  dtype: Any = jnp.float32
-  param_dtype: Any = jnp.float32
-  algorithm: str = 'auto'
-  num_heads: int = 2
   key_size: int | None = None
 
   def setup(self):
@@ -184,12 +180,6 @@ class Retention(MatrixStateMixer):
     key_size: numbers in a key, even; None: as many as in a value, D / H.
   """
 
-  features: int
-  context: int | None = None
-  dtype: Any = jnp.float32
-  param_dtype: Any = jnp.float32
-  algorithm: str = 'auto'
-  num_heads: int = 2
   key_size: int | None = None
 
   def __post_init__(self):
@@ -257,12 +247,6 @@ class GLA(MatrixStateMixer):
     rank: of the map from inputs to decays.
   """
 
-  features: int
-  context: int | None = None
-  dtype: Any = jnp.float32
-  param_dtype: Any = jnp.float32
-  algorithm: str = 'auto'
-  num_heads: int = 2
   key_size: int | None = None
   rank: int = 16
 

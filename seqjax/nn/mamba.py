@@ -44,15 +44,20 @@ class ConvolvedCarry(NamedTuple):
 class ConvolvedMixer(CausalMixer):
   """u = silu(conv(W x) + b), a recurrence with coefficients of u, an output.
 
-  A subclass has the fields `kernel_size` and `algorithm`, calls
-  `_set_up_kernel`, and says the rest:
+  A subclass has the field `kernel_size`, calls `_set_up_kernel`, and says the
+  rest:
 
     _convolved, _zero_state: how many features u has, and the state's zeros;
     _recur, _recur_step: static methods, an op for many positions and for one;
     _enter(x): what is convolved, and what else is needed of x;
     _coefficients(u, rest): what the op takes, and what is needed after it;
     _leave(states, rest): the output.
+
+  Attributes:
+    algorithm: how the op computes it.
   """
+
+  algorithm: str = 'auto'
 
   @nn.nowrap
   def initialize_carry(self, batch_size: int) -> ConvolvedCarry:
@@ -112,11 +117,6 @@ class Mamba(ConvolvedMixer):
     kernel_size: taps of the convolution.
   """
 
-  features: int
-  context: int | None = None
-  dtype: Any = jnp.float32
-  param_dtype: Any = jnp.float32
-  algorithm: str = 'auto'
   state_size: int = 16
   expand: int = 2
   kernel_size: int = 4
@@ -134,15 +134,14 @@ class Mamba(ConvolvedMixer):
     return state, state
 
   def setup(self):
-    types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
     inner, size, dtype = self._convolved, self.state_size, self.param_dtype
     # Uniform within +-1/sqrt(inputs), which is what the authors' code has.
     fan_in = nn.initializers.variance_scaling(1 / 3, 'fan_in', 'uniform')
-    dense = functools.partial(nn.Dense, use_bias=False, **types)
+    dense = functools.partial(nn.Dense, use_bias=False, **self._types)
     self.enter, self.leave = dense(2 * inner), dense(self.features)
     self.select = dense(self._rank + 2 * size)
     self.step_size = nn.Dense(
-      inner, kernel_init=fan_in, bias_init=step_bias, **types
+      inner, kernel_init=fan_in, bias_init=step_bias, **self._types
     )
     self._set_up_kernel(fan_in, bias=True)
     # -A = 1, 2, .. N, for every feature (S4D-Real).
@@ -223,12 +222,6 @@ class Mamba2(ConvolvedMixer, MatrixStateMixer):
     kernel_size: taps of the convolution.
   """
 
-  features: int
-  context: int | None = None
-  dtype: Any = jnp.float32
-  param_dtype: Any = jnp.float32
-  algorithm: str = 'auto'
-  num_heads: int = 2
   state_size: int = 16
   expand: int = 2
   kernel_size: int = 4

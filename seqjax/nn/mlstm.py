@@ -1,6 +1,6 @@
 """The LSTM with a matrix for a cell."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -45,12 +45,6 @@ class MLSTM(MatrixStateMixer):
     key_size: numbers in a key; None: as many as in a value, D / H.
   """
 
-  features: int
-  context: int | None = None
-  dtype: Any = jnp.float32
-  param_dtype: Any = jnp.float32
-  algorithm: str = 'auto'
-  num_heads: int = 2
   key_size: int | None = None
 
   def setup(self):

@@ -5,7 +5,6 @@ grow; complex ones stand for conjugate pairs, and real ones have no frequency.
 """
 
 import math
-from typing import Any
 
 import flax.linen as nn
 import jax
@@ -46,11 +45,6 @@ class S4D(LinearRecurrentMixer):
     discretization: 'zoh' or 'bilinear'.
   """
 
-  features: int
-  context: int | None = None
-  dtype: Any = jnp.float32
-  param_dtype: Any = jnp.float32
-  algorithm: str = 'auto'
   state_size: int = 16
   initialization: str = 'lin'
   discretization: str = 'zoh'
@@ -122,11 +116,6 @@ class S5(LinearRecurrentMixer):
     discretization: 'zoh' or 'bilinear'.
   """
 
-  features: int
-  context: int | None = None
-  dtype: Any = jnp.float32
-  param_dtype: Any = jnp.float32
-  algorithm: str = 'auto'
   state_size: int = 64
   initialization: str = 'hippo'
   discretization: str = 'zoh'
