@@ -5,8 +5,8 @@ import jax.numpy as jnp
 from jaxtyping import Float, Shaped
 
 from seqjax.nn.mixer import (
+  SequenceLayer,
   SequenceMixer,
-  StreamingLayer,
   can_stream,
   check_inputs,
 )
@@ -26,7 +26,7 @@ class Bidirectional(SequenceMixer):
       GRU of the same features.
   """
 
-  mixer: StreamingLayer | None = None
+  mixer: SequenceLayer | None = None
 
   def __post_init__(self):
     super().__post_init__()
