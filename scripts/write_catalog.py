@@ -7,7 +7,7 @@ The table of mixers goes into README.md, the tasks into docs/tasks.md.
 
 import pathlib
 
-from seqjax.nn import overview as mixers
+from seqjax.nn import catalog as mixers
 from seqjax.tasks import overview as tasks
 
 ROOT = pathlib.Path(__file__).parent.parent

@@ -343,7 +343,7 @@ BUGS = {
   'the window is one short': (
     MIXERS['window_mlp'],
     with_patch(
-      'seqjax.nn.window.causal_convolution',
+      'seqjax.nn.convolution.causal_convolution',
       changed_convolution(window_is_one_short)),
     testing.CUTTING),
   # In a mixer that reads both ways.

@@ -11,11 +11,14 @@ import numpy as np
 
 from seqjax.analysis import timing
 from seqjax.models import Seq2Seq, specs
-from seqjax.nn.mixer import CausalMixer
+from seqjax.nn.mixer import StreamingLayer
 
 
 def carry_bytes(
-  model: CausalMixer | Seq2Seq, batch_size: int = 1, *, source_length: int = 1
+  model: StreamingLayer | Seq2Seq,
+  batch_size: int = 1,
+  *,
+  source_length: int = 1,
 ) -> int:
   """The bytes of a carry, which no number of positions changes.
 
@@ -38,7 +41,7 @@ def carry_bytes(
 
 
 def seconds_per_token(
-  models: Mapping[str, CausalMixer],
+  models: Mapping[str, StreamingLayer],
   *,
   batch_size: int = 1,
   length: int = 0,
@@ -69,7 +72,7 @@ def seconds_per_token(
 
 
 def decode(
-  model: CausalMixer, variables: Any, carry: Any, x: Any
+  model: StreamingLayer, variables: Any, carry: Any, x: Any
 ) -> tuple[Any, Any]:
   """Takes a step for each entry of x, whose first axis is time."""
 
@@ -80,7 +83,7 @@ def decode(
 
 
 def decoding_shapes(
-  model: CausalMixer, batch_size: int, num_tokens: int
+  model: StreamingLayer, batch_size: int, num_tokens: int
 ) -> tuple[Any, Any, jax.ShapeDtypeStruct]:
   """Gives the shapes of parameters, carry and inputs for `decode`."""
   spec = specs.read_by(model)

@@ -23,6 +23,7 @@ from jax.experimental.compilation_cache import compilation_cache
 from seqjax.analysis import flops as flops_lib
 from seqjax.analysis.memory import peak_memory, unwaitable
 from seqjax.analysis.statistics import Interval, median_interval
+from seqjax.ops.algorithms import by_platform
 from seqjax.typing import Array
 
 __all__ = [
@@ -471,7 +472,7 @@ def _peak_key(dtype) -> tuple:
 
 
 def _measure_peak(dtype) -> float:
-  size, chain = (1024, 2) if jax.default_backend() == 'cpu' else (8192, 4)
+  size, chain = by_platform(cpu=(1024, 2), accelerator=(8192, 4))
   x = jax.random.normal(jax.random.key(0), (size, size)) / math.sqrt(size)
   x = x.astype(dtype)
 

@@ -7,12 +7,12 @@ import jax.numpy as jnp
 
 from seqjax.errors import unknown
 from seqjax.nn.layers import MLP, MLPS, RMSNorm
-from seqjax.nn.mixer import CausalMixer, SequenceMixer, can_stream
+from seqjax.nn.mixer import SequenceLayer, StreamingLayer, can_stream
 from seqjax.ops.segments import check, zero_padding
 from seqjax.typing import Segments
 
 
-class Block(CausalMixer):
+class Block(StreamingLayer):
   """x <- x + mixer(norm(x));  x <- x + mlp(norm(x))   (pre-norm).
 
   Dropout falls on both branches, exactly when `apply` is given a 'dropout'
@@ -26,7 +26,7 @@ class Block(CausalMixer):
     mlp: the kind of multilayer perceptron, 'plain' or 'gated'; see `MLP`.
   """
 
-  mixer: SequenceMixer
+  mixer: SequenceLayer
   expansion: int = 2
   dropout: float = 0.0
   mlp: str = 'plain'
@@ -105,7 +105,7 @@ def check_options(expansion: int, dropout: float, mlp: str):
     raise ValueError(unknown('MLP', mlp, MLPS))
 
 
-def streaming(mixer: SequenceMixer) -> CausalMixer:
+def streaming(mixer: SequenceLayer) -> StreamingLayer:
   """The mixer, if it can go step by step.
 
   Raises:

@@ -9,7 +9,7 @@ from jaxtyping import Float, Shaped
 from seqjax.errors import unknown
 from seqjax.models import specs
 from seqjax.models.stack import Stack
-from seqjax.nn.mixer import SequenceMixer
+from seqjax.nn.mixer import SequenceLayer
 from seqjax.ops import pooling
 from seqjax.ops.segments import check, num_starts, piece_index, zero_padding
 from seqjax.typing import Array, Segments, Spec
@@ -41,7 +41,7 @@ class Classifier(nn.Module):
 
   input: Spec
   output: Spec
-  mixers: tuple[SequenceMixer, ...]
+  mixers: tuple[SequenceLayer, ...]
   pooling: str = 'last'
   expansion: int = 2
   dropout: float = 0.0

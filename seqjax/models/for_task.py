@@ -7,12 +7,12 @@ import flax.linen as nn
 from seqjax.models.classifier import Classifier
 from seqjax.models.seq2seq import Seq2Seq
 from seqjax.models.sequence_model import SequenceModel
-from seqjax.nn.mixer import SequenceMixer
+from seqjax.nn.mixer import SequenceLayer
 from seqjax.typing import TaskShape
 
 
 def model_for(
-  task: Any, mixers: tuple[SequenceMixer, ...], **options: Any
+  task: Any, mixers: tuple[SequenceLayer, ...], **options: Any
 ) -> nn.Module:
   """One answer a row, one a position, or a sequence of another length.
 

@@ -12,7 +12,7 @@ from seqjax.models.block import Block, streaming
 from seqjax.models.stack import Stack, check_mixers
 from seqjax.nn.cross_attention import CrossAttention, Memory
 from seqjax.nn.layers import MLP, RMSNorm
-from seqjax.nn.mixer import CausalMixer, SequenceMixer, can_stream
+from seqjax.nn.mixer import SequenceLayer, StreamingLayer, can_stream
 from seqjax.ops.segments import check, zero_padding
 from seqjax.typing import Array, Segments, Spec
 
@@ -56,8 +56,8 @@ class Seq2Seq(nn.Module):
 
   input: Spec
   output: Spec
-  encoder: tuple[SequenceMixer, ...]
-  decoder: tuple[SequenceMixer, ...]
+  encoder: tuple[SequenceLayer, ...]
+  decoder: tuple[SequenceLayer, ...]
   attention: str | None = None
   num_heads: int = 2
   expansion: int = 2
@@ -195,7 +195,7 @@ class DecoderBlock(nn.Module):
     num_heads, expansion, dropout, mlp: as in `Seq2Seq`.
   """
 
-  mixer: CausalMixer
+  mixer: StreamingLayer
   attention: str | None
   num_heads: int
   expansion: int

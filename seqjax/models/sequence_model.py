@@ -8,12 +8,12 @@ from jaxtyping import Float, Shaped
 
 from seqjax.models import specs
 from seqjax.models.stack import Stack
-from seqjax.nn.mixer import CausalMixer, SequenceMixer
+from seqjax.nn.mixer import SequenceLayer, StreamingLayer
 from seqjax.ops.segments import check, zero_padding
 from seqjax.typing import Array, Segments, Spec
 
 
-class SequenceModel(CausalMixer):
+class SequenceModel(StreamingLayer):
   """Embedding, a stack of blocks, a readout; the protocol of the mixers.
 
   Attributes:
@@ -28,7 +28,7 @@ class SequenceModel(CausalMixer):
 
   input: Spec
   output: Spec
-  mixers: tuple[SequenceMixer, ...]
+  mixers: tuple[SequenceLayer, ...]
   expansion: int = 2
   dropout: float = 0.0
   mlp: str = 'plain'

@@ -1,5 +1,7 @@
-"""How many parameters a model has, and which width gives a wanted number."""
+"""Parameter counts of models, and the width that gives a wanted one."""
 
+import bisect
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +11,7 @@ import jax
 
 from seqjax.models import specs
 from seqjax.models.seq2seq import Seq2Seq
-from seqjax.nn.mixer import SequenceMixer
+from seqjax.nn.mixer import SequenceLayer
 
 TOLERANCE = 0.1  # counts within a tenth of each other are called equal
 
@@ -33,13 +35,16 @@ def variable_shapes(model: nn.Module) -> Any:
 
 
 def features_for(
-  make: Callable[[int], SequenceMixer],
+  make: Callable[[int], SequenceLayer],
   parameters: int,
   *,
   multiple: int = 8,
   limit: int = 4096,
 ) -> int:
-  """The width at which a mixer comes nearest to a number of parameters.
+  """Returns the width at which a mixer comes nearest to a parameter count.
+
+  Widths that the mixer refuses by a ValueError, when it is made or initialized,
+  are skipped.
 
   Args:
     make: from a width to the mixer.
@@ -49,33 +54,66 @@ def features_for(
     limit: the largest width tried.
 
   Raises:
-    ValueError: no width comes within a tenth of the number.
+    ValueError: no width that is accepted comes within a tenth of the number.
   """
-  counts = _nearest(make, parameters, multiple, limit)
-  best = min(counts, key=lambda width: abs(counts[width] - parameters))
-  if abs(counts[best] - parameters) <= TOLERANCE * parameters:
-    return best
-  if multiple >= 4:
-    return features_for(make, parameters, multiple=multiple // 2, limit=limit)
-  listed = ', '.join(f'{n} at width {w}' for w, n in counts.items())
+  nearest = {}
+  while True:
+    nearest |= _nearest(make, parameters, multiple, limit)
+    best = min(
+      nearest, key=lambda w: abs(nearest[w] - parameters), default=None
+    )
+    if best and abs(nearest[best] - parameters) <= TOLERANCE * parameters:
+      return best
+    if multiple < 4:
+      break
+    multiple //= 2
+  if best is None:
+    raise ValueError(
+      f'The mixer accepts no width in multiples of {multiple} up to {limit}; '
+      f'of width {multiple} it says: {_refusal(make, multiple)}'
+    )
   raise ValueError(
     f'No width in multiples of {multiple} gives {type(make(best)).__name__} '
-    f'{parameters} parameters within a tenth; the nearest are {listed}. '
-    'Choose another number of parameters.'
+    f'{parameters} parameters within a tenth; the nearest is width {best} with '
+    f'{nearest[best]}. Choose another number of parameters.'
   )
 
 
 def _nearest(make, parameters, multiple, limit) -> dict[int, int]:
-  """{width: parameters} of the last width with fewer, and the first with more.
+  """Maps the accepted widths next to the wanted number to their counts.
 
-  Or of the smallest, or the largest width, where all lie on one side.
+  The last width with fewer parameters, and the first with as many or more.
   """
-  low, high = 1, limit // multiple
-  while low < high:  # the first width with at least so many parameters
-    middle = (low + high) // 2
-    if num_parameters(make(middle * multiple)) < parameters:
-      low = middle + 1
-    else:
-      high = middle
-  widths = max(low - 1, 1) * multiple, low * multiple
-  return {width: num_parameters(make(width)) for width in widths}
+
+  @functools.cache
+  def count(step: int) -> int | None:
+    try:
+      return num_parameters(make(step * multiple))
+    except ValueError:
+      return None
+
+  def accepted(steps) -> int | None:
+    return next((s for s in steps if count(s) is not None), None)
+
+  steps = range(1, max(limit // multiple, 1) + 1)
+
+  def enough(step: int) -> bool:
+    """Returns True if the next accepted width has as many parameters."""
+    above = accepted(range(step, steps.stop))
+    return above is None or count(above) >= parameters
+
+  first = 1 + bisect.bisect_left(steps, True, key=enough)
+  neighbours = (
+    accepted(range(first - 1, 0, -1)),
+    accepted(range(first, steps.stop)),
+  )
+  return {s * multiple: count(s) for s in neighbours if s is not None}
+
+
+def _refusal(make, width: int) -> str:
+  """Returns the sentence by which a mixer refuses a width."""
+  try:
+    num_parameters(make(width))
+  except ValueError as refusal:
+    return str(refusal)
+  return 'it is accepted.'

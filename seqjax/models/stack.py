@@ -12,12 +12,12 @@ from seqjax.models.block import (
   streaming,
 )
 from seqjax.nn.layers import RMSNorm
-from seqjax.nn.mixer import CausalMixer, SequenceMixer
+from seqjax.nn.mixer import SequenceLayer, StreamingLayer
 from seqjax.ops.segments import zero_padding
 from seqjax.typing import Segments
 
 
-class Stack(CausalMixer):
+class Stack(StreamingLayer):
   """One block a mixer, then a norm.
 
   A mixer that is named twice stands for two layers with parameters of their
@@ -30,7 +30,7 @@ class Stack(CausalMixer):
       what is inside anew (Chen et al., 2016): less memory, a third more work.
   """
 
-  mixers: tuple[SequenceMixer, ...]
+  mixers: tuple[SequenceLayer, ...]
   expansion: int = 2
   dropout: float = 0.0
   mlp: str = 'plain'
@@ -104,7 +104,7 @@ class Stack(CausalMixer):
 def check_mixers(mixers: Any, name: str = 'mixers'):
   """Raises ValueError unless these are a tuple of mixers."""
   if isinstance(mixers, tuple):
-    if all(isinstance(mixer, SequenceMixer) for mixer in mixers):
+    if all(isinstance(mixer, SequenceLayer) for mixer in mixers):
       return
   raise ValueError(
     f'{name} is a tuple of mixers, such as (GRU(8),), but {_shown(mixers)} was '

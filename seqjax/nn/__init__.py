@@ -1,70 +1,35 @@
 """Flax Linen layers: parameters around the formulas of `seqjax.ops`."""
 
-from seqjax.nn.attention import Attention, LocalAttention
-from seqjax.nn.bidirectional import Bidirectional
-from seqjax.nn.catalog import MIXERS, NONCAUSAL_MIXERS
-from seqjax.nn.convolution import TCN, GatedConv
+from seqjax.nn import catalog
+from seqjax.nn.attention import AttentionCarry, SelfAttention
+from seqjax.nn.catalog import *  # noqa: F403  the class of every entry
 from seqjax.nn.cross_attention import CrossAttention, Memory
-from seqjax.nn.delta_net import DeltaNet, GatedDeltaNet
 from seqjax.nn.flax_cells import from_flax, to_flax
-from seqjax.nn.full_attention import FullAttention
-from seqjax.nn.key_value_cache import AttentionCarry
-from seqjax.nn.linear_attention import GLA, LinearAttention, Retention
-from seqjax.nn.linear_rnn import LRU, RGLRU, MinGRU, MinLSTM
-from seqjax.nn.mamba import Mamba
-from seqjax.nn.mamba2 import Mamba2
 from seqjax.nn.mixer import (
   CausalMixer,
+  SequenceLayer,
   SequenceMixer,
+  StreamingLayer,
   can_stream,
   carry_dtype,
   select_rows,
   state_floats,
 )
-from seqjax.nn.mlstm import MLSTM
-from seqjax.nn.rnn import GRU, LSTM, SLSTM, Elman
-from seqjax.nn.self_attention import SelfAttention
-from seqjax.nn.state_space import S4D, S5
-from seqjax.nn.window import WindowMLP
 
 __all__ = [
-  'Attention',
+  *catalog.__all__,
   'AttentionCarry',
-  'Bidirectional',
-  'CrossAttention',
-  'DeltaNet',
-  'Elman',
-  'GLA',
-  'GatedDeltaNet',
-  'LinearAttention',
-  'MLSTM',
-  'Mamba2',
-  'Retention',
-  'FullAttention',
-  'GRU',
-  'GatedConv',
-  'LRU',
-  'LSTM',
-  'LocalAttention',
-  'MIXERS',
-  'Mamba',
-  'Memory',
-  'MinGRU',
-  'MinLSTM',
-  'NONCAUSAL_MIXERS',
-  'RGLRU',
-  'S4D',
-  'S5',
-  'SLSTM',
-  'SelfAttention',
-  'TCN',
-  'WindowMLP',
-  'from_flax',
-  'to_flax',
   'CausalMixer',
+  'CrossAttention',
+  'Memory',
+  'SelfAttention',
+  'SequenceLayer',
   'SequenceMixer',
+  'StreamingLayer',
   'can_stream',
   'carry_dtype',
+  'from_flax',
   'select_rows',
   'state_floats',
+  'to_flax',
 ]

@@ -1,21 +1,180 @@
-"""Causal softmax attention over the last positions of a piece."""
+"""Softmax attention within a sequence: causal with a cache, local, or full."""
+
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
-from seqjax.nn import key_value_cache
-from seqjax.nn.key_value_cache import AttentionCarry
+from seqjax.errors import unknown
 from seqjax.nn.mixer import (
   CausalMixer,
+  SequenceMixer,
   carry_dtype,
+  check_heads,
+  check_inputs,
   check_sizes,
   check_step,
   check_unroll,
+  select_rows,
 )
-from seqjax.nn.self_attention import SelfAttention
+from seqjax.ops import attention as attention_lib
 from seqjax.ops import segments as segments_lib
+from seqjax.ops.positions import alibi_slopes, look_up, rotate, sinusoids
 from seqjax.typing import Array, Segments
+
+POSITIONS = ('rotary', 'alibi', 'learned', 'sinusoidal', 'none')
+
+
+class SelfAttention(SequenceMixer):
+  """Queries, keys and values of a sequence, and their positions.
+
+  Attributes:
+    num_heads: how many heads of queries share the features.
+    num_kv_heads: how many heads of keys and values there are, each shared by
+      `num_heads / num_kv_heads` consecutive ones of queries (Ainslie et al.,
+      2023); None: as many as of queries.
+    positions: 'rotary' turns queries and keys, 'alibi' lowers logits by the
+      distance, 'learned' adds a row of a table of `context` rows to what
+      queries, keys and values are projected from, 'sinusoidal' a fixed one,
+      'none' leaves order to the mask.
+    algorithm: how `ops.attention` computes it.
+  """
+
+  num_heads: int = 2
+  num_kv_heads: int | None = None
+  positions: str = 'rotary'
+  algorithm: str = 'auto'
+
+  def __post_init__(self):
+    super().__post_init__()
+    name = type(self).__name__
+    check_heads(self)
+    if self._num_kv_heads < 1 or self.num_heads % self._num_kv_heads:
+      raise ValueError(
+        f'{name} shares key and value heads evenly among heads, but '
+        f'num_heads={self.num_heads} is not a multiple of '
+        f'num_kv_heads={self.num_kv_heads}.'
+      )
+    if self.positions not in POSITIONS:
+      raise ValueError(unknown('positions', self.positions, POSITIONS))
+    attention_lib.check_algorithm(self.algorithm)
+    if self.positions == 'rotary' and self._head_size % 2:
+      raise ValueError(
+        'Rotary positions turn pairs of features and need an even head size, '
+        f'but features={self.features} over num_heads={self.num_heads} leaves '
+        f'{self._head_size}.'
+      )
+    if self.positions == 'learned' and self.context is None:
+      raise ValueError(
+        'Learned positions are a table of `context` rows, but context=None was '
+        "given; set context, or use positions='rotary'."
+      )
+
+  def setup(self):
+    def project(num_heads):
+      heads = num_heads, self._head_size
+      return nn.DenseGeneral(heads, use_bias=False, **self._types)
+
+    self.query = project(self.num_heads)
+    self.key = project(self._num_kv_heads)
+    self.value = project(self._num_kv_heads)
+    self.out = nn.DenseGeneral(
+      self.features, axis=(-2, -1), use_bias=False, **self._types
+    )
+    if self.positions == 'learned':
+      self.table = self.param(
+        'table',
+        nn.initializers.normal(0.02),
+        (self.context, self.features),
+        self.param_dtype,
+      )
+
+  @property
+  def _num_kv_heads(self) -> int:
+    return self.num_heads if self.num_kv_heads is None else self.num_kv_heads
+
+  @property
+  def _head_size(self) -> int:
+    return self.features // self.num_heads
+
+  def _whole(
+    self, x: Float[Array, 'B T D'], segments: Segments | None, **sight: Any
+  ) -> Float[Array, 'B T D']:
+    """Every position attends within x; `sight` says which it sees."""
+    check_inputs(self, x, segments)
+    batch_size, num_positions = x.shape[:2]
+    self._check_length(num_positions)
+    zero = jnp.zeros((batch_size,), jnp.int32)
+    _, places = segments_lib.positions(zero, segments, num_positions)
+    where = {}
+    if segments is not None:
+      pieces = segments_lib.piece_index(segments, batch_size, num_positions)
+      where = {
+        'query_positions': places,
+        'key_positions': places,
+        'query_segments': pieces,
+        'key_segments': pieces,
+      }
+    y = self._attend(
+      *self._project(segments_lib.zero_padding(x, segments), places),
+      **where,
+      **sight,
+    )
+    return segments_lib.zero_padding(y, segments)
+
+  def _project(self, x, places):
+    """Queries, keys and values of positions; x has zeros at padding."""
+    if self.positions == 'learned':
+      x = x + look_up(self.table.astype(x.dtype), places)
+    if self.positions == 'sinusoidal':
+      x = x + sinusoids(places, self.features, x.dtype)
+    query, key, value = self.query(x), self.key(x), self.value(x)
+    if self.positions == 'rotary':
+      query, key = rotate(query, places), rotate(key, places)
+    return query, key, value
+
+  def _attend(self, query, key, value, **where):
+    """The outputs of queries; `where` says what stands where and is seen."""
+    slopes = alibi_slopes(self.num_heads) if self.positions == 'alibi' else None
+    y = attention_lib.attention(
+      query, key, value, slopes=slopes, algorithm=self.algorithm, **where
+    )
+    return self.out(y)
+
+  def _check_length(self, num_positions: int):
+    """Raises ValueError for more positions than a table has."""
+    if self.positions == 'learned' and num_positions > self.context:
+      raise ValueError(
+        f'Learned positions end at context={self.context}, but '
+        f'{num_positions} positions were given; make the context longer or '
+        "use positions='rotary'."
+      )
+
+
+class FullAttention(SelfAttention):
+  """Bidirectional multi-head attention, for encoders (Vaswani et al., 2017).
+
+  A position attends to all valid positions of its piece, before and after it;
+  `context` is only the number of learned positions. Options are those of
+  `SelfAttention`; 'alibi' is symmetric.
+  """
+
+  def __call__(
+    self, x: Float[Array, 'B T D'], segments: Segments | None = None
+  ) -> Float[Array, 'B T D']:
+    return self._whole(x, segments, causal=False)
+
+
+class AttentionCarry(NamedTuple):
+  """The last keys and values of each row's piece, in a ring of slots.
+
+  `count` is how many valid positions the piece has had; empty slots are zero.
+  """
+
+  key: Float[Array, 'B S G K']
+  value: Float[Array, 'B S G K']
+  count: Int[Array, 'B']
 
 
 class Attention(SelfAttention, CausalMixer):
@@ -37,14 +196,14 @@ class Attention(SelfAttention, CausalMixer):
   def initialize_carry(self, batch_size: int) -> AttentionCarry:
     heads = self._num_kv_heads, self._head_size
     dtype = carry_dtype(self.dtype)
-    return key_value_cache.empty(batch_size, self.receptive_field, heads, dtype)
+    return _empty_cache(batch_size, self.receptive_field, heads, dtype)
 
   def step(self, carry, x_t):
     check_step(self, carry, x_t)
     place = carry.count[:, None]
     query, key, value = self._project(x_t[:, None], place)
-    carry = key_value_cache.extend(carry, key, value)
-    held = key_value_cache.positions(carry)
+    carry = _extend_cache(carry, key, value)
+    held = _held_positions(carry)
     y = self._attend(
       query,
       carry.key.astype(self.dtype),
@@ -64,7 +223,7 @@ class Attention(SelfAttention, CausalMixer):
     query, key, value = self._project(
       segments_lib.zero_padding(x, segments), places
     )
-    held = key_value_cache.positions(carry)
+    held = _held_positions(carry)
     y = self._attend(
       query,
       jnp.concatenate([carry.key.astype(self.dtype), key], axis=1),
@@ -75,7 +234,7 @@ class Attention(SelfAttention, CausalMixer):
       key_segments=jnp.concatenate([jnp.minimum(held, 0), pieces], axis=1),
       window=self.receptive_field,
     )
-    carry = key_value_cache.extend(carry, key, value, segments)
+    carry = _extend_cache(carry, key, value, segments)
     return carry, segments_lib.zero_padding(y, segments)
 
   def __call__(
@@ -110,3 +269,42 @@ class LocalAttention(Attention):
   @property
   def receptive_field(self) -> int | None:
     return self.window
+
+
+def _empty_cache(
+  batch_size: int, num_slots: int, heads: tuple[int, int], dtype: Any
+) -> AttentionCarry:
+  """Before the first position; `heads` is (G, K)."""
+  shape = batch_size, num_slots, *heads
+  return AttentionCarry(  # an array each, so that a carry can be donated
+    jnp.zeros(shape, dtype),
+    jnp.zeros(shape, dtype),
+    jnp.zeros((batch_size,), jnp.int32),
+  )
+
+
+def _held_positions(carry: AttentionCarry) -> Int[Array, 'B S']:
+  """Which position of the piece each slot holds; -1 where it is empty."""
+  return attention_lib.slot_positions(carry.count, carry.key.shape[1])
+
+
+def _extend_cache(
+  carry: AttentionCarry,
+  key: Float[Array, 'B T G K'],
+  value: Float[Array, 'B T G K'],
+  segments: Segments | None = None,
+) -> AttentionCarry:
+  """After T more positions: the last S valid ones of each row's last piece."""
+  batch_size, num_positions = key.shape[:2]
+  count, places = segments_lib.positions(carry.count, segments, num_positions)
+  pieces = segments_lib.piece_index(segments, batch_size, num_positions)
+  last = segments_lib.num_starts(segments, batch_size)
+  recent = places >= count[:, None] - carry.key.shape[1]
+  keep = (pieces == last[:, None]) & recent
+
+  def store(slots, new):
+    if segments is not None:  # a new piece finds them empty
+      slots = select_rows(last > 0, jnp.zeros_like(slots), slots)
+    return attention_lib.store(slots, new, places, keep)
+
+  return AttentionCarry(store(carry.key, key), store(carry.value, value), count)

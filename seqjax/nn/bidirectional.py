@@ -1,12 +1,15 @@
 """A causal mixer read forwards and backwards."""
 
-from typing import Any
-
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Float, Shaped
 
-from seqjax.nn.mixer import SequenceMixer, can_stream, check_inputs
+from seqjax.nn.mixer import (
+  SequenceLayer,
+  SequenceMixer,
+  can_stream,
+  check_inputs,
+)
 from seqjax.nn.rnn import GRU
 from seqjax.ops import segments as segments_lib
 from seqjax.typing import Array, Segments
@@ -23,11 +26,7 @@ class Bidirectional(SequenceMixer):
       GRU of the same features.
   """
 
-  features: int
-  context: int | None = None
-  dtype: Any = jnp.float32
-  param_dtype: Any = jnp.float32
-  mixer: SequenceMixer | None = None
+  mixer: SequenceLayer | None = None
 
   def __post_init__(self):
     super().__post_init__()
@@ -44,17 +43,11 @@ class Bidirectional(SequenceMixer):
 
   def setup(self):
     mixer = self.mixer or GRU(
-      self.features,
-      self.context,
-      dtype=self.dtype,
-      param_dtype=self.param_dtype,
-      parent=None,
+      self.features, self.context, **self._types, parent=None
     )
     self.forward = mixer.clone(parent=None, name=None)
     self.backward = mixer.clone(parent=None, name=None)
-    self.out = nn.Dense(
-      self.features, dtype=self.dtype, param_dtype=self.param_dtype
-    )
+    self.out = nn.Dense(self.features, **self._types)
 
   def __call__(
     self, x: Float[Array, 'B T D'], segments: Segments | None = None

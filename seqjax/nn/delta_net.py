@@ -1,15 +1,12 @@
 """Associative memories that correct what they hold instead of adding to it."""
 
-from typing import Any
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from seqjax.nn.convolved import ConvolvedMixer
 from seqjax.nn.layers import RMSNorm
-from seqjax.nn.mamba2 import SelectiveDecay
-from seqjax.nn.matrix_state import MatrixStateMixer
+from seqjax.nn.linear_attention import MatrixStateMixer
+from seqjax.nn.mamba import ConvolvedMixer, SelectiveDecay
 from seqjax.ops.linear_attention import delta_rule, delta_rule_step
 
 
@@ -29,12 +26,6 @@ class DeltaNet(ConvolvedMixer, MatrixStateMixer):
       (Grazzi et al., 2025).
   """
 
-  features: int
-  context: int | None = None
-  dtype: Any = jnp.float32
-  param_dtype: Any = jnp.float32
-  algorithm: str = 'auto'
-  num_heads: int = 2
   key_size: int | None = None
   kernel_size: int = 4
   negative_eigenvalues: bool = False

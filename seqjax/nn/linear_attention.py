@@ -1,22 +1,98 @@
 """Attention without softmax: a matrix a head gathers k_t v_t^T and forgets."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from seqjax.nn.matrix_state import (
-  MatrixStateMixer,
-  with_normalizer,
-  with_ones,
+from seqjax.nn.mixer import (
+  CausalMixer,
+  carry_dtype,
+  check_heads,
+  check_sizes,
+  check_step,
+  check_unroll,
 )
-from seqjax.nn.mixer import carry_dtype, check_step, check_unroll
 from seqjax.ops import segments as segments_lib
-from seqjax.ops.linear_attention import gated_outer, gated_outer_step
+from seqjax.ops.linear_attention import (
+  check_algorithm,
+  gated_outer,
+  gated_outer_step,
+)
 from seqjax.ops.positions import rotate
 from seqjax.typing import Array, Segments
+
+
+class MatrixStateMixer(CausalMixer):
+  """Heads with a state [K V] each, and the projections into and out of them.
+
+  A subclass has the field `key_size`, or says K as `_key_size`.
+
+  Attributes:
+    algorithm: how the op of `ops.linear_attention` computes it.
+    num_heads: how many heads share the features.
+  """
+
+  algorithm: str = 'auto'
+  num_heads: int = 2
+
+  def __post_init__(self):
+    super().__post_init__()
+    check_algorithm(self.algorithm)
+    check_heads(self)
+    check_sizes(self, 'key_size', 'state_size', 'expand', 'kernel_size', 'rank')
+
+  @property
+  def _value_size(self) -> int:
+    return self.features // self.num_heads
+
+  @property
+  def _key_size(self) -> int:
+    return self._value_size if self.key_size is None else self.key_size
+
+  def _dense(self, size: int, **options) -> nn.Dense:
+    return nn.Dense(size, **self._types, **{'use_bias': False} | options)
+
+  def _split(self, size: int, **options) -> nn.DenseGeneral:
+    """Features [.. D] to heads [.. H `size`]."""
+    shape = self.num_heads, size
+    options = {'use_bias': False} | options
+    return nn.DenseGeneral(shape, **self._types, **options)
+
+  def _merge(self) -> nn.DenseGeneral:
+    """Heads [.. H V] to features [.. D]."""
+    return nn.DenseGeneral(
+      self.features, axis=(-2, -1), use_bias=False, **self._types
+    )
+
+  def _head_norm(self) -> nn.LayerNorm:
+    """Every head [V] for itself, with scales and biases of its own."""
+    return nn.LayerNorm(
+      reduction_axes=-1,
+      feature_axes=(-2, -1),
+      use_fast_variance=False,
+      **self._types,
+    )
+
+  @nn.nowrap
+  def _zero_state(self, batch_size: int) -> Float[Array, 'B H K V']:
+    shape = batch_size, self.num_heads, self._key_size, self._value_size
+    return jnp.zeros(shape, carry_dtype(self.dtype))
+
+
+def with_ones(value: Float[Array, '*B V']) -> Float[Array, '*B V+1']:
+  """Values with a last entry of one, which gathers the keys themselves."""
+  ones = jnp.ones((*value.shape[:-1], 1), value.dtype)
+  return jnp.concatenate([value, ones], axis=-1)
+
+
+def with_normalizer(
+  state: Float[Array, 'B H K V'], normalizer: Float[Array, 'B H K']
+) -> Float[Array, 'B H K V+1']:
+  """The state that values with a one would have written."""
+  return jnp.concatenate([state, normalizer[..., None]], axis=-1)
 
 
 class LinearAttentionCarry(NamedTuple):
@@ -39,12 +115,6 @@ class LinearAttention(MatrixStateMixer):
     key_size: numbers in a key; None: as many as in a value, D / H.
   """
 
-  features: int
-  context: int | None = None
-  dtype: Any = jnp.float32
-  param_dtype: Any = jnp.float32
-  algorithm: str = 'auto'
-  num_heads: int = 2
   key_size: int | None = None
 
   def setup(self):
@@ -110,12 +180,6 @@ class Retention(MatrixStateMixer):
     key_size: numbers in a key, even; None: as many as in a value, D / H.
   """
 
-  features: int
-  context: int | None = None
-  dtype: Any = jnp.float32
-  param_dtype: Any = jnp.float32
-  algorithm: str = 'auto'
-  num_heads: int = 2
   key_size: int | None = None
 
   def __post_init__(self):
@@ -183,12 +247,6 @@ class GLA(MatrixStateMixer):
     rank: of the map from inputs to decays.
   """
 
-  features: int
-  context: int | None = None
-  dtype: Any = jnp.float32
-  param_dtype: Any = jnp.float32
-  algorithm: str = 'auto'
-  num_heads: int = 2
   key_size: int | None = None
   rank: int = 16
 

@@ -1,12 +1,11 @@
 """Recurrences that are linear in their state, so that time parallelises."""
 
 import math
-from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Complex, Float
+from jaxtyping import Complex, Inexact
 
 from seqjax.nn import initializers
 from seqjax.nn.mixer import (
@@ -17,26 +16,35 @@ from seqjax.nn.mixer import (
   check_unroll,
 )
 from seqjax.ops import segments as segments_lib
-from seqjax.ops.complex_linear import from_state, to_state
 from seqjax.ops.linear_recurrence import (
   check_algorithm,
   linear_recurrence,
   linear_recurrence_step,
 )
+from seqjax.ops.state_space import from_state, to_state
 from seqjax.typing import Array, Segments
 
 
 class LinearRecurrentMixer(CausalMixer):
   """A mixer whose state obeys h_t = a_t h_{t-1} + b_t, number by number.
 
-  A subclass has the field `algorithm` (how `linear_recurrence` computes it),
-  `initialize_carry`, `coefficients`, and `read` where states are no outputs;
-  the last two are given one position [B D] or many [B T D].
+  A subclass defines `coefficients`, `read` where states are no outputs, and
+  `initialize_carry` where the state is not as wide as the features; the first
+  two are given one position [B D] or many [B T D].
+
+  Attributes:
+    algorithm: how `linear_recurrence` computes it.
   """
+
+  algorithm: str = 'auto'
 
   def __post_init__(self):
     super().__post_init__()
     check_algorithm(self.algorithm)
+
+  @nn.nowrap
+  def initialize_carry(self, batch_size: int) -> Inexact[Array, 'B *N']:
+    return jnp.zeros((batch_size, self.features), carry_dtype(self.dtype))
 
   def step(self, carry, x_t):
     check_step(self, carry, x_t)
@@ -59,6 +67,9 @@ class LinearRecurrentMixer(CausalMixer):
     """The outputs, of states and inputs at the same positions."""
     return states.astype(self.dtype)
 
+  def _dense(self) -> nn.Dense:
+    return nn.Dense(self.features, **self._types)
+
 
 class MinGRU(LinearRecurrentMixer):
   """h_t = (1 - z_t) h_{t-1} + z_t n_t with gates of the input alone.
@@ -70,18 +81,8 @@ class MinGRU(LinearRecurrentMixer):
     algorithm: how `linear_recurrence` computes it.
   """
 
-  features: int
-  context: int | None = None
-  dtype: Any = jnp.float32
-  param_dtype: Any = jnp.float32
-  algorithm: str = 'auto'
-
   def setup(self):
-    self.update_gate, self.candidate = _dense(self), _dense(self)
-
-  @nn.nowrap
-  def initialize_carry(self, batch_size: int) -> Float[Array, 'B D']:
-    return jnp.zeros((batch_size, self.features), carry_dtype(self.dtype))
+    self.update_gate, self.candidate = self._dense(), self._dense()
 
   def coefficients(self, x):
     """1 - z_t (as a sigmoid, exact where z_t is near 1) and z_t n_t."""
@@ -100,19 +101,9 @@ class MinLSTM(LinearRecurrentMixer):
     algorithm: how `linear_recurrence` computes it.
   """
 
-  features: int
-  context: int | None = None
-  dtype: Any = jnp.float32
-  param_dtype: Any = jnp.float32
-  algorithm: str = 'auto'
-
   def setup(self):
-    self.forget_gate, self.input_gate = _dense(self), _dense(self)
-    self.candidate = _dense(self)
-
-  @nn.nowrap
-  def initialize_carry(self, batch_size: int) -> Float[Array, 'B D']:
-    return jnp.zeros((batch_size, self.features), carry_dtype(self.dtype))
+    self.forget_gate, self.input_gate = self._dense(), self._dense()
+    self.candidate = self._dense()
 
   def coefficients(self, x):
     """f / (f + i) = sigmoid(log f - log i), which stays finite as both go."""
@@ -137,11 +128,6 @@ class LRU(LinearRecurrentMixer):
     max_phase: the phases of lambda begin uniform in 0..max_phase.
   """
 
-  features: int
-  context: int | None = None
-  dtype: Any = jnp.float32
-  param_dtype: Any = jnp.float32
-  algorithm: str = 'auto'
   state_size: int = 64
   r_min: float = 0.0
   r_max: float = 1.0
@@ -213,21 +199,11 @@ class RGLRU(LinearRecurrentMixer):
     algorithm: how `linear_recurrence` computes it.
   """
 
-  features: int
-  context: int | None = None
-  dtype: Any = jnp.float32
-  param_dtype: Any = jnp.float32
-  algorithm: str = 'auto'
-
   def setup(self):
-    self.recurrence_gate, self.input_gate = _dense(self), _dense(self)
+    self.recurrence_gate, self.input_gate = self._dense(), self._dense()
     self.logit = self.param(
       'logit', initializers.griffin_logit, (self.features,), self.param_dtype
     )
-
-  @nn.nowrap
-  def initialize_carry(self, batch_size: int) -> Float[Array, 'B D']:
-    return jnp.zeros((batch_size, self.features), carry_dtype(self.dtype))
 
   def coefficients(self, x):
     dtype = carry_dtype(self.dtype)
@@ -239,9 +215,3 @@ class RGLRU(LinearRecurrentMixer):
     power = jnp.maximum(-jnp.expm1(2 * log_decay), jnp.finfo(dtype).tiny)
     gated = nn.sigmoid(self.input_gate(x)) * x
     return jnp.exp(log_decay), jnp.sqrt(power) * gated
-
-
-def _dense(module: nn.Module) -> nn.Dense:
-  return nn.Dense(
-    module.features, dtype=module.dtype, param_dtype=module.param_dtype
-  )

@@ -1,22 +1,104 @@
-"""A state-space layer that chooses what to keep by its input."""
+"""State-space layers that convolve briefly, then choose what to keep."""
 
 import functools
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from seqjax.nn import initializers
-from seqjax.nn.convolved import ConvolvedMixer
-from seqjax.nn.mixer import carry_dtype, check_sizes
+from seqjax.nn.initializers import log_counts, log_uniform, step_bias
+from seqjax.nn.layers import RMSNorm
+from seqjax.nn.linear_attention import MatrixStateMixer
+from seqjax.nn.mixer import (
+  CausalMixer,
+  carry_dtype,
+  check_sizes,
+  check_step,
+  check_unroll,
+)
+from seqjax.ops import segments as segments_lib
+from seqjax.ops.convolution import (
+  add_bias,
+  depthwise_convolution,
+  depthwise_convolution_step,
+)
+from seqjax.ops.linear_attention import gated_outer, gated_outer_step
 from seqjax.ops.linear_recurrence import (
   check_algorithm,
   linear_recurrence,
   linear_recurrence_step,
 )
-from seqjax.typing import Array
+from seqjax.typing import Array, Segments
+
+
+class ConvolvedCarry(NamedTuple):
+  """The last inputs of the convolution, and the state of the recurrence."""
+
+  window: Float[Array, 'B W E']
+  state: Float[Array, 'B *N']
+
+
+class ConvolvedMixer(CausalMixer):
+  """u = silu(conv(W x) + b), a recurrence with coefficients of u, an output.
+
+  A subclass has the field `kernel_size`, calls `_set_up_kernel`, and says the
+  rest:
+
+    _convolved, _zero_state: how many features u has, and the state's zeros;
+    _recur, _recur_step: static methods, an op for many positions and for one;
+    _enter(x): what is convolved, and what else is needed of x;
+    _coefficients(u, rest): what the op takes, and what is needed after it;
+    _leave(states, rest): the output.
+
+  Attributes:
+    algorithm: how the op computes it.
+  """
+
+  algorithm: str = 'auto'
+
+  @nn.nowrap
+  def initialize_carry(self, batch_size: int) -> ConvolvedCarry:
+    shape = batch_size, self.kernel_size - 1, self._convolved
+    window = jnp.zeros(shape, carry_dtype(self.dtype))
+    return ConvolvedCarry(window, self._zero_state(batch_size))
+
+  def step(self, carry, x_t):
+    check_step(self, carry, x_t)
+    convolve, recur = depthwise_convolution_step, self._recur_step
+    return self._run(convolve, recur, carry, x_t)
+
+  def unroll(self, carry, x, segments: Segments | None = None):
+    check_unroll(self, carry, x, segments)
+    x = segments_lib.zero_padding(x, segments)
+    convolve = functools.partial(depthwise_convolution, segments=segments)
+    recur = functools.partial(
+      self._recur, segments=segments, algorithm=self.algorithm
+    )
+    carry, y = self._run(convolve, recur, carry, x)
+    return carry, segments_lib.zero_padding(y, segments)
+
+  def _set_up_kernel(self, init: Callable, *, bias: bool):
+    shape, dtype = (self.kernel_size, self._convolved), self.param_dtype
+    self.kernel = self.param('kernel', init, shape, dtype)
+    zeros = nn.initializers.zeros
+    self.bias = self.param('bias', zeros, shape[1:], dtype) if bias else None
+
+  def _run(self, convolve, recur, carry, x):
+    """The layer, given the ops for one position or many."""
+    u, rest = self._enter(x)
+    window, u = convolve(carry.window, u, self.kernel.astype(self.dtype))
+    coefficients, rest = self._coefficients(self._activate(u), rest)
+    state, states = recur(carry.state, *coefficients)
+    return ConvolvedCarry(window, state), self._leave(states, rest)
+
+  def _activate(self, u):
+    u = u.astype(self.dtype)
+    if self.bias is not None:
+      u = add_bias(u, self.bias.astype(self.dtype))
+    return nn.silu(u)
 
 
 class Mamba(ConvolvedMixer):
@@ -35,11 +117,6 @@ class Mamba(ConvolvedMixer):
     kernel_size: taps of the convolution.
   """
 
-  features: int
-  context: int | None = None
-  dtype: Any = jnp.float32
-  param_dtype: Any = jnp.float32
-  algorithm: str = 'auto'
   state_size: int = 16
   expand: int = 2
   kernel_size: int = 4
@@ -57,19 +134,18 @@ class Mamba(ConvolvedMixer):
     return state, state
 
   def setup(self):
-    types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
     inner, size, dtype = self._convolved, self.state_size, self.param_dtype
     # Uniform within +-1/sqrt(inputs), which is what the authors' code has.
     fan_in = nn.initializers.variance_scaling(1 / 3, 'fan_in', 'uniform')
-    dense = functools.partial(nn.Dense, use_bias=False, **types)
+    dense = functools.partial(nn.Dense, use_bias=False, **self._types)
     self.enter, self.leave = dense(2 * inner), dense(self.features)
     self.select = dense(self._rank + 2 * size)
     self.step_size = nn.Dense(
-      inner, kernel_init=fan_in, bias_init=initializers.step_bias, **types
+      inner, kernel_init=fan_in, bias_init=step_bias, **self._types
     )
     self._set_up_kernel(fan_in, bias=True)
     # -A = 1, 2, .. N, for every feature (S4D-Real).
-    counts, ones = initializers.log_counts, nn.initializers.ones
+    counts, ones = log_counts, nn.initializers.ones
     self.log_rate = self.param('log_rate', counts, (inner, size), dtype)
     self.skip = self.param('skip', ones, (inner,), dtype)
 
@@ -106,3 +182,97 @@ class Mamba(ConvolvedMixer):
     v = jnp.einsum('...en,...n->...e', states, read).astype(self.dtype)
     skip = jnp.broadcast_to(self.skip.astype(self.dtype), u.shape)
     return self.leave((v + skip * u) * nn.silu(gate))
+
+
+class SelectiveDecay(nn.Module):
+  """dt_t = softplus(x_t + b) and log a_t = -exp(r) dt_t, a head each.
+
+  dt is log-uniform in 0.001..0.1 at first, exp(r) in 1..16.
+  """
+
+  dtype: Any = jnp.float32
+  param_dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(
+    self, x: Float[Array, 'B *T H']
+  ) -> tuple[Float[Array, 'B *T H'], Float[Array, 'B *T H']]:
+    dtype, shape = carry_dtype(self.dtype), x.shape[-1:]
+    bias = self.param('bias', step_bias, shape, self.param_dtype)
+    log_rate = self.param(
+      'log_rate', log_uniform(1.0, 16.0), shape, self.param_dtype
+    )
+    step = nn.softplus(add_bias(x, bias.astype(dtype)))
+    rate = jnp.broadcast_to(jnp.exp(log_rate.astype(dtype)), step.shape)
+    return step, -rate * step
+
+
+class Mamba2(ConvolvedMixer, MatrixStateMixer):
+  """S_t = exp(-rate dt_t) S_{t-1} + dt_t B_t u_t^T, v_t = S_t^T C_t + D u_t.
+
+  Dao & Gu (2024, section 7.1 and figure 6): u, B and C are silu(conv(W x)), B
+  and C of K numbers that all heads share, u of V = expand * D / H a head, and
+  the output is W_o norm(v_t * silu(W_z x_t)), an RMS norm over all heads.
+
+  Attributes:
+    algorithm: how `gated_outer` computes it.
+    num_heads: how many heads share the features.
+    state_size: K, the rows of each head's state.
+    expand: H V / D.
+    kernel_size: taps of the convolution.
+  """
+
+  state_size: int = 16
+  expand: int = 2
+  kernel_size: int = 4
+
+  _recur = staticmethod(gated_outer)
+  _recur_step = staticmethod(gated_outer_step)
+
+  def setup(self):
+    self.enter = self._dense(self._inner + self._convolved + self.num_heads)
+    self.decay = SelectiveDecay(**self._types)
+    self.norm, self.out = RMSNorm(**self._types), self._dense(self.features)
+    self._set_up_kernel(nn.initializers.lecun_normal(), bias=True)
+    ones = nn.initializers.ones
+    self.skip = self.param('skip', ones, (self.num_heads,), self.param_dtype)
+
+  @property
+  def _inner(self) -> int:
+    return self.expand * self.features
+
+  @property
+  def _convolved(self) -> int:
+    return self._inner + 2 * self.state_size
+
+  @property
+  def _value_size(self) -> int:
+    return self._inner // self.num_heads
+
+  @property
+  def _key_size(self) -> int:
+    return self.state_size
+
+  def _enter(self, x):
+    ends = [self._inner, self._inner + self._convolved]
+    gate, u, logit = jnp.split(self.enter(x), ends, axis=-1)
+    return u, (gate, logit)
+
+  def _coefficients(self, u, rest):
+    """C, B, dt u and log decay, for every head; u and the gate."""
+    gate, logit = rest
+    ends = [self._inner, self._inner + self.state_size]
+    value, key, query = jnp.split(u, ends, axis=-1)
+    value = value.reshape(*logit.shape, self._value_size)
+    step, log_decay = self.decay(logit)
+    key, query = (
+      jnp.broadcast_to(a[..., None, :], (*logit.shape, self.state_size))
+      for a in (key, query)
+    )
+    return (query, key, step[..., None] * value, log_decay), (value, gate)
+
+  def _leave(self, states, rest):
+    value, gate = rest
+    skip = self.skip.astype(self.dtype)[:, None]
+    y = states.astype(self.dtype) + jnp.broadcast_to(skip, value.shape) * value
+    return self.out(self.norm(y.reshape(gate.shape) * nn.silu(gate)))

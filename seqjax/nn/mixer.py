@@ -1,4 +1,4 @@
-"""The protocol: what moves information along time, whole or step by step."""
+"""The protocol of layers along time, called whole or step by step."""
 
 import dataclasses
 from typing import Any
@@ -13,36 +13,31 @@ from seqjax.ops import segments as segments_lib
 from seqjax.typing import Array, Segments
 
 
-class SequenceMixer(nn.Module):
-  """Maps a sequence to one of the same length, seeing all of it at once.
+class SequenceLayer(nn.Module):
+  """A map from a sequence to one of the same length, which it sees whole.
 
-  Mixers declare the fields `features` (D), `context`, `dtype` and
-  `param_dtype`; `context` sizes what grows with the past and nothing else.
+  Mixers, and blocks and models made of them.
   """
-
-  def __post_init__(self):
-    super().__post_init__()
-    check_sizes(self, 'features', 'context')
 
   def __call__(
     self, x: Float[Array, 'B T D'], segments: Segments | None = None
   ) -> Float[Array, 'B T D']:
-    """The outputs at all positions, zero at padding."""
+    """Computes the outputs at all positions, zero at padding."""
     raise NotImplementedError(f'{type(self).__name__} defines no __call__.')
 
 
-class CausalMixer(SequenceMixer):
-  """A mixer that can stream: its output at t needs nothing after t.
+class StreamingLayer(SequenceLayer):
+  """A sequence layer whose output at t needs nothing after t.
 
   `step` is the definition; `unroll` computes the same for many positions by
-  whatever parallel means exist, and `seqjax.testing.assert_mixer_contract`
-  holds the two to each other. Every leaf of a carry has the batch as its first
-  axis.
+  whatever parallel means exist, one after the other if a subclass has none, and
+  `seqjax.testing.assert_mixer_contract` holds the two to each other. Every leaf
+  of a carry has the batch as its first axis.
   """
 
   @nn.nowrap
   def initialize_carry(self, batch_size: int) -> Any:
-    """What is known before the first position; needs no parameters."""
+    """Makes the carry before the first position; needs no parameters."""
     raise NotImplementedError(
       f'{type(self).__name__} defines no initialize_carry.'
     )
@@ -50,7 +45,7 @@ class CausalMixer(SequenceMixer):
   def step(
     self, carry: Any, x_t: Float[Array, 'B D']
   ) -> tuple[Any, Float[Array, 'B D']]:
-    """One position: the carry after it, and its output."""
+    """Reads one position: the carry after it, and its output."""
     raise NotImplementedError(f'{type(self).__name__} defines no step.')
 
   def unroll(
@@ -59,31 +54,86 @@ class CausalMixer(SequenceMixer):
     x: Float[Array, 'B T D'],
     segments: Segments | None = None,
   ) -> tuple[Any, Float[Array, 'B T D']]:
-    """Many positions: the carry after them, and their outputs."""
-    raise NotImplementedError(f'{type(self).__name__} defines no unroll.')
+    """Reads many positions: the carry after them, and their outputs."""
+    initial = self.initialize_carry(x.shape[0])
+
+    def read(layer, carry, inputs):
+      x_t, masks = inputs
+      if masks is None:
+        return layer.step(carry, x_t)
+      carry = select_rows(masks.start, initial, carry)
+      new, y_t = layer.step(carry, x_t)
+      return select_rows(masks.valid, new, carry), y_t
+
+    # Lifted, since `step` may call submodules, which leak out of `lax.scan`.
+    scan = nn.scan(
+      read,
+      variable_broadcast='params',
+      split_rngs={'params': False},
+      in_axes=1,
+      out_axes=1,
+    )
+    x = segments_lib.zero_padding(x, segments)
+    carry, y = scan(self, carry, (x, segments))
+    return carry, segments_lib.zero_padding(y, segments)
 
   def __call__(
     self, x: Float[Array, 'B T D'], segments: Segments | None = None
   ) -> Float[Array, 'B T D']:
-    """`unroll` from the initial carry, which is left out of the result."""
+    """Unrolls from the initial carry; the last one is left out."""
     _, y = self.unroll(self.initialize_carry(x.shape[0]), x, segments)
     return y
 
   @property
   def receptive_field(self) -> int | None:
-    """How many positions an output sees, itself included; None: all."""
+    """The number of positions an output sees, itself included; None: all."""
     return None
 
 
-def can_stream(mixer: SequenceMixer) -> bool:
-  """Whether it is causal, and so is every mixer that it is made of."""
-  if not isinstance(mixer, CausalMixer):
+class SequenceMixer(SequenceLayer):
+  """A layer that moves information along time, seeing the whole sequence.
+
+  A subclass adds its options to these fields.
+
+  Attributes:
+    features: D, of inputs and outputs.
+    context: sizes what grows with the past, and nothing else.
+    dtype: the precision of the arithmetic and of the outputs.
+    param_dtype: that of the parameters.
+  """
+
+  features: int
+  context: int | None = None
+  dtype: Any = jnp.float32
+  param_dtype: Any = jnp.float32
+
+  def __post_init__(self):
+    super().__post_init__()
+    check_sizes(self, 'features', 'context')
+
+  @property
+  def _types(self) -> dict[str, Any]:
+    """The precisions, as the options of a Flax layer inside."""
+    return {'dtype': self.dtype, 'param_dtype': self.param_dtype}
+
+
+class CausalMixer(SequenceMixer, StreamingLayer):
+  """A mixer that can stream: a subclass defines `initialize_carry` and `step`.
+
+  It defines `unroll` too where there is a parallel form. A layer whose features
+  are those of others that it is made of derives from `StreamingLayer`.
+  """
+
+
+def can_stream(layer: SequenceLayer) -> bool:
+  """Returns True if it is causal, and so is every layer that it is made of."""
+  if not isinstance(layer, StreamingLayer):
     return False
-  for field in dataclasses.fields(mixer):
-    value = getattr(mixer, field.name, None)
+  for field in dataclasses.fields(layer):
+    value = getattr(layer, field.name, None)
     parts = value if isinstance(value, tuple) else (value,)
     for part in parts:
-      if isinstance(part, SequenceMixer) and field.name != 'parent':
+      if isinstance(part, SequenceLayer) and field.name != 'parent':
         if not can_stream(part):
           return False
   return True
@@ -125,13 +175,13 @@ def check_inputs(
 def check_unroll(
   mixer: CausalMixer, carry: Any, x: Array, segments: Segments | None = None
 ):
-  """The same, and that the carry is one of this mixer for so many rows."""
+  """Raises ValueError unless inputs and carry fit this mixer and each other."""
   check_inputs(mixer, x, segments)
   _check_carry(mixer, carry, x)
 
 
 def check_step(mixer: CausalMixer, carry: Any, x_t: Array):
-  """The same for one position: x_t is [B D]."""
+  """Raises ValueError as `check_unroll` does; one position, x_t is [B D]."""
   _check_shape(mixer, x_t, '[batch, features]')
   _check_carry(mixer, carry, x_t)
 
@@ -166,10 +216,9 @@ def carry_dtype(dtype: Any) -> np.dtype:
 
 
 def select_rows(keep: Bool[Array, 'B'], new: Any, old: Any) -> Any:
-  """Carries with the rows of `new` where `keep` and those of `old` elsewhere.
+  """Takes the rows of `new` where `keep`, and those of `old` elsewhere.
 
-  What a ragged stream does after `step`: rows that had nothing to read keep
-  their carry.
+  For a ragged stream, after `step`: rows without an input keep their carry.
   """
 
   def select(a, b):
@@ -178,9 +227,9 @@ def select_rows(keep: Bool[Array, 'B'], new: Any, old: Any) -> Any:
   return jax.tree.map(select, new, old)
 
 
-def state_floats(mixer: CausalMixer) -> int:
-  """How many real numbers one row's carry holds; a complex one counts twice."""
-  carry = jax.eval_shape(lambda: mixer.initialize_carry(1))
+def state_floats(layer: StreamingLayer) -> int:
+  """Counts the real numbers in a row's carry; a complex one counts twice."""
+  carry = jax.eval_shape(lambda: layer.initialize_carry(1))
   leaves = jax.tree.leaves(carry)
   return sum(
     leaf.size * (2 if jnp.iscomplexobj(leaf) else 1)

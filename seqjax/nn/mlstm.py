@@ -1,23 +1,23 @@
 """The LSTM with a matrix for a cell."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from seqjax.nn.matrix_state import (
+from seqjax.nn.linear_attention import (
   MatrixStateMixer,
   with_normalizer,
   with_ones,
 )
 from seqjax.nn.mixer import carry_dtype, check_step, check_unroll
 from seqjax.ops import segments as segments_lib
-from seqjax.ops.exponential_gates import (
+from seqjax.ops.linear_attention import gated_outer, gated_outer_step
+from seqjax.ops.linear_recurrence import (
   stabilized_gates,
   stabilized_gates_step,
 )
-from seqjax.ops.linear_attention import gated_outer, gated_outer_step
 from seqjax.typing import Array, Segments
 
 
@@ -45,12 +45,6 @@ class MLSTM(MatrixStateMixer):
     key_size: numbers in a key; None: as many as in a value, D / H.
   """
 
-  features: int
-  context: int | None = None
-  dtype: Any = jnp.float32
-  param_dtype: Any = jnp.float32
-  algorithm: str = 'auto'
-  num_heads: int = 2
   key_size: int | None = None
 
   def setup(self):

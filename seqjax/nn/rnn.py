@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import flax.linen as nn
 import jax
@@ -39,10 +38,6 @@ class Elman(CausalMixer):
     algorithm: how `ops.recurrence` computes whole sequences.
   """
 
-  features: int
-  context: int | None = None
-  dtype: Any = jnp.float32
-  param_dtype: Any = jnp.float32
   activation: str = 'tanh'
   initialization: str = 'orthogonal'
   spectral_radius: float = 1.0
@@ -107,10 +102,6 @@ class GRU(CausalMixer):
     algorithm: how `ops.recurrence` computes whole sequences.
   """
 
-  features: int
-  context: int | None = None
-  dtype: Any = jnp.float32
-  param_dtype: Any = jnp.float32
   algorithm: str = 'auto'
 
   def __post_init__(self):
@@ -157,10 +148,6 @@ class LSTM(CausalMixer):
     algorithm: how `ops.recurrence` computes whole sequences.
   """
 
-  features: int
-  context: int | None = None
-  dtype: Any = jnp.float32
-  param_dtype: Any = jnp.float32
   forget_bias: float = 1.0
   max_lag: int | None = None
   algorithm: str = 'auto'
@@ -227,10 +214,6 @@ class SLSTM(CausalMixer):
     algorithm: how `ops.recurrence` computes whole sequences.
   """
 
-  features: int
-  context: int | None = None
-  dtype: Any = jnp.float32
-  param_dtype: Any = jnp.float32
   num_heads: int = 2
   forget_gate: str = 'sigmoid'
   forget_bias: float = 1.0

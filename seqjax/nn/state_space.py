@@ -5,7 +5,6 @@ grow; complex ones stand for conjugate pairs, and real ones have no frequency.
 """
 
 import math
-from typing import Any
 
 import flax.linen as nn
 import jax
@@ -17,15 +16,14 @@ from seqjax.errors import unknown
 from seqjax.nn import initializers
 from seqjax.nn.linear_rnn import LinearRecurrentMixer
 from seqjax.nn.mixer import carry_dtype
-from seqjax.ops import poles
-from seqjax.ops.complex_linear import from_state, to_state
-from seqjax.ops.discretization import DISCRETIZATIONS
+from seqjax.ops import state_space as ops
+from seqjax.ops.state_space import DISCRETIZATIONS, from_state, to_state
 from seqjax.typing import Array
 
 S4D_POLES = {
-  'lin': poles.s4d_lin,
-  'inv': poles.s4d_inv,
-  'real': poles.s4d_real,
+  'lin': ops.s4d_lin,
+  'inv': ops.s4d_inv,
+  'real': ops.s4d_real,
 }
 S5_POLES = ('hippo', 'real')
 
@@ -47,11 +45,6 @@ class S4D(LinearRecurrentMixer):
     discretization: 'zoh' or 'bilinear'.
   """
 
-  features: int
-  context: int | None = None
-  dtype: Any = jnp.float32
-  param_dtype: Any = jnp.float32
-  algorithm: str = 'auto'
   state_size: int = 16
   initialization: str = 'lin'
   discretization: str = 'zoh'
@@ -123,11 +116,6 @@ class S5(LinearRecurrentMixer):
     discretization: 'zoh' or 'bilinear'.
   """
 
-  features: int
-  context: int | None = None
-  dtype: Any = jnp.float32
-  param_dtype: Any = jnp.float32
-  algorithm: str = 'auto'
   state_size: int = 64
   initialization: str = 'hippo'
   discretization: str = 'zoh'
@@ -187,8 +175,8 @@ class S5(LinearRecurrentMixer):
   def _initial_system(self):
     """Poles, and the basis in which the system is diagonal."""
     if self.initialization == 'hippo':
-      return poles.hippo(self.state_size)
-    return poles.s4d_real(self.state_size), np.eye(self.state_size)
+      return ops.hippo(self.state_size)
+    return ops.s4d_real(self.state_size), np.eye(self.state_size)
 
 
 def _declare_poles(module, initial, leading=()):

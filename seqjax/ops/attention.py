@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
-from seqjax.errors import unknown
+from seqjax.ops import algorithms
 from seqjax.ops.blockwise_attention import (
   Places,
   Rule,
@@ -97,8 +97,7 @@ def attention(
 
 def check_algorithm(algorithm: str):
   """Raises ValueError unless `algorithm` is one of ALGORITHMS."""
-  if algorithm not in ALGORITHMS:
-    raise ValueError(unknown('algorithm', algorithm, ALGORITHMS))
+  algorithms.check_algorithm(algorithm, ALGORITHMS)
 
 
 def _cudnn_obstacle(query, key, bare: bool) -> str | None:

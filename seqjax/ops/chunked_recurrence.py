@@ -8,17 +8,21 @@ gradients at every step. Gates are saved where they are small, and computed
 again where a long sequence would fill the memory with them (Chen et al., 2016,
 "Training deep nets with sublinear memory cost"). Differentiable once in
 reverse, and in every mode from there.
+
+The loop over chunks cuts each out of batch-major arrays, with time first for
+the loop inside, and pastes what it makes into one that it carries along: XLA
+does that in place, where transposing the whole would copy it.
 """
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float
+from jaxtyping import Float, Int, Shaped
 
-from seqjax.ops.chunks import chunks, cut, paste
+from seqjax.ops.cells import Cell
 from seqjax.ops.segments import zero_padding
 from seqjax.typing import Array, Segments
 
@@ -35,99 +39,6 @@ class Weights(NamedTuple):
   recurrent: Float[Array, 'H G*H']
   bias: Float[Array, 'G*H']
   recurrent_bias: Float[Array, 'G*H'] | None = None
-
-
-class Cell(NamedTuple):
-  """What one position does once its inputs are projected.
-
-  States are tuples of [B H]; the last one is the output, and the one that the
-  recurrent kernel sees. Drives and products are tuples of [B H], one a gate.
-
-  Attributes:
-    num_gates: G.
-    num_saved: arrays that `forward` saves.
-    forward: (state, drive, product) -> the state after, and what is saved of
-      the gates.
-    backward: (state, saved, state after, its gradient) -> the gradients of the
-      state (without what passes through the product), of the product, and of
-      the drive (None where that is the product's), gates joined.
-  """
-
-  num_gates: int
-  num_saved: int
-  forward: Callable
-  backward: Callable
-
-
-def _elman(squash: Callable, slope: Callable) -> Cell:
-  """h = squash(drive + product); its slope as a function of h."""
-
-  def forward(state, drive, product):
-    return (squash(drive[0] + product[0]),), ()
-
-  def backward(state, saved, after, gradient):
-    (before,) = state
-    return (jnp.zeros_like(before),), gradient[0] * slope(after[0]), None
-
-  return Cell(1, 0, forward, backward)
-
-
-def _sigmoid(x):
-  """With tanh, which XLA computes on a CPU in two thirds of the time."""
-  return 0.5 * jnp.tanh(0.5 * x) + 0.5
-
-
-def _gru_forward(state, drive, product):
-  (hidden,) = state
-  reset = _sigmoid(drive[0] + product[0])
-  update = _sigmoid(drive[1] + product[1])
-  new = jnp.tanh(drive[2] + reset * product[2])
-  after = (1 - update) * new + update * hidden
-  return (after,), (reset, update, new, product[2])
-
-
-def _gru_backward(state, saved, after, gradient):
-  (hidden,), (gradient,) = state, gradient
-  reset, update, new, product = saved
-  of_new = gradient * (1 - update) * (1 - new**2)
-  of_update = gradient * (hidden - new) * update * (1 - update)
-  of_reset = of_new * product * reset * (1 - reset)
-  return (
-    (gradient * update,),
-    jnp.concatenate([of_reset, of_update, of_new * reset], axis=-1),
-    jnp.concatenate([of_reset, of_update, of_new], axis=-1),
-  )
-
-
-def _lstm_forward(state, drive, product):
-  i, f, g, o = (a + b for a, b in zip(drive, product, strict=True))
-  i, f, o = _sigmoid(i), _sigmoid(f), _sigmoid(o)
-  g = jnp.tanh(g)
-  cell = f * state[0] + i * g
-  return (cell, o * jnp.tanh(cell)), (i, f, g, o)
-
-
-def _lstm_backward(state, saved, after, gradient):
-  i, f, g, o = saved
-  squashed = jnp.tanh(after[0])
-  hidden = gradient[1]
-  cell = gradient[0] + hidden * o * (1 - squashed**2)
-  gates = [
-    cell * g * i * (1 - i),
-    cell * state[0] * f * (1 - f),
-    cell * i * (1 - g**2),
-    hidden * squashed * o * (1 - o),
-  ]
-  before = cell * f, jnp.zeros_like(hidden)
-  return before, jnp.concatenate(gates, axis=-1), None
-
-
-ELMAN = {
-  'tanh': _elman(jnp.tanh, lambda h: 1 - h**2),
-  'relu': _elman(jax.nn.relu, lambda h: (h > 0).astype(h.dtype)),
-}
-GRU = Cell(3, 4, _gru_forward, _gru_backward)
-LSTM = Cell(4, 4, _lstm_forward, _lstm_backward)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -195,19 +106,19 @@ def _walk(cell, weights, state, trace, x, segments):
   batch_size, length = x.shape[:2]
 
   def chunk(size, carry, begin):
-    part = _cut(x, segments, begin, size)
+    part = _cut_inputs(x, segments, begin, size)
     return _chunk(cell, weights, *carry, begin, *part), carry[0]
 
   carry, befores = (state, trace), []
-  for size, begins in chunks(length, _chunk_size(batch_size)):
+  for size, begins in _chunks(length, _chunk_size(batch_size)):
     carry, before = jax.lax.scan(functools.partial(chunk, size), carry, begins)
     befores.append(before)
   return *carry, befores
 
 
-def _cut(x, segments, begin, size: int):
+def _cut_inputs(x, segments, begin, size: int):
   """A chunk of the inputs, zeros at padding, and of the segments."""
-  x, masks = cut((x, segments), begin, size)
+  x, masks = _cut((x, segments), begin, size)
   return zero_padding(x, masks), masks
 
 
@@ -274,12 +185,12 @@ def _unroll_backward(cell, residuals, gradients):
   def chunk(size, carry, inputs):
     gradient, totals, dx = carry
     begin, before = inputs
-    x_part, masks = _cut(x, segments, begin, size)
+    x_part, masks = _cut_inputs(x, segments, begin, size)
     trace, first = saved, begin
     if before is not None:
       trace, first = _blank_trace(cell, before, size), 0
       _, trace = _chunk(cell, weights, before, trace, first, x_part, masks)
-    dy_part = cut(dx if fits else dy, begin, size)
+    dy_part = _cut(dx if fits else dy, begin, size)
     seen, of_drive, of_product, gradient = _chunk_backward(
       cell, transposed, trace, first, masks, gradient, dy_part
     )
@@ -287,10 +198,10 @@ def _unroll_backward(cell, residuals, gradients):
       jnp.add, totals, _of_weights(weights, x_part, seen, of_drive, of_product)
     )
     of_x = _matmul(of_drive, weights.input.T, dy)
-    return (gradient, totals, paste(dx, of_x, begin)), None
+    return (gradient, totals, _paste(dx, of_x, begin)), None
 
   carry = gradient, totals, dx
-  parts = chunks(length, _chunk_size(batch_size))
+  parts = _chunks(length, _chunk_size(batch_size))
   befores = [None] * len(parts) if isinstance(saved, _Trace) else saved
   for (size, begins), before in reversed(
     list(zip(parts, befores, strict=True))
@@ -414,3 +325,33 @@ def _hold(new, old, masks):
     return new
   valid = masks.valid[:, None]
   return jax.tree.map(lambda a, b: jnp.where(valid, a, b), new, old)
+
+
+def _chunks(length: int, size: int) -> list[tuple[int, Int[Array, 'N']]]:
+  """(size, where chunks of that size begin); the rest is a smaller chunk."""
+  whole = length - length % size
+  cuts = []
+  if whole:
+    cuts.append((size, jnp.arange(0, whole, size, dtype=jnp.int32)))
+  if length > whole:
+    cuts.append((length - whole, jnp.array([whole], jnp.int32)))
+  return cuts
+
+
+def _cut(tree: Any, begin: int | Int[Array, ''], size: int) -> Any:
+  """Positions begin..begin + size of batch-major arrays, time first."""
+
+  def cut_one(a):
+    return jnp.swapaxes(jax.lax.dynamic_slice_in_dim(a, begin, size, 1), 0, 1)
+
+  return jax.tree.map(cut_one, tree)
+
+
+def _paste(
+  whole: Shaped[Array, 'B T *D'],
+  part: Shaped[Array, 'C B *D'],
+  begin: int | Int[Array, ''],
+) -> Shaped[Array, 'B T *D']:
+  """The batch-major array with a time-major part written from `begin` on."""
+  part = jnp.swapaxes(part, 0, 1).astype(whole.dtype)
+  return jax.lax.dynamic_update_slice_in_dim(whole, part, begin, 1)

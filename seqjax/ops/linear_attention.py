@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from seqjax.errors import unknown
+from seqjax.ops import algorithms
 from seqjax.ops.segments import zero_padding
 from seqjax.typing import Array, Segments
 
@@ -188,8 +188,7 @@ def delta_rule(
 
 def check_algorithm(algorithm: str):
   """Raises ValueError unless `algorithm` is one of ALGORITHMS."""
-  if algorithm not in ALGORITHMS:
-    raise ValueError(unknown('algorithm', algorithm, ALGORITHMS))
+  algorithms.check_algorithm(algorithm, ALGORITHMS)
 
 
 class _Decays(NamedTuple):

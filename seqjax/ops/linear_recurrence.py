@@ -1,10 +1,16 @@
-"""h_t = a_t h_{t-1} + b_t, elementwise: sequential, or parallel over time."""
+"""h_t = a_t h_{t-1} + b_t: sequential, or parallel over time.
+
+Over numbers, over matrices, and over the exponents of gates, where the sum is a
+maximum and the product a sum. All three compose associatively.
+"""
+
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Inexact
+from jaxtyping import Float, Inexact
 
-from seqjax.errors import unknown
+from seqjax.ops import algorithms
 from seqjax.typing import Array, Segments
 
 ALGORITHMS = ('auto', 'plain', 'scan', 'associative')
@@ -44,13 +50,10 @@ def linear_recurrence(
   Returns:
     The last state, and the states at all positions (at padding, the held one).
   """
-  check_algorithm(algorithm)
+  algorithm = _resolved(algorithm)
   decay, drive = decay.astype(carry.dtype), drive.astype(carry.dtype)
   if drive.shape[1] == 0:
     return carry, drive
-  if algorithm == 'auto':
-    on_cpu = jax.default_backend() == 'cpu'
-    algorithm = 'scan' if on_cpu else 'associative'
   if algorithm == 'scan':
     states = _scan(carry, decay, drive, segments)
     return states[:, -1], states
@@ -77,8 +80,15 @@ def gate(
 
 def check_algorithm(algorithm: str):
   """Raises ValueError unless `algorithm` is one of ALGORITHMS."""
-  if algorithm not in ALGORITHMS:
-    raise ValueError(unknown('algorithm', algorithm, ALGORITHMS))
+  algorithms.check_algorithm(algorithm, ALGORITHMS)
+
+
+def _resolved(algorithm: str) -> str:
+  """Replaces 'auto' by the algorithm for this platform."""
+  check_algorithm(algorithm)
+  if algorithm != 'auto':
+    return algorithm
+  return algorithms.by_platform(cpu='scan', accelerator='associative')
 
 
 def _plain(carry, decay, drive):
@@ -165,3 +175,142 @@ def _associative(carry, decay, drive):
 
   _, states = jax.lax.associative_scan(compose, (decay, drive), axis=1)
   return states[:, -1], states
+
+
+def matrix_recurrence(
+  matrix: Float[Array, 'B T N N'],
+  drive: Float[Array, 'B T N K'],
+  *,
+  algorithm: str = 'auto',
+) -> Float[Array, 'B T N K']:
+  """Solves h_t = A_t h_{t-1} + b_t for all t and K right-hand sides, h_0 = 0.
+
+  Args:
+    matrix: A_t.
+    drive: b_t.
+    algorithm: as in `linear_recurrence`. 'associative' multiplies matrices,
+      N^3 operations a position where 'scan' takes K N^2 one after the other.
+
+  Returns:
+    The states at all positions.
+  """
+  associative = _resolved(algorithm) == 'associative'
+  solve = _matrix_associative if associative else _matrix_scan
+  return solve(matrix, drive)
+
+
+def _matrix_scan(matrix, drive):
+  def body(state, coefficients):
+    matrix_t, drive_t = coefficients
+    state = matrix_t @ state + drive_t
+    return state, state
+
+  time_major = jnp.swapaxes(matrix, 0, 1), jnp.swapaxes(drive, 0, 1)
+  start = jnp.zeros((drive.shape[0], *drive.shape[2:]), drive.dtype)
+  _, states = jax.lax.scan(body, start, time_major)
+  return jnp.swapaxes(states, 0, 1)
+
+
+def _matrix_associative(matrix, drive):
+  def compose(earlier, later):
+    matrix_1, drive_1 = earlier
+    matrix_2, drive_2 = later
+    return matrix_2 @ matrix_1, matrix_2 @ drive_1 + drive_2
+
+  _, states = jax.lax.associative_scan(compose, (matrix, drive), axis=1)
+  return states
+
+
+class StabilizedGates(NamedTuple):
+  """m_t, and log f_t + m_{t-1} - m_t and log i_t - m_t, neither above 0.
+
+  They are the gates of a state that is kept divided by exp(m_t).
+  """
+
+  maximum: Float[Array, 'B *T H']
+  log_forget: Float[Array, 'B *T H']
+  log_input: Float[Array, 'B *T H']
+
+
+def stabilized_gates_step(
+  maximum: Float[Array, 'B H'],
+  log_forget_t: Float[Array, 'B H'],
+  log_input_t: Float[Array, 'B H'],
+) -> StabilizedGates:
+  """m_t = max(log f_t + m_{t-1}, log i_t) (Beck et al., 2024, eqs. 15-17)."""
+  kept = log_forget_t.astype(maximum.dtype) + maximum
+  enter = log_input_t.astype(maximum.dtype)
+  new = jnp.maximum(kept, enter)
+  return StabilizedGates(new, kept - new, enter - new)
+
+
+def stabilized_gates(
+  maximum: Float[Array, 'B H'],
+  log_forget: Float[Array, 'B T H'],
+  log_input: Float[Array, 'B T H'],
+  segments: Segments | None = None,
+  *,
+  algorithm: str = 'auto',
+) -> tuple[Float[Array, 'B H'], StabilizedGates]:
+  """`stabilized_gates_step` at every position.
+
+  Args:
+    maximum: m_0; its dtype is the precision of everything returned.
+    log_forget: log f_t.
+    log_input: log i_t.
+    segments: padding holds m and has gates of 0, a start sets m to 0.
+    algorithm: as in `linear_recurrence`, for sums and maxima compose like
+      products and sums.
+
+  Returns:
+    The last m, and m and the gates at all positions.
+  """
+  associative = _resolved(algorithm) == 'associative'
+  if segments is None:
+    valid = jnp.ones(log_input.shape[:2], bool)
+    segments = Segments(jnp.zeros_like(valid), valid)
+  start, valid = segments.start[..., None], segments.valid[..., None]
+  zero = jnp.zeros((), maximum.dtype)
+  forget = jnp.where(valid, log_forget.astype(maximum.dtype), zero)
+  enter = jnp.where(valid, log_input.astype(maximum.dtype), -jnp.inf)
+
+  # What a start keeps, log f_t + 0, enters; nothing before it does.
+  enters = jnp.where(start, jnp.maximum(forget, enter), enter)
+  keeps = jnp.where(start, -jnp.inf, forget)
+  run = _maxima_associative if associative else _maxima_scan
+  maxima = run(maximum, keeps, enters)
+
+  held = jnp.concatenate([maximum[:, None], maxima], axis=1)
+  kept = forget + jnp.where(start, zero, held[:, :-1])
+  gates = StabilizedGates(
+    maxima,
+    jnp.where(valid, kept - maxima, zero),
+    jnp.where(valid, enter - maxima, zero),
+  )
+  return held[:, -1], gates
+
+
+def _maxima_scan(maximum, keeps, enters):
+  def body(maximum, inputs):
+    keep, enter = inputs
+    maximum = jnp.maximum(keep + maximum, enter)
+    return maximum, maximum
+
+  time_major = jnp.swapaxes(keeps, 0, 1), jnp.swapaxes(enters, 0, 1)
+  _, maxima = jax.lax.scan(body, maximum, time_major)
+  return jnp.swapaxes(maxima, 0, 1)
+
+
+def _maxima_associative(maximum, keeps, enters):
+  if enters.shape[1] == 0:
+    return enters
+  first = jnp.maximum(keeps[:, 0] + maximum, enters[:, 0])
+  enters = enters.at[:, 0].set(first)
+
+  def compose(earlier, later):
+    keep_1, enter_1 = earlier
+    keep_2, enter_2 = later
+    return keep_1 + keep_2, jnp.maximum(keep_2 + enter_1, enter_2)
+
+  _, maxima = jax.lax.associative_scan(compose, (keeps, enters), axis=1)
+  return maxima

@@ -17,8 +17,10 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
 from seqjax.errors import unknown
-from seqjax.ops.linear_recurrence import linear_recurrence
-from seqjax.ops.matrix_recurrence import matrix_recurrence
+from seqjax.ops.linear_recurrence import (
+  linear_recurrence,
+  matrix_recurrence,
+)
 from seqjax.typing import Array
 
 JACOBIANS = ('full', 'diagonal')

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from seqjax.errors import unknown
+from seqjax.ops import algorithms, cells
 from seqjax.ops import chunked_recurrence as chunked
 from seqjax.ops.newton import newton
 from seqjax.ops.segments import zero_padding
@@ -188,7 +189,7 @@ def elman(
     step = functools.partial(elman_step, activation=activation)
     return SOLVERS[algorithm](step, weights, carry, x, segments)
   (carry,), y = chunked.unroll(
-    chunked.ELMAN[activation],
+    cells.ELMAN[activation],
     chunked.Weights(*weights),
     (carry,),
     x,
@@ -212,7 +213,7 @@ def gru(
   *kernels, candidate_bias = weights
   others = jnp.zeros((2 * candidate_bias.size,), candidate_bias.dtype)
   (carry,), y = chunked.unroll(
-    chunked.GRU,
+    cells.GRU,
     chunked.Weights(*kernels, jnp.concatenate([others, candidate_bias])),
     (carry,),
     x,
@@ -235,7 +236,7 @@ def lstm(
     solve = SOLVERS[algorithm]
     return solve(lstm_step, weights, carry, x, segments, lambda c: c.hidden)
   state, y = chunked.unroll(
-    chunked.LSTM,
+    cells.LSTM,
     chunked.Weights(*weights),
     tuple(carry),
     x,
@@ -265,8 +266,7 @@ def slstm(
 
 def check_algorithm(algorithm: str, known: tuple[str, ...] = ALGORITHMS):
   """Raises ValueError unless `algorithm` is one of those known."""
-  if algorithm not in known:
-    raise ValueError(unknown('algorithm', algorithm, known))
+  algorithms.check_algorithm(algorithm, known)
 
 
 def check_activation(activation: str):

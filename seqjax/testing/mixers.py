@@ -19,8 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqjax.nn.mixer import (
-  CausalMixer,
-  SequenceMixer,
+  SequenceLayer,
+  StreamingLayer,
   can_stream,
   select_rows,
 )
@@ -49,7 +49,7 @@ PRECISION = 'bfloat16 stays near float32'
 
 
 def reference_unroll(
-  mixer: CausalMixer,
+  mixer: StreamingLayer,
   variables: Any,
   carry: Any,
   x: Any,
@@ -74,7 +74,7 @@ def reference_unroll(
 
 
 def assert_mixer_contract(
-  mixer: SequenceMixer, *, zero: tuple[str, ...] = (), tolerance: float = 1.0
+  mixer: SequenceLayer, *, zero: tuple[str, ...] = (), tolerance: float = 1.0
 ):
   """Holds a mixer, block or model to every law that its type promises.
 
@@ -404,7 +404,7 @@ def _check_call(subject, carry):
   def unroll_bare(variables, carry, x, segments):
     return subject.apply_unroll(variables, carry, x, None)
 
-  inherited = type(subject.mixer).__call__ is CausalMixer.__call__
+  inherited = type(subject.mixer).__call__ is StreamingLayer.__call__
 
   @jax.jit
   def run(*args):

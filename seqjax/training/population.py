@@ -13,6 +13,7 @@ import optax
 from jaxtyping import Float, Int
 
 from seqjax.errors import unknown
+from seqjax.ops.algorithms import by_platform
 from seqjax.training import interval
 from seqjax.training import optimizer as optimizers
 from seqjax.training.loop import (
@@ -236,7 +237,7 @@ def _resolve(how: str, task) -> str:
     return how
   if not task.on_device:
     return 'one_by_one'
-  return 'map' if jax.default_backend() == 'cpu' else 'vmap'
+  return by_platform(cpu='map', accelerator='vmap')
 
 
 def _check_members(keys, learning_rates, state):

@@ -1,5 +1,8 @@
 """Blocks, stacks and whole models beside the contract."""
 
+import functools
+
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,7 +18,17 @@ from seqjax.models import (
   features_for,
   num_parameters,
 )
-from seqjax.nn import GRU, LSTM, MIXERS, TCN, Attention, Bidirectional
+from seqjax.nn import (
+  GRU,
+  LSTM,
+  MIXERS,
+  NONCAUSAL_MIXERS,
+  TCN,
+  Attention,
+  Bidirectional,
+  CausalMixer,
+  Retention,
+)
 from seqjax.nn.layers import MLP
 from seqjax.typing import Spec
 
@@ -199,5 +212,62 @@ def test_widths_for_equal_parameters_are_within_a_tenth():
   width = features_for(LSTM, 25000)
   assert width == 56
   assert abs(num_parameters(LSTM(width)) / 25000 - 1) <= 0.1
-  with pytest.raises(ValueError, match='No width.*nearest are 840 at width 10'):
+  with pytest.raises(
+    ValueError, match='No width.*LSTM 1000.*nearest is width 10 with 840'
+  ):
     features_for(LSTM, 1000)
+
+
+WIDTHS = {
+  'elman': 112,
+  'gru': 64,
+  'lstm': 56,
+  'mingru': 112,
+  'tcn': 40,
+  'attention': 80,
+}
+
+
+@pytest.mark.parametrize('name', MIXERS | NONCAUSAL_MIXERS)
+def test_every_entry_of_the_catalogue_has_a_width_for_equal_parameters(name):
+  """At its defaults, within a tenth; experiments rest on some of them."""
+  make = functools.partial((MIXERS | NONCAUSAL_MIXERS)[name], context=128)
+  width = features_for(make, 25000)
+  assert abs(num_parameters(make(width)) / 25000 - 1) <= 0.1
+  assert width == WIDTHS.get(name, width)
+
+
+class Fussy(CausalMixer):
+  """Accepts multiples of ten only; of larger ones than 60 not even these."""
+
+  def setup(self):
+    if self.features % 10:
+      raise ValueError(f'Fussy has no use for features={self.features}.')
+    self.out = nn.Dense(self.features)
+
+  def __post_init__(self):
+    super().__post_init__()
+    if self.features > 60:
+      raise ValueError('Fussy is small.')
+
+  def __call__(self, x, segments=None):
+    return self.out(x)
+
+
+def test_widths_that_a_mixer_refuses_are_skipped():
+  """When it is made, or when its parameters are."""
+  assert features_for(Fussy, 1_600) == 40
+  assert features_for(Fussy, 900) == 30
+  with pytest.raises(ValueError, match='nearest is width 60 with 3660'):
+    features_for(Fussy, 25_000)
+  with pytest.raises(ValueError, match='nearest is width 10 with 110'):
+    features_for(Fussy, 50)
+  with pytest.raises(ValueError, match='no width in.* 8; of.* features=2'):
+    features_for(Fussy, 50, limit=8)
+
+
+def test_odd_sizes_of_heads_are_skipped():
+  """A retention turns pairs of entries in each of its heads."""
+  make = functools.partial(Retention, num_heads=2)
+  with pytest.raises(ValueError, match='nearest is width 8 with 3'):
+    features_for(make, 500)

@@ -6,9 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqjax.nn.attention import Attention, LocalAttention
+from seqjax.nn.attention import Attention, FullAttention, LocalAttention
 from seqjax.nn.cross_attention import SCORES, CrossAttention
-from seqjax.nn.full_attention import FullAttention
 from seqjax.ops.positions import alibi_slopes, sinusoids
 from seqjax.ops.segments import from_lengths
 from seqjax.typing import Segments

@@ -4,8 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from seqjax.nn.convolution import TCN, GatedConv
-from seqjax.nn.window import WindowMLP
+from seqjax.nn.convolution import TCN, GatedConv, WindowMLP
 
 
 def randomized(mixer, x):

@@ -7,7 +7,7 @@ import pytest
 
 from seqjax.nn.delta_net import DeltaNet, GatedDeltaNet
 from seqjax.nn.linear_attention import GLA, LinearAttention, Retention
-from seqjax.nn.mamba2 import Mamba2, SelectiveDecay
+from seqjax.nn.mamba import Mamba2, SelectiveDecay
 from seqjax.nn.mlstm import MLSTM
 from seqjax.typing import Segments
 

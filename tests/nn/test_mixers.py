@@ -104,6 +104,24 @@ def test_every_mixer_refuses_features_below_one(name, size):
     MIXERS[name](**size, context=16)
 
 
+@pytest.mark.parametrize(
+  'catalogue', [MIXERS, NONCAUSAL_MIXERS, CATALOG, NONCAUSAL_MIXERS | MIXERS]
+)
+def test_an_unknown_name_gets_a_sentence(catalogue):
+  """Which says what may have been meant, in any union of the catalogues."""
+  nearest = "Did you mean 'mamba'" if 'mamba' in catalogue else 'There are'
+  with pytest.raises(KeyError) as caught:
+    catalogue['Mamba3']
+  assert str(caught.value).startswith(f"Unknown mixer 'Mamba3'. {nearest}")
+
+
+def test_every_entry_of_the_catalogues_is_exported():
+  """By the name of its class."""
+  for mixer in CATALOG.values():
+    assert getattr(nn, mixer.__name__) is mixer
+    assert mixer.__name__ in nn.__all__
+
+
 NAN = float('nan')
 
 

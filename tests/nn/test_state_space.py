@@ -7,7 +7,7 @@ import pytest
 
 from seqjax.nn.mamba import Mamba
 from seqjax.nn.state_space import S4D, S5
-from seqjax.ops import poles
+from seqjax.ops import state_space as ops
 
 B, T, D = 2, 7, 3
 X = np.random.default_rng(0).normal(size=(B, T, D)).astype(np.float32)
@@ -86,7 +86,7 @@ def test_s5_begins_as_a_real_system_of_hippo():
   p = mixer.init(jax.random.key(0), X)['params']
   p = p | {'log_step': jnp.full(3, np.log(0.1))}
   y = mixer.apply({'params': p}, X)
-  matrix, (_, vectors) = poles.hippo_matrix(6), poles.hippo(6)
+  matrix, (_, vectors) = ops.hippo_matrix(6), ops.hippo(6)
   enter, _ = complete(np.asarray(p['input']))
   leave, _ = complete(np.asarray(p['output']))
   enter = 2 * (enter @ vectors.T).real

@@ -1,11 +1,17 @@
-"""h_t = a_t h_{t-1} + b_t by every algorithm."""
+"""h_t = a_t h_{t-1} + b_t by every algorithm, of numbers, matrices, gates."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqjax.ops.linear_recurrence import ALGORITHMS, linear_recurrence
+from seqjax.ops.linear_recurrence import (
+  ALGORITHMS,
+  linear_recurrence,
+  matrix_recurrence,
+  stabilized_gates,
+  stabilized_gates_step,
+)
 from seqjax.typing import Segments
 
 RNG = np.random.default_rng(0)
@@ -97,3 +103,88 @@ def test_an_unknown_algorithm_is_named_with_its_neighbour():
   zeros = jnp.zeros((1, 2, 1))
   with pytest.raises(ValueError, match="'scann'. Did you mean 'scan'"):
     linear_recurrence(zeros[:, 0], zeros, zeros, algorithm='scann')
+
+
+@pytest.mark.parametrize('algorithm', ['scan', 'associative'])
+def test_a_recurrence_of_matrices_is_its_loop(algorithm):
+  """h = A h + b, for several b at once."""
+  matrix, drive = RNG.normal(size=(2, 11, 3, 3)), RNG.normal(size=(2, 11, 3, 2))
+  with jax.enable_x64(True):
+    states = matrix_recurrence(
+      jnp.asarray(matrix), jnp.asarray(drive), algorithm=algorithm
+    )
+  h = np.zeros((2, 3, 2))
+  for t in range(11):
+    h = matrix[:, t] @ h + drive[:, t]
+    np.testing.assert_allclose(states[:, t], h, rtol=1e-10, atol=1e-10)
+
+
+def test_an_unknown_algorithm_of_matrices_is_named():
+  """As in the elementwise recurrence."""
+  ones = jnp.ones((1, 2, 3, 3))
+  with pytest.raises(ValueError, match="mean 'scan'"):
+    matrix_recurrence(ones, ones, algorithm='scam')
+
+
+@pytest.mark.parametrize('algorithm', ['scan', 'associative'])
+def test_the_running_maximum_of_gates_is_its_loop(algorithm):
+  """Padding holds the maximum, a start sets it to zero; gradients too."""
+  rng = np.random.default_rng(0)
+  shape = 3, 21, 2
+  maximum = jnp.asarray(rng.normal(size=shape[::2]), jnp.float32)
+  forget = jnp.asarray(-rng.exponential(size=shape), jnp.float32)
+  enter = jnp.asarray(5 * rng.normal(size=shape), jnp.float32)
+  start, valid = rng.random((3, 21)) < 0.2, rng.random((3, 21)) < 0.7
+  cotangent = jnp.asarray(rng.normal(size=(4, *shape)), jnp.float32)
+
+  def loop(m, forget, enter):
+    rows = []
+    for t in range(21):
+      m = jnp.where(start[:, t, None], 0, m)
+      new = jnp.maximum(forget[:, t] + m, enter[:, t])
+      gates = forget[:, t] + m - new, enter[:, t] - new
+      keep = valid[:, t, None]
+      m = jnp.where(keep, new, m)
+      rows.append((m, *(jnp.where(keep, gate, 0) for gate in gates)))
+    return m, *(jnp.stack(column, axis=1) for column in zip(*rows, strict=True))
+
+  def given(m, forget, enter):
+    last, gates = stabilized_gates(
+      m,
+      forget,
+      enter,
+      Segments(jnp.asarray(start), jnp.asarray(valid)),
+      algorithm=algorithm,
+    )
+    return last, *gates
+
+  def with_gradient(function):
+    def objective(*args):
+      last, *gates = function(*args)
+      total = jnp.sum(last * cotangent[0, :, 0])
+      pairs = zip(gates, cotangent[1:], strict=True)
+      return total + sum(jnp.sum(a * b) for a, b in pairs), (last, *gates)
+
+    gradient = jax.grad(objective, argnums=(0, 1, 2), has_aux=True)
+    return jax.jit(gradient)(maximum, forget, enter)
+
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5),
+    with_gradient(given),
+    with_gradient(loop),
+  )
+
+
+def test_gates_beyond_floats_stay_shares():
+  """exp(1000) is no float32, its share of itself is 1."""
+  last, gates = stabilized_gates(
+    jnp.zeros((1, 1)),
+    jnp.array([-0.5, -2000.0, -0.5])[None, :, None],
+    jnp.array([1000.0, -1000.0, -1000.0])[None, :, None],
+  )
+  assert gates.maximum.ravel().tolist() == [1000, -1000, -1000]
+  assert gates.log_forget.ravel().tolist() == [-1000.5, 0, -0.5]
+  assert gates.log_input.ravel().tolist() == [0, 0, 0]
+  assert last.item() == -1000
+  step = stabilized_gates_step(last, jnp.full((1, 1), -3.0), jnp.zeros((1, 1)))
+  assert [gate.item() for gate in step] == [0, -1003, 0]

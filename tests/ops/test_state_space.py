@@ -1,15 +1,12 @@
-"""Diagonal systems in steps, against the integrals that they stand for."""
+"""State-space systems against the matrices and integrals they stand for."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqjax.ops.discretization import (
-  DISCRETIZATIONS,
-  bilinear,
-  zero_order_hold,
-)
+from seqjax.ops import state_space
+from seqjax.ops.state_space import DISCRETIZATIONS, bilinear, zero_order_hold
 
 POLES = np.array([-0.5 + 3j, -2 - 1j, -0.01 + 0.2j, -30 + 0j])
 STEPS = np.array([0.1, 0.5, 1e-3, 0.2])
@@ -65,3 +62,35 @@ def test_stable_poles_stay_inside_the_unit_circle(discretize):
   assert (jnp.abs(decay) < 1).all()
   real, gain = discretize(jnp.array([-2.0]), jnp.array([0.1]))
   assert real.dtype == gain.dtype == jnp.float32
+
+
+def test_hippo_poles_are_the_eigenvalues_of_its_matrix():
+  """One of each conjugate pair, all with real part -1/2."""
+  matrix = state_space.hippo_matrix(16)
+  upper, vectors = state_space.hippo(16)
+  np.testing.assert_allclose(matrix @ vectors, vectors * upper, atol=1e-12)
+  np.testing.assert_allclose(vectors.conj().T @ vectors, np.eye(8), atol=1e-12)
+  assert (upper.imag > 0).all() and (upper.real == -0.5).all()
+
+
+def test_hippo_is_legs_plus_a_matrix_of_rank_one():
+  """A - p p^T is lower triangular, with the numbers of HiPPO-LegS."""
+  root = np.sqrt(2 * np.arange(5) + 1)
+  legs = -np.tril(np.outer(root, root), -1) - np.diag(np.arange(5) + 1.0)
+  low_rank = np.outer(root, root) / 2
+  np.testing.assert_allclose(
+    state_space.hippo_matrix(5), legs + low_rank, atol=1e-12
+  )
+
+
+@pytest.mark.parametrize(
+  'make, expected',
+  [
+    (state_space.s4d_lin, [-0.5, -0.5 + 3.14159j]),
+    (state_space.s4d_inv, [-0.5 + 3.81972j, -0.5 + 0.42441j]),
+    (state_space.s4d_real, [-1, -2, -3, -4]),
+  ],
+)
+def test_s4d_poles_are_the_formulas(make, expected):
+  """Of four states."""
+  np.testing.assert_allclose(make(4), expected, atol=1e-5)

@@ -1,0 +1,125 @@
+"""Diagonal state-space systems: their poles, steps in time, in- and outputs.
+
+In continuous time dh/dt = p h + u, state by state; read at steps of a given
+size, h_t = decay h_{t-1} + gain u_t. Poles begin as in section 4 of Gu et al.
+(2022, "On the Parameterization and Initialization of Diagonal State Space
+Models"). A real system of N states has conjugate pairs of poles: of each pair
+the one above the real axis is kept, N/2 in all, and twice the real part of what
+it gives is what both give.
+
+Kernels into and out of a state that may be complex are stored as real matrices:
+their first axis holds the real part, and the imaginary part if there is one.
+Parameters stay real, and so does every matrix product.
+"""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Complex, Float, Inexact
+
+from seqjax.typing import Array
+
+
+def s4d_lin(state_size: int) -> Complex[np.ndarray, 'M']:
+  """p_n = -1/2 + i pi n."""
+  n = np.arange(state_size // 2)
+  return -0.5 + 1j * np.pi * n
+
+
+def s4d_inv(state_size: int) -> Complex[np.ndarray, 'M']:
+  """p_n = -1/2 + i N/pi (N / (2n + 1) - 1)."""
+  n = np.arange(state_size // 2)
+  frequency = state_size / np.pi * (state_size / (2 * n + 1) - 1)
+  return -0.5 + 1j * frequency
+
+
+def s4d_real(state_size: int) -> Float[np.ndarray, 'N']:
+  """p_n = -(n + 1), without oscillation."""
+  return -(np.arange(state_size) + 1.0)
+
+
+def hippo_matrix(state_size: int) -> Float[np.ndarray, 'N N']:
+  """HiPPO-N, the normal part of HiPPO-LegS.
+
+  -1/2 on the diagonal, and -+ sqrt((n + 1/2) (k + 1/2)) below and above it.
+  """
+  root = np.sqrt(np.arange(state_size) + 0.5)
+  product = np.outer(root, root)
+  skew = np.triu(product, 1) - np.tril(product, -1)
+  return skew - 0.5 * np.eye(state_size)
+
+
+@functools.cache
+def hippo(
+  state_size: int,
+) -> tuple[Complex[np.ndarray, 'M'], Complex[np.ndarray, 'N M']]:
+  """The upper poles of `hippo_matrix`, and their unit eigenvectors."""
+  skew = hippo_matrix(state_size) + 0.5 * np.eye(state_size)
+  frequency, vectors = np.linalg.eigh(-1j * skew)
+  upper = slice(state_size // 2, None)
+  return -0.5 + 1j * frequency[upper], vectors[:, upper]
+
+
+def zero_order_hold(
+  pole: Inexact[Array, '*N'], step_size: Float[Array, '*#N']
+) -> tuple[Inexact[Array, '*N'], Inexact[Array, '*N']]:
+  """decay = exp(p dt) and gain = (exp(p dt) - 1) / p: u constant in a step.
+
+  Gu et al. (2022, section 3.1). Exact at p dt = 0 and near it, gradients too.
+  """
+  rotation = pole * step_size
+  return jnp.exp(rotation), step_size * _relative_growth(rotation)
+
+
+def bilinear(
+  pole: Inexact[Array, '*N'], step_size: Float[Array, '*#N']
+) -> tuple[Inexact[Array, '*N'], Inexact[Array, '*N']]:
+  """decay = (1 + p dt/2) / (1 - p dt/2) and gain = dt / (1 - p dt/2).
+
+  The trapezoid rule (Tustin), from the same section.
+  """
+  half = pole * step_size / 2
+  return (1 + half) / (1 - half), step_size / (1 - half)
+
+
+DISCRETIZATIONS = {'zoh': zero_order_hold, 'bilinear': bilinear}
+
+
+def _relative_growth(z: Inexact[Array, '*N']) -> Inexact[Array, '*N']:
+  """(exp(z) - 1) / z, by its Taylor series where the quotient loses digits."""
+  small = jnp.abs(z) < 0.5
+  nonzero = jnp.where(small, jnp.ones_like(z), z)
+  near = jnp.where(small, z, jnp.zeros_like(z))
+  series = jnp.zeros_like(z)
+  for order in reversed(range(14)):
+    series = series * near + 1 / math.factorial(order + 1)
+  return jnp.where(small, series, jnp.expm1(nonzero) / nonzero)
+
+
+def to_state(
+  x: Float[Array, '*B D'], kernel: Float[Array, 'P D N'], dtype: jnp.dtype
+) -> Inexact[Array, '*B N']:
+  """x W, accumulated in the real `dtype`; complex where the kernel is."""
+  parts = [
+    jnp.matmul(x.astype(kernel.dtype), part, preferred_element_type=dtype)
+    for part in kernel
+  ]
+  return jax.lax.complex(*parts) if len(parts) == 2 else parts[0]
+
+
+def from_state(
+  states: Inexact[Array, '*B N'], kernel: Float[Array, 'P N D']
+) -> Float[Array, '*B D']:
+  """Re(h W), in the precision of the states."""
+
+  def read(part, weight):
+    return jnp.matmul(
+      part.astype(kernel.dtype), weight, preferred_element_type=part.dtype
+    )
+
+  if len(kernel) == 1:
+    return read(states, kernel[0])
+  return read(states.real, kernel[0]) - read(states.imag, kernel[1])
