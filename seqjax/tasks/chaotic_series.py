@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Float
 
+from seqjax.data.series import Recording, standardise
 from seqjax.tasks.options import at_least
-from seqjax.tasks.time_series import RecordedSeries, Recording, standardise
+from seqjax.tasks.time_series import RecordedSeries
 from seqjax.typing import Array, Batch, Spec
 
 State = Any  # a sequence of floats, or of arrays of many trajectories
