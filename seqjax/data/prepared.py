@@ -12,7 +12,7 @@ from typing import Any
 
 from seqjax.data.files import data_folder, needs
 from seqjax.data.folders import check_records, open_folder, scratch
-from seqjax.data.without_tensorflow import stand_in
+from seqjax.data.without_tensorflow import without_tensorflow
 from seqjax.errors import unknown
 
 REAL = {
@@ -148,13 +148,12 @@ def _write(name: str, data_dir: str, downloads: pathlib.Path) -> os.PathLike:
   with needs('data'):
     import array_record.python  # noqa: F401  (which TFDS imports late)
     import tensorflow_datasets as tfds
-  builder = tfds.builder(
-    f'{name}:{REAL[name]}', data_dir=data_dir, file_format='array_record'
+  builder = without_tensorflow(tfds.builder_cls(name))(
+    version=REAL[name], data_dir=data_dir, file_format='array_record'
   )
   for url, info in builder.url_infos.items():
     _seed(url, info, downloads, name)
-  with stand_in(builder):
-    builder.download_and_prepare(download_dir=downloads)
+  builder.download_and_prepare(download_dir=downloads)
   return builder.data_path
 
 

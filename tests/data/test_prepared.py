@@ -13,7 +13,7 @@ import pytest
 from seqjax import data
 from seqjax.data import prepared
 from seqjax.data.files import data_folder
-from seqjax.data.without_tensorflow import stand_in
+from seqjax.data.without_tensorflow import without_tensorflow
 
 tensorflow_datasets = pytest.importorskip('tensorflow_datasets')
 pytest.importorskip('array_record')
@@ -142,20 +142,35 @@ def test_tfds_writes_its_own_pictures_without_tensorflow(tmp_path):
   pixels = np.random.default_rng(0).integers(0, 256, (5, 28, 28, 1), np.uint8)
   (tmp_path / 'images').write_bytes(bytes(16) + pixels.tobytes())
   (tmp_path / 'labels').write_bytes(bytes(8) + bytes(range(5)))
-  builder = tensorflow_datasets.builder(
-    'mnist', data_dir=tmp_path, file_format='array_record'
+  kind = tensorflow_datasets.builder_cls('mnist')
+  builder = without_tensorflow(kind)(
+    data_dir=tmp_path, file_format='array_record'
   )
   image = builder.info.features['image']
-  with stand_in(builder):
-    examples = list(
-      builder._generate_examples(
-        5, str(tmp_path / 'images'), str(tmp_path / 'labels')
-      )
+  examples = list(
+    builder._generate_examples(
+      5, str(tmp_path / 'images'), str(tmp_path / 'labels')
     )
-    encoded = [image.encode_example(row['image']) for _, row in examples]
+  )
+  encoded = [image.encode_example(row['image']) for _, row in examples]
   assert [row['label'] for _, row in examples] == list(range(5))
   for picture, written in zip(pixels, encoded, strict=True):
     np.testing.assert_array_equal(image.decode_example_np(written), picture)
+
+
+@pytest.mark.parametrize('name', prepared.REAL)
+def test_tfds_keeps_the_builders_that_it_has(name):
+  """By their names; what needs no TensorFlow is a class of ours."""
+  if 'tensorflow' in sys.modules:
+    pytest.skip('TensorFlow itself is here')
+  kind = tensorflow_datasets.builder_cls(name)
+  module = sys.modules[kind.__module__]
+  before = vars(module).copy()
+  made = without_tensorflow(kind)
+  assert vars(module) == before and made is not kind
+  assert tensorflow_datasets.builder_cls(name) is kind
+  assert (made.name, made.VERSION) == (kind.name, kind.VERSION)
+  assert made.__module__ == kind.__module__
 
 
 def test_data_lie_where_tfds_keeps_them(monkeypatch):
