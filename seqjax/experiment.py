@@ -28,7 +28,7 @@ from typing import Any
 from absl import app
 from absl import flags as absl_flags
 
-from seqjax.errors import unknown
+from seqjax.errors import Catalog, UnknownName, unknown
 
 _SCALARS = (bool, int, float, str)
 _ITEMS = (int, float, str)
@@ -46,13 +46,11 @@ def option(default: Any, help: str, among: Iterable[str] | None = None) -> Any:
 
 
 def choose(mapping: Mapping[str, Any], name: str, what: str) -> Any:
-  """mapping[name], where an unknown name is a ValueError with a suggestion.
+  """Returns mapping[name]; an unknown name is a ValueError with a suggestion.
 
-  `what` says what the names stand for: 'mixer', 'task'.
+  `what` is the kind of thing that has names: 'mixer', 'task'.
   """
-  if name not in mapping:
-    raise ValueError(unknown(what, name, mapping))
-  return mapping[name]
+  return Catalog(what, mapping)[name]
 
 
 def validate(config: Any, **among: Iterable[str]):
@@ -70,7 +68,8 @@ def validate(config: Any, **among: Iterable[str]):
     if allowed is not None:
       for name in value if isinstance(value, tuple) else (value,):
         if name not in allowed:
-          raise ValueError(unknown(field.name, name, allowed))
+          what = allowed.what if isinstance(allowed, Catalog) else field.name
+          raise UnknownName(unknown(what, name, allowed))
 
 
 def grid(Config: type, **lists: Any) -> list[Any]:
