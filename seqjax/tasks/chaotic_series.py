@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from seqjax.data.series import Recording, standardise
-from seqjax.tasks.options import at_least
+from seqjax.tasks.task import at_least
 from seqjax.tasks.time_series import RecordedSeries
 from seqjax.typing import Array, Batch, Spec
 

@@ -5,14 +5,11 @@ import functools
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Int
 
 from seqjax.tasks.chaotic_series import MackeyGlass
-from seqjax.tasks.options import at_least
-from seqjax.tasks.task import Regression
+from seqjax.tasks.task import Regression, at_least
 from seqjax.typing import Array, Batch, TaskShape
 
 
@@ -52,14 +49,7 @@ class TauWindow(Regression):
     forecast = _forecast(self)
     return lambda batch: forecast(batch.inputs, 1)[:, 0]
 
-  def batch(
-    self,
-    key: jax.Array,
-    step: int | Int[Array, ''],
-    batch_size: int,
-    split: str = 'train',
-  ) -> Batch:
-    """Windows of tau values, and the value after each."""
+  def _batch(self, key, step, batch_size: int, split: str) -> Batch:
     values = self.series.stretches(key, step, batch_size, split, self.tau + 1)
     xp = jnp if self.on_device else np
     weights = xp.ones(batch_size, xp.float32)
@@ -117,14 +107,7 @@ class Rollout(Regression):
     seen = batch.inputs[:, : self.context]
     return xp.concatenate([seen[:, 1:], forecast(seen, self.steps)], axis=1)
 
-  def batch(
-    self,
-    key: jax.Array,
-    step: int | Int[Array, ''],
-    batch_size: int,
-    split: str = 'train',
-  ) -> Batch:
-    """Stretches of the series, blanked after the context."""
+  def _batch(self, key, step, batch_size: int, split: str) -> Batch:
     length = self.context + self.steps
     values = self.series.stretches(key, step, batch_size, split, length)
     xp = jnp if self.on_device else np

@@ -10,8 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from seqjax.tasks.options import at_least
-from seqjax.tasks.task import Regression, split_key
+from seqjax.tasks.task import Regression, at_least, split_key
 from seqjax.typing import Array, Batch, Spec, TaskShape
 
 
@@ -29,7 +28,6 @@ class GaussianSeries(Regression):
   """
 
   shape: ClassVar[TaskShape] = TaskShape.MANY_TO_MANY
-  on_device: ClassVar[bool] = True
   input: ClassVar[Spec] = Spec(())
   output: ClassVar[Spec] = Spec(())
 
@@ -54,14 +52,7 @@ class GaussianSeries(Regression):
     weights = _best_weights(covariance, seen, ahead)
     return float(covariance[0] - weights @ _distances(covariance, seen, ahead))
 
-  def batch(
-    self,
-    key: jax.Array,
-    step: int | Int[Array, ''],
-    batch_size: int,
-    split: str = 'train',
-  ) -> Batch:
-    """Draws examples on the device; works inside `jit` and `vmap`."""
+  def _batch(self, key, step, batch_size: int, split: str) -> Batch:
     values = self.stretches(key, step, batch_size, split, self.length + 1)
     return Batch(
       inputs=values[:, :-1],

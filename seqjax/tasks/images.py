@@ -5,14 +5,13 @@ from typing import ClassVar
 
 import jax
 import numpy as np
-from jaxtyping import Integer
 
 from seqjax.data.files import checksum
 from seqjax.data.labelled_images import NUM_CLASSES, SIZES, read_images
 from seqjax.errors import unknown
 from seqjax.tasks import epochs
 from seqjax.tasks.task import Classification
-from seqjax.typing import SPLITS, Array, Batch, Spec, TaskShape
+from seqjax.typing import Batch, Spec, TaskShape
 
 BRIGHTEST = {'digits': 16, 'mnist': 255, 'cifar10': 255}
 
@@ -42,21 +41,7 @@ class _Images(Classification):
     """Of the pictures as they were read: others have another one."""
     return checksum(jax.tree.leaves(read_images(self.source, self.data_dir)))
 
-  def batch(
-    self,
-    key: jax.Array,
-    step: int | Integer[Array, ''],
-    batch_size: int,
-    split: str = 'train',
-  ) -> Batch:
-    """Pictures as NumPy arrays, brightness between 0 and 1.
-
-    Raises:
-      FileNotFoundError: the pictures are not here; says what to put where.
-      ValueError: a file is not what it should be.
-    """
-    if split not in SPLITS:
-      raise ValueError(unknown('split', split, SPLITS))
+  def _batch(self, key, step, batch_size: int, split: str) -> Batch:
     pictures = read_images(self.source, self.data_dir)[split]
     index = epochs.examples(key, step, batch_size, split, len(pictures.labels))
     scale = np.float32(BRIGHTEST[self.source])

@@ -3,16 +3,13 @@
 import dataclasses
 from typing import ClassVar
 
-import jax
 import numpy as np
 from jaxtyping import Int, Integer
 
 from seqjax.data.lm1b import byte_counts, shuffled_sentences
-from seqjax.errors import unknown
 from seqjax.tasks import epochs
-from seqjax.tasks.options import at_least
-from seqjax.tasks.task import Language
-from seqjax.typing import SPLITS, Array, Batch, Segments, Spec, TaskShape
+from seqjax.tasks.task import Language, at_least
+from seqjax.typing import Array, Batch, Segments, Spec, TaskShape
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,20 +64,7 @@ class Sentences(Language):
     """The text of bytes; what is none becomes U+FFFD."""
     return bytes(np.asarray(tokens).tolist()).decode('utf-8', errors='replace')
 
-  def batch(
-    self,
-    key: jax.Array,
-    step: int | Int[Array, ''],
-    batch_size: int,
-    split: str = 'train',
-  ) -> Batch:
-    """Sentences as NumPy arrays, padded at the end.
-
-    Raises:
-      FileNotFoundError: the data are not here; says how they get here.
-    """
-    if split not in SPLITS:
-      raise ValueError(unknown('split', split, SPLITS))
+  def _batch(self, key, step, batch_size: int, split: str) -> Batch:
     seed = epochs.seed(key, split, 0)[0]
     source = shuffled_sentences(split, self.data_dir, seed)
     begin = int(step) * batch_size

@@ -1,8 +1,9 @@
-"""What a task is: batches, a loss and a score, with chance stated exactly."""
+"""The protocol of tasks, and the base classes that they derive from."""
 
 import enum
+import math
 import zlib
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import jax
 from jaxtyping import Float, Int
@@ -10,6 +11,8 @@ from jaxtyping import Float, Int
 from seqjax.errors import unknown
 from seqjax.ops import losses
 from seqjax.typing import SPLITS, Array, Batch, Spec, TaskShape
+
+HELD_OUT_BITS = 24  # of different examples, to hold some out of training
 
 
 class Metric(enum.StrEnum):
@@ -93,7 +96,72 @@ class Task(Protocol):
     """
 
 
-class Classification:
+class BaseTask:
+  """The header of `batch`, which every task of the catalogue shares.
+
+  A task defines `_sample`, which gets a key of its own for every batch; or
+  `_batch`, where its splits differ or its examples are read from data.
+
+  Attributes:
+    on_device: as in `Task`.
+    bits: -log2 of the probability that two samples are the same example, or a
+      lower bound of it; infinite where examples are continuous, or where they
+      are held out in another way.
+    reference: the publication that the task is from; 'here' for our own.
+    known_chance: the name of chance where it depends on the files that are
+      read, and so on the machine; None where it does not.
+  """
+
+  on_device: ClassVar[bool] = True
+  bits: ClassVar[float] = math.inf
+  reference: ClassVar[str] = 'here'
+  known_chance: ClassVar[str | None] = None
+
+  def batch(
+    self,
+    key: jax.Array,
+    step: int | Int[Array, ''],
+    batch_size: int,
+    split: str = 'train',
+  ) -> Batch:
+    """Returns batch number `step` of a split; pure in its arguments.
+
+    Raises:
+      FileNotFoundError: the task reads files that are not there; says which,
+        and how they get there.
+      ValueError: there is no such split, a file is not what it should be, or
+        there are too few different examples to hold some out for the split.
+    """
+    if split not in SPLITS:
+      raise ValueError(unknown('split', split, SPLITS))
+    self._check_bits(split)
+    return self._batch(key, step, batch_size, split)
+
+  def _batch(
+    self,
+    key: jax.Array,
+    step: int | Int[Array, ''],
+    batch_size: int,
+    split: str,
+  ) -> Batch:
+    """Returns the batch that `batch` was asked for, from the key of the run."""
+    return self._sample(split_key(key, split, step), batch_size)
+
+  def _sample(self, key: jax.Array, batch_size: int) -> Batch:
+    """Samples examples on the device; works inside `jit` and `vmap`."""
+    raise NotImplementedError
+
+  def _check_bits(self, split: str):
+    """Refuses to hold out examples that training is bound to see."""
+    if split != 'train' and self.bits < HELD_OUT_BITS:
+      raise ValueError(
+        f'{self} has {self.bits:.1f} bits of different examples, but '
+        f'{HELD_OUT_BITS} are needed to hold some out for {split}: make them '
+        'longer.'
+      )
+
+
+class Classification(BaseTask):
   """Loss and score of tasks that name one of C classes wherever they ask."""
 
   metric: ClassVar[Metric] = Metric.ACCURACY
@@ -122,7 +190,7 @@ class Language(Classification):
     return losses.bits(outputs, batch.targets, batch.weights)
 
 
-class Regression:
+class Regression(BaseTask):
   """Loss and score of tasks that ask for numbers: the mean squared error."""
 
   metric: ClassVar[Metric] = Metric.SQUARED_ERROR
@@ -155,3 +223,18 @@ def split_key(
     key = jax.random.key(0, impl='threefry2x32')
   stream = jax.random.fold_in(key, zlib.crc32(split.encode()))
   return jax.random.fold_in(stream, step)
+
+
+def at_least(task: Any, **bounds: int | float):
+  """Refuses options of a task that are below their bounds.
+
+  Raises:
+    ValueError: names the first such option, its bound and its value.
+  """
+  for name, bound in bounds.items():
+    value = getattr(task, name)
+    if not value >= bound:
+      raise ValueError(
+        f'{type(task).__name__} needs {name} of at least {bound}, but '
+        f'{name}={value} was given.'
+      )

@@ -11,8 +11,7 @@ from seqjax.data.corpus import LEVELS, Corpus, Part, read_corpus
 from seqjax.data.files import checksum
 from seqjax.errors import unknown
 from seqjax.tasks import epochs
-from seqjax.tasks.options import at_least
-from seqjax.tasks.task import Language
+from seqjax.tasks.task import Language, at_least
 from seqjax.typing import SPLITS, Array, Batch, Segments, Spec, TaskShape
 
 SAMPLINGS = ('random', 'sequential')
@@ -124,20 +123,7 @@ class Text(Language):
     """The text of tokens; what is unknown becomes U+FFFD."""
     return self._read().decode(np.asarray(tokens))
 
-  def batch(
-    self,
-    key: jax.Array,
-    step: int | Int[Array, ''],
-    batch_size: int,
-    split: str = 'train',
-  ) -> Batch:
-    """Windows of the corpus, as NumPy arrays.
-
-    Raises:
-      FileNotFoundError: there is no such corpus.
-      ValueError: a file is empty or not UTF-8, or a part is too short for a
-        window; says which, and where.
-    """
+  def _batch(self, key, step, batch_size: int, split: str) -> Batch:
     part, step = self._part(split), int(step)
     sample = self._random if self.sampling == 'random' else self._sequential
     begin = sample(key, step, batch_size, split)

@@ -11,8 +11,7 @@ from seqjax.data.files import checksum
 from seqjax.data.series import Recording, read_series
 from seqjax.errors import unknown
 from seqjax.tasks import epochs
-from seqjax.tasks.options import at_least
-from seqjax.tasks.task import Regression
+from seqjax.tasks.task import Regression, at_least
 from seqjax.typing import SPLITS, Array, Batch, Spec, TaskShape
 
 
@@ -50,18 +49,7 @@ class RecordedSeries(Regression):
     del seen, ahead
     return None
 
-  def batch(
-    self,
-    key: jax.Array,
-    step: int | Int[Array, ''],
-    batch_size: int,
-    split: str = 'train',
-  ) -> Batch:
-    """Windows of the series, as NumPy arrays.
-
-    Raises:
-      ValueError: the split is too short for a window.
-    """
+  def _batch(self, key, step, batch_size: int, split: str) -> Batch:
     values = self.stretches(key, step, batch_size, split, self.length + 1)
     weights = np.ones((batch_size, self.length), np.float32)
     weights[:, : self.num_unscored] = 0

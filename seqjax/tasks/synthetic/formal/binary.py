@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
-from seqjax.tasks.synthetic._draw import integers
+from seqjax.tasks.synthetic._random import integers
 from seqjax.tasks.synthetic._strings import Rewriting
 from seqjax.tasks.synthetic.formal._digits import product_digits, sum_digits
 from seqjax.typing import Array
@@ -38,7 +38,7 @@ class _Operation(Rewriting):
   def _bits(self, length: int) -> float:
     return length - 1 + math.log2(length - 2)
 
-  def _draw(
+  def _sample_strings(
     self, key: jax.Array, lengths: Int[Array, 'B']
   ) -> Int[Array, 'B T']:
     digit_key, operator_key = jax.random.split(key)

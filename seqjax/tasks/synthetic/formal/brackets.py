@@ -13,8 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
-from seqjax.tasks.options import at_least
-from seqjax.tasks.synthetic._draw import integers
+from seqjax.tasks.synthetic._random import integers
 from seqjax.tasks.synthetic._strings import Question
 from seqjax.tasks.synthetic.formal._expressions import (
   collision,
@@ -22,6 +21,7 @@ from seqjax.tasks.synthetic.formal._expressions import (
   evaluate,
   values,
 )
+from seqjax.tasks.task import at_least
 from seqjax.typing import Array
 
 
@@ -61,7 +61,7 @@ class BracketedModularArithmetic(Question):
     same = collision(length, self.modulus, self.num_operators)
     return -math.log2(same[length])
 
-  def _draw(
+  def _sample_strings(
     self, key: jax.Array, lengths: Int[Array, 'B']
   ) -> Int[Array, 'B T']:
     return draw_expressions(
@@ -122,7 +122,7 @@ class SolveEquation(Question):
     same = collision(length, self.modulus, self.num_operators)
     return -math.log2(same[length - 2])
 
-  def _draw(
+  def _sample_strings(
     self, key: jax.Array, lengths: Int[Array, 'B']
   ) -> Int[Array, 'B T']:
     expression_key, unknown_key = jax.random.split(key)

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
-from seqjax.tasks.options import at_least
 from seqjax.tasks.synthetic._strings import Question
 from seqjax.tasks.synthetic.formal._lists import num_arguments, values
+from seqjax.tasks.task import at_least
 from seqjax.typing import Array
 
 MIN, MAX, MED, SUM_MOD, CLOSE = range(10, 15)
@@ -59,7 +59,7 @@ class ListOps(Question):
     """Of the digits alone: more than the operations, two tokens each."""
     return (length + 2) // 3 * math.log2(10)
 
-  def _draw(
+  def _sample_strings(
     self, key: jax.Array, lengths: Int[Array, 'B']
   ) -> Int[Array, 'B T']:
     """Expands lists from the left; every step writes one token.
