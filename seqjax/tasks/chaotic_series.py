@@ -124,6 +124,7 @@ class Lorenz(ChaoticSeries):
   num_samples: int = 20000
   length: int = 64
 
+  reference: ClassVar[str] = 'Lorenz, 1963'
   input: ClassVar[Spec] = Spec((3,))
   output: ClassVar[Spec] = Spec((3,))
   interval: ClassVar[float] = 0.05
@@ -205,6 +206,7 @@ class MackeyGlass(ChaoticSeries):
   num_samples: int = 20000
   length: int = 64
 
+  reference: ClassVar[str] = 'Mackey & Glass, 1977'
   interval: ClassVar[float] = 1.0
 
   def __post_init__(self):

@@ -13,6 +13,11 @@ from seqjax.tasks import epochs
 from seqjax.tasks.task import Classification
 from seqjax.typing import Batch, Spec, TaskShape
 
+REFERENCES = {
+  'digits': 'scikit-learn',
+  'mnist': 'LeCun et al., 1998',
+  'cifar10': 'Krizhevsky, 2009',
+}
 BRIGHTEST = {'digits': 16, 'mnist': 255, 'cifar10': 255}
 
 
@@ -30,6 +35,14 @@ class _Images(Classification):
   def __post_init__(self):
     if self.source not in SIZES:
       raise ValueError(unknown('source', self.source, SIZES))
+
+  @property
+  def reference(self) -> str:
+    return REFERENCES[self.source]
+
+  @property
+  def known_chance(self) -> str | None:
+    return None if self.source == 'digits' else 'largest class'
 
   @property
   def chance(self) -> float:
@@ -93,6 +106,10 @@ class PixelSequence(_Images):
   @property
   def input(self) -> Spec:
     return Spec(SIZES[self.source][2:])
+
+  @property
+  def reference(self) -> str:
+    return 'Le et al., 2015' if self.permuted else super().reference
 
   def _arrange(self, pixels):
     colours = pixels.shape[3:]

@@ -37,8 +37,10 @@ class Sentences(Language):
   length: int = 128
   data_dir: str = ''
 
+  reference: ClassVar[str] = 'Chelba et al., 2013'
   shape: ClassVar[TaskShape] = TaskShape.MANY_TO_MANY
   on_device: ClassVar[bool] = False
+  known_chance: ClassVar[str] = 'unigram entropy'
   input: ClassVar[Spec] = Spec((), vocab=256)
   output: ClassVar[Spec] = Spec((), vocab=256)
   ceiling: ClassVar[None] = None

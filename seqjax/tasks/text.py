@@ -65,8 +65,10 @@ class Text(Language):
   length: int = 64
   data_dir: str = ''
 
+  reference: ClassVar[str] = 'any file or folder'
   shape: ClassVar[TaskShape] = TaskShape.MANY_TO_MANY
   on_device: ClassVar[bool] = False
+  known_chance: ClassVar[str] = 'unigram entropy'
   ceiling: ClassVar[None] = None
 
   def __post_init__(self):

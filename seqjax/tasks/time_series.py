@@ -96,6 +96,8 @@ class CSVSeries(RecordedSeries):
   column: str = ''
   length: int = 64
 
+  reference: ClassVar[str] = 'any CSV file'
+
   def __post_init__(self):
     at_least(self, length=1)
 

@@ -120,6 +120,7 @@ class Strings(Classification):
 class Question(Strings):
   """A string in, one answer out; `Batch.group` is the string's length."""
 
+  reference: ClassVar[str] = 'Delétang et al., 2023'
   shape: ClassVar[TaskShape] = TaskShape.MANY_TO_ONE
 
   @property
@@ -175,6 +176,7 @@ class Rewriting(Strings):
 
   length: int = 32
 
+  reference: ClassVar[str] = 'Delétang et al., 2023'
   shape: ClassVar[TaskShape] = TaskShape.MANY_TO_MANY
 
   @property

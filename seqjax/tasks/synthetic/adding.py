@@ -36,6 +36,7 @@ class Adding(Regression):
 
   length: int = 64
 
+  reference: ClassVar[str] = 'Hochreiter & Schmidhuber, 1997'
   shape: ClassVar[TaskShape] = TaskShape.MANY_TO_ONE
   input: ClassVar[Spec] = Spec((2,))
   output: ClassVar[Spec] = Spec(())

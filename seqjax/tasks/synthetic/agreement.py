@@ -48,6 +48,7 @@ class Agreement(Classification):
   distance: int = 30
   attraction: float = 0.25
 
+  reference: ClassVar[str] = 'Linzen et al., 2016'
   shape: ClassVar[TaskShape] = TaskShape.MANY_TO_MANY
   chance: ClassVar[float] = 0.5
   ceiling: ClassVar[float] = 1.0

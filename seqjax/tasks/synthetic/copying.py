@@ -43,6 +43,7 @@ class CopyMemory(Classification):
   num_copied: int = 10
   delay: int = 40
 
+  reference: ClassVar[str] = 'Arjovsky et al., 2016'
   shape: ClassVar[TaskShape] = TaskShape.MANY_TO_MANY
   ceiling: ClassVar[float] = 1.0
 
@@ -113,6 +114,7 @@ class SelectiveCopying(Classification):
   num_copied: int = 10
   context: int = 54
 
+  reference: ClassVar[str] = 'Gu & Dao, 2023'
   shape: ClassVar[TaskShape] = TaskShape.MANY_TO_MANY
   ceiling: ClassVar[float] = 1.0
 

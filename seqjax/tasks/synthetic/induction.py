@@ -41,6 +41,7 @@ class InductionHeads(Classification):
   num_symbols: int = 16
   length: int = 64
 
+  reference: ClassVar[str] = 'Fu et al., 2023'
   shape: ClassVar[TaskShape] = TaskShape.MANY_TO_ONE
   ceiling: ClassVar[float] = 1.0
 
@@ -120,6 +121,7 @@ class Needle(Classification):
   num_needles: int = 4
   length: int = 64
 
+  reference: ClassVar[str] = 'Kamradt, 2023'
   shape: ClassVar[TaskShape] = TaskShape.MANY_TO_ONE
   ceiling: ClassVar[float] = 1.0
 

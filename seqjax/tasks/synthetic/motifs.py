@@ -151,6 +151,7 @@ class HierarchicalMotifs(Classification):
   branching: int = 2
   seed: int = 0
 
+  reference: ClassVar[str] = 'Cagnetta et al., 2024'
   shape: ClassVar[TaskShape] = TaskShape.MANY_TO_ONE
   ceiling: ClassVar[float] = 1.0
 

@@ -168,6 +168,8 @@ class MQAR(_AssociativeRecall):
 
   num_overwrites: int = 0
 
+  reference: ClassVar[str] = 'Arora et al., 2023'
+
   def __post_init__(self):
     at_least(self, num_overwrites=0)
     super().__post_init__()

@@ -37,6 +37,7 @@ class Multiplexer(Classification):
 
   address_bits: int = 4
 
+  reference: ClassVar[str] = 'Wilson, 1987'
   shape: ClassVar[TaskShape] = TaskShape.ONE_TO_ONE
   output: ClassVar[Spec] = Spec((), vocab=2)
   chance: ClassVar[float] = 0.5
@@ -102,6 +103,7 @@ class TwoSpirals(Classification):
 
   turns: float = 1.5
 
+  reference: ClassVar[str] = 'Lang & Witbrock, 1988'
   shape: ClassVar[TaskShape] = TaskShape.ONE_TO_ONE
   input: ClassVar[Spec] = Spec((2,))
   output: ClassVar[Spec] = Spec((), vocab=2)

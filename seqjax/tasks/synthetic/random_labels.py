@@ -46,6 +46,7 @@ class RandomLabels(Classification):
   length: int = 16
   seed: int = 0
 
+  reference: ClassVar[str] = 'Zhang et al., 2017'
   shape: ClassVar[TaskShape] = TaskShape.MANY_TO_ONE
 
   def __post_init__(self):

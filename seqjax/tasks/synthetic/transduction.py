@@ -47,6 +47,7 @@ class Transduction(Strings):
   operation: str = 'copy'
   num_symbols: int = 10
 
+  reference: ClassVar[str] = 'Sutskever et al., 2014'
   shape: ClassVar[TaskShape] = TaskShape.MANY_TO_MANY_UNALIGNED
 
   def __post_init__(self):

@@ -1,6 +1,7 @@
 """Tasks made from tasks: fewer examples, or another order of positions."""
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 import numpy as np
@@ -119,6 +120,8 @@ class PermutedPositions(_Wrapper):
   """
 
   seed: int = 0
+
+  reference: ClassVar[str] = 'Le et al., 2015'
 
   def __post_init__(self):
     super().__post_init__()

@@ -42,6 +42,7 @@ class Dyck(Classification):
   max_depth: int = 8
   length: int = 64
 
+  reference: ClassVar[str] = 'Hewitt et al., 2020'
   shape: ClassVar[TaskShape] = TaskShape.MANY_TO_MANY
   ceiling: ClassVar[float] = 1.0
 

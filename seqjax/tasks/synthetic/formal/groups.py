@@ -45,6 +45,7 @@ class GroupWord(Classification):
   group: str = 's5'
   length: int = 64
 
+  reference: ClassVar[str] = 'Merrill et al., 2024'
   shape: ClassVar[TaskShape] = TaskShape.MANY_TO_MANY
   ceiling: ClassVar[float] = 1.0
 

@@ -47,6 +47,7 @@ class ListOps(Question):
   max_args: int = 5
   max_depth: int = 5
 
+  reference: ClassVar[str] = 'Nangia & Bowman, 2018'
   least_length: ClassVar[int] = 4
   num_symbols: ClassVar[int] = 15
   num_answers: ClassVar[int] = 10

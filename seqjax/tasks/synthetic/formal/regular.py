@@ -197,6 +197,7 @@ class Majority(Question):
   Threshold Circuits", 2022.
   """
 
+  reference: ClassVar[str] = 'Merrill et al., 2022'
   num_symbols: ClassVar[int] = 2
   num_answers: ClassVar[int] = 2
 
