@@ -126,6 +126,9 @@ def _prepared(source: str, data_dir: str) -> dict[str, LabelledImages]:
 
 
 def _stack(examples, size) -> LabelledImages:
+  with needs('data'):
+    import PIL.Image  # noqa: F401  (which TFDS decodes images by)
+
   pixels = np.empty((len(examples), *size), np.uint8)
   labels = np.empty(len(examples), np.int32)
   for i, example in enumerate(examples):

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from seqjax.data.files import needs
+
 
 def without_tensorflow(builder: type) -> type:
   """Returns a class of TFDS builders that needs no TensorFlow.
@@ -66,7 +68,8 @@ def _open(path: str | os.PathLike, mode: str = 'r') -> Any:
 
 def _png(pixels: np.ndarray) -> io.BytesIO:
   """Encodes an image [height, width, 1 or 3] of bytes as a PNG file."""
-  from PIL import Image
+  with needs('data'):
+    from PIL import Image
 
   file = io.BytesIO()
   grey = pixels.shape[-1] == 1

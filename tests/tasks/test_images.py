@@ -2,15 +2,13 @@
 
 import gzip
 import os
-import sys
 
 import jax
 import numpy as np
 import pytest
 
 from seqjax import testing
-from seqjax.data.labelled_images import read_images
-from seqjax.tasks import TASKS, images
+from seqjax.tasks import TASKS
 from seqjax.tasks.images import PixelSequence, PixelVector
 
 KEY = jax.random.key(0)
@@ -201,14 +199,6 @@ def test_too_few_images_are_one_sentence(tmp_path, count):
   write_idx(tmp_path, 't10k', count)
   with pytest.raises(ValueError, match=f'holds {count} images.*least 10 are'):
     PixelSequence('mnist', data_dir=str(tmp_path)).batch(KEY, 0, 4)
-
-
-def test_without_scikit_learn_the_extra_is_named(monkeypatch):
-  """One sentence."""
-  monkeypatch.setitem(sys.modules, 'sklearn.datasets', None)
-  monkeypatch.setattr(images, 'read_images', read_images.__wrapped__)
-  with pytest.raises(ModuleNotFoundError, match=r"install 'seqjax\[data\]'"):
-    PixelSequence().batch(KEY, 0, 4)
 
 
 def test_a_packed_file_that_ends_too_early(tmp_path):
