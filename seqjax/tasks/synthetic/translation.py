@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Int
 
-from seqjax.tasks.synthetic import _phrases as phrases
 from seqjax.tasks.synthetic._language import (
   AND,
   DETERMINER,
@@ -16,9 +15,13 @@ from seqjax.tasks.synthetic._language import (
   NOT,
   Source,
   Target,
+  best_guesses,
   clause,
+  join,
+  mix,
   source_words,
   target_words,
+  word,
 )
 from seqjax.tasks.synthetic._random import integers
 from seqjax.tasks.synthetic.transduction import compact, given, unaligned
@@ -100,14 +103,14 @@ class Translation(Classification):
   @property
   def chance(self) -> float:
     """Where a sentence ends is known from what is asked for."""
-    joint = phrases.word(self.target.conjunction, self.target.size)
+    joint = word(self.target.conjunction, self.target.size)
     sentences = [clause(self.target)]
     for _ in range(self.max_clauses - 1):
-      sentences.append(phrases.join(sentences[-1], joint, sentences[0]))
+      sentences.append(join(sentences[-1], joint, sentences[0]))
     fewest = min(self.held_out_clauses, default=1)
     sentences = sentences[fewest - 1 :]
     shares = [1 / len(sentences)] * len(sentences)
-    right, words = phrases.best_guesses(phrases.mix(sentences, shares))
+    right, words = best_guesses(mix(sentences, shares))
     return (right + 1) / (words + 1)
 
   @property

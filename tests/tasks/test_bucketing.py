@@ -9,7 +9,7 @@ from seqjax.models import SequenceModel
 from seqjax.nn import GRU
 from seqjax.ops import losses
 from seqjax.tasks import TASKS
-from seqjax.tasks.packing import bucketed, lengths, packed, padding
+from seqjax.tasks.bucketing import bucketed, lengths, packed, padding
 from seqjax.typing import Batch, Segments, Spec
 
 LENGTHS = [3, 8, 1, 5, 5, 2, 8, 4]
