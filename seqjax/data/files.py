@@ -1,4 +1,4 @@
-"""Files that data come from, read with errors that say which and where."""
+"""Files of data, read with errors that name the file and the place."""
 
 import contextlib
 import gzip
@@ -11,14 +11,14 @@ import numpy as np
 
 
 def data_folder(data_dir: str) -> pathlib.Path:
-  """`data_dir`, or where TFDS keeps its data if that is empty."""
+  """Returns `data_dir`, or the folder of TFDS if that is empty."""
   folder = data_dir or os.environ.get('TFDS_DATA_DIR')
   return pathlib.Path(folder or '~/tensorflow_datasets').expanduser()
 
 
 @contextlib.contextmanager
 def needs(extra: str) -> Iterator[None]:
-  """Says how to install what is imported inside and is not there.
+  """Names the extra that installs a package whose import fails inside.
 
   Raises:
     ModuleNotFoundError: with the name of the module, and of the extra.
@@ -34,7 +34,7 @@ def needs(extra: str) -> Iterator[None]:
 
 
 def read_bytes(path: str | os.PathLike) -> bytes:
-  """The content of a file; that of a file named *.gz is unpacked.
+  """Returns the content of a file, unpacked if its name ends in .gz.
 
   Raises:
     FileNotFoundError: there is no such file.
@@ -58,7 +58,7 @@ def read_bytes(path: str | os.PathLike) -> bytes:
 
 
 def checksum(arrays: Iterable[np.ndarray]) -> int:
-  """CRC-32 of the values of all of them, one after the other."""
+  """Returns the CRC-32 of the values of all arrays in turn."""
   value = 0
   for array in arrays:
     value = zlib.crc32(np.ascontiguousarray(array), value)
@@ -66,7 +66,7 @@ def checksum(arrays: Iterable[np.ndarray]) -> int:
 
 
 def read_text(path: str | os.PathLike) -> str:
-  """A file as UTF-8 text, line ends as they are.
+  """Reads a file as UTF-8 text, line ends as they are.
 
   Raises:
     FileNotFoundError: there is no such file.
@@ -83,7 +83,7 @@ def read_text(path: str | os.PathLike) -> str:
 
 
 def files_of(path: str | os.PathLike) -> list[pathlib.Path]:
-  """The file itself, or all in a folder and its folders, sorted, none hidden.
+  """Lists the file itself, or all files below a folder but hidden ones, sorted.
 
   Raises:
     FileNotFoundError: there is no such file or folder, or the folder is empty.

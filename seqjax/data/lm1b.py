@@ -18,8 +18,8 @@ PARTS = {'train': 'train[:99%]', 'validation': 'train[99%:]', 'test': 'test'}
 def count_bytes(data_dir: str = '') -> pathlib.Path:
   """Counts how often each byte is a target at each position, whatever T.
 
-  Reads the training split once, at some 10,000 sentences a second: of 30
-  million, for about an hour. What is there is kept.
+  Reads the training split once, at some 10,000 sentences per second: 30
+  million take about an hour. Counts that exist are kept.
 
   Returns:
     The file, beside the data: counts [longest, 256].
@@ -74,7 +74,7 @@ def _read_counts(path: pathlib.Path) -> Int[np.ndarray, 'T 256']:
 
 @functools.lru_cache(maxsize=8)
 def shuffled_sentences(split: str, data_dir: str, seed: int) -> Any:
-  """The sentences of a split in the order of its epochs, without end."""
+  """Returns the sentences of a split in epoch after epoch, without end."""
   with needs('data'):
     import grain
 

@@ -19,7 +19,7 @@ CUTS = (0.0, 0.8, 0.9, 1.0)  # where train, validation and test lie
 def windows(
   series: Shaped[np.ndarray, 'T *D'], tau: int
 ) -> tuple[Shaped[np.ndarray, 'B L *D'], Shaped[np.ndarray, 'B *D']]:
-  """Every tau values in a row (L = tau), and the value after each.
+  """Returns all windows of tau values (L = tau), and the value after each.
 
   1000 values at tau=4 give arrays of shape (996, 4) and (996,), without a copy.
 
@@ -38,7 +38,7 @@ def windows(
 
 
 class Recording(NamedTuple):
-  """The parts of a series by split, in units of the training part's spread."""
+  """The parts of a series by split, standardised by the training part."""
 
   parts: dict[str, Float[np.ndarray, 'T *D']]
   mean: Float[np.ndarray, '*D']
@@ -46,7 +46,7 @@ class Recording(NamedTuple):
 
 
 def standardise(series: Float[np.ndarray, 'T *D']) -> Recording:
-  """Cuts at 80 % and 90 %, then subtracts and divides by what train says.
+  """Cuts at 80 % and 90 %, and standardises by the first, the training part.
 
   Raises:
     ValueError: the training part is empty or does not vary, or a value is not
@@ -94,14 +94,14 @@ def read_series(path: str, column: str) -> Recording:
 
 
 def read_column(path: str | os.PathLike, column: str) -> Float[np.ndarray, 'T']:
-  """A column of a CSV file whose first row names the columns.
+  """Reads a column of a CSV file whose first row names the columns.
 
   Raises:
     FileNotFoundError: there is no such file.
     ValueError: no such column, a row without a finite number in it, or one
       that is no CSV.
   """
-  # What some spreadsheets write before the first name.
+  # Some spreadsheets write this mark before the first name.
   text = read_text(path).removeprefix('\ufeff')
   rows = csv.reader(io.StringIO(text, newline=''))
   try:
