@@ -1,4 +1,4 @@
-"""Names for the tasks: TASKS[name](**options)."""
+"""Names of the tasks: TASKS[name](**options)."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""Pictures of ten kinds, pixel by pixel or all at once."""
+"""Classification of images, pixel by pixel or all at once."""
 
 import dataclasses
 from typing import ClassVar
@@ -22,10 +22,10 @@ BRIGHTEST = {'digits': 16, 'mnist': 255, 'cifar10': 255}
 
 
 class _Images(Classification):
-  """Which of ten kinds a picture is of; subclasses shape its pixels.
+  """The class of an image; subclasses arrange its pixels.
 
-  An epoch goes through all pictures in an order that is drawn anew. Chance is
-  the share of the training split's most frequent kind.
+  An epoch goes through all images in an order that is sampled anew. Chance is
+  the share of the training split's most frequent class.
   """
 
   on_device: ClassVar[bool] = False
@@ -51,16 +51,16 @@ class _Images(Classification):
 
   @property
   def fingerprint(self) -> int:
-    """Of the pictures as they were read: others have another one."""
+    """Returns a checksum of the images."""
     return checksum(jax.tree.leaves(read_images(self.source, self.data_dir)))
 
   def _batch(self, key, step, batch_size: int, split: str) -> Batch:
-    pictures = read_images(self.source, self.data_dir)[split]
-    index = epochs.examples(key, step, batch_size, split, len(pictures.labels))
+    images = read_images(self.source, self.data_dir)[split]
+    index = epochs.examples(key, step, batch_size, split, len(images.labels))
     scale = np.float32(BRIGHTEST[self.source])
     return Batch(
-      inputs=self._arrange(pictures.pixels[index].astype(np.float32) / scale),
-      targets=pictures.labels[index].astype(np.int32),
+      inputs=self._arrange(images.pixels[index].astype(np.float32) / scale),
+      targets=images.labels[index].astype(np.int32),
       weights=np.ones(batch_size, np.float32),
     )
 
@@ -71,7 +71,7 @@ class _Images(Classification):
 
 @dataclasses.dataclass(frozen=True)
 class PixelSequence(_Images):
-  """A picture read line by line, one pixel at a position.
+  """The class of an image read line by line, one pixel at a position.
 
       inputs   0. 0. .31 .81 .56 .06 0. 0. 0. 0. .81 .94 ...
       targets  0                         (a nought of 8 x 8 pixels)
@@ -83,17 +83,17 @@ class PixelSequence(_Images):
                 kept on one side of a cut.
       mnist     28 x 28: IDX files in `data_dir`, or TFDS's mnist prepared
                 there. 55,000, the 5,000 that follow, and 10,000; where the
-                10,000 test pictures are all there is, 8,000, 1,000 and 1,000.
+                10,000 test images are all there is, 8,000, 1,000 and 1,000.
       cifar10   32 x 32 of three colours: TFDS's cifar10 prepared in `data_dir`.
                 45,000, the 5,000 that follow, and 10,000.
 
-  Permuted, positions are read in one random order, the same for all pictures:
+  Permuted, positions are read in one random order, the same for all images:
   Le, Jaitly, Hinton, "A Simple Way to Initialize Recurrent Networks of
   Rectified Linear Units", 2015, section 4.2.
 
   Attributes:
     source: one of the names above.
-    permuted: whether positions are read in a fixed random order.
+    permuted: True reads positions in a fixed random order.
     data_dir: where the data lie; empty for TFDS's own folder.
   """
 
@@ -123,7 +123,7 @@ class PixelSequence(_Images):
 
 @dataclasses.dataclass(frozen=True)
 class PixelVector(_Images):
-  """A picture given at once: all of its pixels stand at the one position.
+  """The class of an image given at once: all pixels at the one position.
 
       inputs   [0. 0. .31 .81 .56 .06 0. 0. 0. 0. .81 .94 ...]
       targets  0

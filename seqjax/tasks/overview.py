@@ -10,12 +10,12 @@ HEADER = ('task', 'shape', 'score', 'chance', 'ceiling', 'source')
 
 
 def table() -> list[tuple[str, ...]]:
-  """HEADER, and a row for every entry of the catalogue at its defaults."""
+  """Returns HEADER, and a row for every entry of the catalogue."""
   return [HEADER, *map(_row, TASKS)]
 
 
 def markdown() -> str:
-  """The table, and below it what every task asks, with an example."""
+  """Returns the table, and below it every task with an example."""
   header, *rows = table()
   lines = [header, ('---',) * len(header), *rows]
   body = '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
@@ -45,7 +45,7 @@ def _section(name):
 
 
 def _example(doc: str) -> list[str]:
-  """The drawing of inputs over targets, as a block of code."""
+  """Returns the drawing of inputs over targets, as a block of code."""
   drawn = re.search(r'^ *(\w+ +)?(inputs?|source|series) .*', doc, re.MULTILINE)
   if drawn is None:
     return []

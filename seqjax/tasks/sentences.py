@@ -50,7 +50,7 @@ class Sentences(Language):
 
   @property
   def chance(self) -> float | None:
-    """In bits a byte."""
+    """Returns the unigram entropy, in bits per byte."""
     counts = byte_counts(self.data_dir)
     if counts is None:
       return None
@@ -59,11 +59,11 @@ class Sentences(Language):
     return float(-shares @ np.log2(shares))
 
   def encode(self, text: str) -> Int[np.ndarray, 'T']:
-    """The bytes of a text."""
+    """Returns the bytes of a text."""
     return np.frombuffer(text.encode('utf-8'), np.uint8).astype(np.int32)
 
   def decode(self, tokens: Integer[Array, 'T']) -> str:
-    """The text of bytes; what is none becomes U+FFFD."""
+    """Returns the text of bytes; invalid ones become U+FFFD."""
     return bytes(np.asarray(tokens).tolist()).decode('utf-8', errors='replace')
 
   def _batch(self, key, step, batch_size: int, split: str) -> Batch:

@@ -16,7 +16,7 @@ HELD_OUT_BITS = 24  # of different examples, to hold some out of training
 
 
 class Metric(enum.StrEnum):
-  """What a score counts: right answers, bits, or squared error."""
+  """The unit of a score: right answers, bits, or squared error."""
 
   ACCURACY = 'accuracy'
   BITS = 'bits'
@@ -36,40 +36,40 @@ class Task(Protocol):
 
   @property
   def input(self) -> Spec:
-    """What stands at one position of the inputs."""
+    """Describes one position of the inputs."""
 
   @property
   def output(self) -> Spec:
-    """What is predicted at one position; with a vocab C, by C logits."""
+    """Describes a prediction at one position; with a vocab C, by C logits."""
 
   @property
   def shape(self) -> TaskShape:
-    """Which of the five shapes inputs and outputs have."""
+    """Names one of the five shapes of inputs and outputs."""
 
   @property
   def metric(self) -> Metric:
-    """What `score` counts, and with it which direction is better."""
+    """Names the unit of `score`, and with it the better direction."""
 
   @property
   def on_device(self) -> bool:
-    """Whether `batch` runs inside `jit` and `vmap`; else it gives NumPy.
+    """Tells if `batch` runs inside `jit` and `vmap`; else it gives NumPy.
 
-    So does a solver inside `jit`.
+    A solver then runs inside `jit` too.
     """
 
   @property
   def chance(self) -> float | None:
-    """The expected score of the best prediction that ignores the inputs.
+    """Returns the expected score of the best prediction without the inputs.
 
-    It knows which positions are scored. It is that of validation and test,
-    which scores are compared with; of training where data are recorded, and
-    for language, where it is the unigram entropy. None where it is not known
-    exactly.
+    That prediction knows which positions are scored. Chance is that of
+    validation and test, which scores are compared with; that of training where
+    data are recorded, and for language, where it is the unigram entropy. None
+    where it is not known exactly.
     """
 
   @property
   def ceiling(self) -> float | None:
-    """The best attainable expected score; None where it is not known.
+    """Returns the best attainable expected score; None where it is unknown.
 
     It is either chance, or what a solver confirms.
     """
@@ -81,13 +81,13 @@ class Task(Protocol):
     batch_size: int,
     split: str = 'train',
   ) -> Batch:
-    """Batch number `step` of a split: a pure function of the arguments."""
+    """Returns batch number `step` of a split; pure in its arguments."""
 
   def loss(self, outputs: Array, batch: Batch) -> Float[Array, '']:
-    """What training makes small."""
+    """Returns the loss that training minimises."""
 
   def score(self, outputs: Array, batch: Batch) -> tuple[Array, Array]:
-    """(score, weight) an example or a position, shaped as `batch.group`.
+    """Returns (score, weight) per example or position, as `batch.group`.
 
     A task whose targets follow from its inputs also has `solve(batch)`, which
     gives them without looking at the targets; where noise remains, it gives
@@ -174,7 +174,7 @@ class Classification(BaseTask):
   def score(
     self, outputs: Float[Array, 'B *T C'], batch: Batch
   ) -> tuple[Float[Array, 'B *T'], Float[Array, 'B *T']]:
-    """Whether each answer is right."""
+    """Returns 1 for each right answer, else 0."""
     return losses.accuracy(outputs, batch.targets, batch.weights)
 
 
@@ -186,7 +186,7 @@ class Language(Classification):
   def score(
     self, outputs: Float[Array, 'B *T C'], batch: Batch
   ) -> tuple[Float[Array, 'B *T'], Float[Array, 'B *T']]:
-    """-log2 of the probability given to each target."""
+    """Returns -log2 of the probability given to each target."""
     return losses.bits(outputs, batch.targets, batch.weights)
 
 
@@ -203,14 +203,14 @@ class Regression(BaseTask):
   def score(
     self, outputs: Float[Array, 'B *T'], batch: Batch
   ) -> tuple[Float[Array, 'B *W'], Float[Array, 'B *W']]:
-    """The squared error of each answer, a mean over its components."""
+    """Returns the squared error of each answer, a mean over its components."""
     return losses.squared_error(outputs, batch.targets, batch.weights)
 
 
 def split_key(
   key: jax.Array, split: str, step: int | Int[Array, '']
 ) -> jax.Array:
-  """The key of batch `step` of a split; the three splits share no stream.
+  """Returns the key of batch `step`; the three splits share no stream.
 
   Validation and test ignore `key`: every run is measured on the same data.
 

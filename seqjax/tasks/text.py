@@ -1,4 +1,4 @@
-"""Text, a character or a byte at a time: the next one is predicted."""
+"""Text, one character or byte at a time: the next one is predicted."""
 
 import dataclasses
 from typing import ClassVar
@@ -34,7 +34,7 @@ class Text(Language):
       tiny_shakespeare  from TFDS, see `seqjax.frozen`
 
   It is cut in three where 90 % and 95 % of its characters lie before: train,
-  validation, test. It is read once a process.
+  validation, test. It is read once per process.
 
   The vocabulary is that of the training part; token 0 stands for all other
   characters. Those are not predicted (weight 0), for a model has no way to
@@ -42,8 +42,8 @@ class Text(Language):
   before. Bytes are their own tokens, and all are known.
 
   Random sampling: an epoch cuts the text into windows from an offset that is
-  drawn anew, and shuffles them. Sequential sampling: every row reads on where
-  it stood in the batch before, from an offset drawn anew with every epoch, so
+  sampled anew, and shuffles them. Sequential sampling: every row reads on where
+  it stood in the batch before, from an offset sampled anew with every epoch, so
   that a carry can be handed on; every `batches_per_epoch` batches it wraps, and
   `segments.start` marks the first position. In both, `segments.start` marks
   where a document begins inside a row.
@@ -87,22 +87,22 @@ class Text(Language):
 
   @property
   def sequential(self) -> bool:
-    """Whether a row reads on where it stood in the batch before."""
+    """Tells if a row continues where it ended in the batch before."""
     return self.sampling == 'sequential'
 
   @property
   def chance(self) -> float:
-    """In bits a character or byte."""
+    """Returns the unigram entropy, in bits per character or byte."""
     return self._read().entropy
 
   @property
   def fingerprint(self) -> int:
-    """Of the text as it was read: another text has another one."""
+    """Returns a checksum of the text."""
     corpus = self._read()
     return checksum(jax.tree.leaves((corpus.parts, corpus.characters)))
 
   def batches_per_epoch(self, batch_size: int, split: str = 'train') -> int:
-    """After how many batches sequential sampling begins anew.
+    """Returns the number of batches after which sequential sampling wraps.
 
     Raises:
       ValueError: the split is too short for a window in every row.
@@ -118,11 +118,11 @@ class Text(Language):
     return batches
 
   def encode(self, text: str) -> Int[np.ndarray, 'T']:
-    """The tokens of a text."""
+    """Returns the tokens of a text."""
     return self._read().encode(text).astype(np.int32)
 
   def decode(self, tokens: Integer[Array, 'T']) -> str:
-    """The text of tokens; what is unknown becomes U+FFFD."""
+    """Returns the text of tokens; unknown ones become U+FFFD."""
     return self._read().decode(np.asarray(tokens))
 
   def _batch(self, key, step, batch_size: int, split: str) -> Batch:
@@ -142,7 +142,7 @@ class Text(Language):
     )
 
   def _segments(self, starts, step, split) -> Segments | None:
-    """None for shuffled windows of one document."""
+    """Returns None for shuffled windows of one document."""
     sequential = self.sampling == 'sequential'
     if not sequential and not self._part(split).starts.any():
       return None
@@ -152,7 +152,7 @@ class Text(Language):
     return segments
 
   def _random(self, key, step, batch_size, split):
-    """An epoch's windows, shuffled."""
+    """Returns the begins of an epoch's windows, shuffled."""
     size = len(self._part(split).tokens)
     if size <= self.length:
       raise ValueError(
@@ -162,7 +162,7 @@ class Text(Language):
     return epochs.windows(key, step, batch_size, split, size, self.length)
 
   def _sequential(self, key, step, batch_size, split):
-    """Row i reads the i-th of equally long stretches."""
+    """Returns the begins of windows; row i reads the i-th long stretch."""
     batches = self.batches_per_epoch(batch_size, split)
     stretch = (len(self._part(split).tokens) - self.length) // batch_size
     epoch, place = divmod(step, batches)

@@ -21,7 +21,7 @@ class RecordedSeries(Regression):
   The series is cut in three, contiguous in time: the first 80 % for training,
   then 10 % and 10 %. Values are standardised by the training part alone, whose
   variance is the chance level, 1. An epoch cuts its part into windows from an
-  offset that is drawn anew, and shuffles them. Subclasses have a `length`.
+  offset that is sampled anew, and shuffles them. Subclasses have a `length`.
   """
 
   shape: ClassVar[TaskShape] = TaskShape.MANY_TO_MANY
@@ -32,12 +32,12 @@ class RecordedSeries(Regression):
 
   @property
   def recording(self) -> Recording:
-    """The whole series."""
+    """Returns the whole series."""
     raise NotImplementedError
 
   @property
   def num_unscored(self) -> int:
-    """How many first positions have not seen enough to be asked."""
+    """Counts the first positions, which have not seen enough to be scored."""
     return 0
 
   @property
@@ -45,7 +45,7 @@ class RecordedSeries(Regression):
     return self.floor(self.num_unscored + 1)
 
   def floor(self, seen: int, ahead: int = 1) -> float | None:
-    """The best squared error, `ahead` steps after the last of `seen` values."""
+    """Returns the best squared error, `ahead` steps after `seen` values."""
     del seen, ahead
     return None
 
@@ -63,7 +63,7 @@ class RecordedSeries(Regression):
     split: str,
     length: int,
   ) -> Float[np.ndarray, 'B T *D']:
-    """Values in a row, `length` at a time; neighbours share one."""
+    """Returns `length` consecutive values per row; neighbours share one."""
     if split not in SPLITS:
       raise ValueError(unknown('split', split, SPLITS))
     part = self.recording.parts[split]
@@ -112,5 +112,5 @@ class CSVSeries(RecordedSeries):
 
   @property
   def fingerprint(self) -> int:
-    """Of the column as it was read: another one has another one."""
+    """Returns a checksum of the column."""
     return checksum(jax.tree.leaves(self.recording))

@@ -151,9 +151,9 @@ def packs(batch):
 
 
 @pytest.mark.parametrize('call, message', [
-  (lambda b: packed(b, length=7), 'piece of 8 positions.*rows of 7'),
+  (lambda b: packed(b, length=7), 'segment of 8 positions.*rows of 7'),
   (lambda b: packed(b, num_rows=4), 'need 5 rows of 8.*num_rows=4'),
-  (lambda b: bucketed(b, (4, 7)), r'longest piece, 8, but bounds=\(4, 7\)'),
+  (lambda b: bucketed(b, (4, 7)), r'longest segment, 8, but bounds=\(4, 7\)'),
   (lambda b: bucketed(b, (8, 4)), 'ascending bounds'),
   (lambda b: packed(b._replace(weights=b.weights[:, 0])), 'its own target'),
   (lambda b: packed(packed(b)), 'padding at the end, but row 2'),
