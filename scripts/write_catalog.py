@@ -24,13 +24,14 @@ lower.
 
 
 def with_table(readme: str) -> str:
-  """The page with the table of mixers between its two marks."""
+  """Puts the table of mixers between the two marks of a page."""
   before, rest = readme.split(BEGIN)
   _, after = rest.split(END)
   return before + BEGIN + mixers.markdown() + '\n' + END + after
 
 
 def tasks_page() -> str:
+  """Returns the page of tasks, with its title."""
   return TITLE + tasks.markdown()
 
 

@@ -1,8 +1,11 @@
-"""What runs on one worker: a file; of the contracts, each for itself."""
+"""Units of tests that share a worker, and datasets as TFDS prepares them."""
 
+import contextlib
 import gc
+import io
 
 import jax
+import numpy as np
 import pytest
 
 
@@ -29,3 +32,71 @@ def pytest_runtest_teardown(item, nextitem):
   if nextitem is None or unit(nextitem.nodeid) != unit(item.nodeid):
     jax.clear_caches()
     gc.collect()
+
+
+@pytest.fixture
+def write_prepared(tmp_path):
+  """write_prepared(name, version, features, splits) -> the data_dir.
+
+  `features(tfds)` describes an example, `splits` holds lists of them.
+  """
+  tfds = pytest.importorskip('tensorflow_datasets')
+  pytest.importorskip('array_record')
+
+  def write(name, version, features, splits, data_dir=tmp_path):
+    class Made(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+      VERSION = tfds.core.Version(version)
+
+      def _info(self):
+        return tfds.core.DatasetInfo(
+          builder=self,
+          features=tfds.features.FeaturesDict(features(tfds.features)),
+          disable_shuffling=True,
+        )
+
+      def _split_generators(self, dl_manager):
+        return {split: self._generate_examples(split) for split in splits}
+
+      def _generate_examples(self, split):
+        yield from enumerate(splits[split])
+
+    Made.name = name
+    made = Made(data_dir=data_dir, file_format='array_record')
+    with contextlib.redirect_stdout(io.StringIO()):
+      made.download_and_prepare()
+    return str(data_dir)
+
+  return write
+
+
+@pytest.fixture
+def write_pictures(write_prepared):
+  """write_pictures(name, version, size, counts): random ones, kinds in turn."""
+
+  def write(name, version, size, counts):
+    rng = np.random.default_rng(0)
+
+    def features(kinds):
+      return {
+        'image': kinds.Image(shape=(*size, 1)[:3]),
+        'label': kinds.ClassLabel(num_classes=10),
+      }
+
+    splits = {
+      split: [
+        {'image': _png(rng.integers(0, 256, size, np.uint8)), 'label': i % 10}
+        for i in range(count)
+      ]
+      for split, count in counts.items()
+    }
+    return write_prepared(name, version, features, splits)
+
+  return write
+
+
+def _png(pixels) -> io.BytesIO:
+  image = pytest.importorskip('PIL.Image')
+  file = io.BytesIO()
+  image.fromarray(pixels).save(file, 'png')
+  file.seek(0)
+  return file

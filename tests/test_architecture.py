@@ -78,6 +78,82 @@ def test_the_allowed_imports_have_no_cycle():
     left = {name: rooms for name, rooms in left.items() if name not in free}
 
 
+FILES = {
+  '.'.join(path.relative_to(ROOT).with_suffix('').parts): path
+  for folder in ('seqjax', 'experiments')
+  for path in (ROOT / folder).rglob('*.py')
+}
+
+
+def neighbours(path: pathlib.Path) -> set[str]:
+  """Returns the files of seqjax and experiments that a file imports from.
+
+  Importing a module runs the `__init__` of every package on the way to it,
+  except for packages that the file itself lies in: those are running already,
+  unless the file asks one of them for a name that is no module.
+  """
+  running = {f'{package}.__init__' for package in packages(path)}
+  found = set()
+  for name in imported(path):
+    parts = name.split('.')
+    prefixes = ['.'.join(parts[:end]) for end in range(1, len(parts) + 1)]
+    known = [
+      file
+      for prefix in prefixes
+      for file in (prefix, f'{prefix}.__init__')
+      if file in FILES
+    ]
+    found |= set(known[-1:]) | (set(known) - running)
+  return found
+
+
+def packages(path: pathlib.Path) -> list[str]:
+  """Returns the packages that a file lies in, the outermost first."""
+  parts = path.relative_to(ROOT).parts[:-1]
+  return ['.'.join(parts[:end]) for end in range(1, len(parts) + 1)]
+
+
+def circles(graph: dict[str, set[str]]) -> list[set[str]]:
+  """Returns the strongly connected components of more than one node.
+
+  Tarjan, "Depth-First Search and Linear Graph Algorithms", 1972.
+  """
+  index, low, stack, found = {}, {}, [], []
+
+  def visit(node):
+    index[node] = low[node] = len(index)
+    stack.append(node)
+    for after in graph[node]:
+      if after not in index:
+        visit(after)
+      if after in stack:
+        low[node] = min(low[node], low[after])
+    if low[node] == index[node]:
+      component = set(stack[stack.index(node) :])
+      del stack[stack.index(node) :]
+      if len(component) > 1:
+        found.append(component)
+
+  for node in graph:
+    if node not in index:
+      visit(node)
+  return found
+
+
+def test_circles_are_found():
+  """Two in a graph, one of which is entered from the other."""
+  graph = {'a': {'b'}, 'b': {'a', 'c'}, 'c': {'d'}, 'd': {'e'}, 'e': {'c'}}
+  assert sorted(map(sorted, circles(graph))) == [['a', 'b'], ['c', 'd', 'e']]
+  assert not circles({'a': {'b', 'c'}, 'b': {'c'}, 'c': set()})
+
+
+def test_no_file_imports_itself_through_others():
+  """Imports inside functions included."""
+  graph = {name: neighbours(path) for name, path in FILES.items()}
+  assert sum(map(len, graph.values())) > len(graph)
+  assert not circles(graph)
+
+
 def test_importing_seqjax_loads_neither_tfds_nor_matplotlib():
   """Heavy things load where they are used; ops load no Flax either."""
   code = """

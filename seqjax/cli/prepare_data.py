@@ -19,11 +19,12 @@ from absl import logging
 
 from seqjax import data, experiment, frozen
 from seqjax.data.files import data_folder
+from seqjax.data.labelled_images import mnist_files_are_here, read_mnist_files
+from seqjax.data.lm1b import count_bytes
 from seqjax.errors import unknown
 from seqjax.experiment import option
 from seqjax.launch import exits
-from seqjax.tasks import TASKS, images
-from seqjax.tasks.sentences import count_bytes
+from seqjax.tasks import TASKS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +53,7 @@ def here(data_dir: str) -> dict[str, list[str]]:
     ]
     for kind, folders in _folders(data_dir).items()
   }
-  if images.mnist_files_are_here(data_dir) and 'mnist' not in found['real']:
+  if mnist_files_are_here(data_dir) and 'mnist' not in found['real']:
     found['real'].append('mnist')
   return found
 
@@ -112,7 +113,7 @@ def verify(data_dir: str) -> int:
   folders, damaged = _folders(data_dir), 0
   checks = [(data.verify_prepared, path.name) for path in folders['real']]
   checks += [(frozen.verify_frozen, path.name) for path in folders['frozen']]
-  if images.mnist_files_are_here(data_dir):
+  if mnist_files_are_here(data_dir):
     checks.append((_verify_mnist_files, 'mnist as IDX files'))
   if not checks:
     print(f'Nothing is here, in {data_folder(data_dir)}.')
@@ -128,7 +129,7 @@ def verify(data_dir: str) -> int:
 
 def _verify_mnist_files(name: str, data_dir: str):
   del name
-  images.read_mnist_files(data_dir)
+  read_mnist_files(data_dir)
 
 
 @exits.guarded()

@@ -26,12 +26,12 @@ class Part(NamedTuple):
 
 
 class Corpus(NamedTuple):
-  """The parts by split, what tokens mean, and how surprising they are.
+  """A tokenised corpus: its parts by split, its vocabulary, its entropy.
 
   Attributes:
     parts: a Part for each split.
     characters: the code point of token i + 1; None where tokens are bytes.
-    entropy: of the training part's tokens one by one, in bits.
+    entropy: of the unigrams of the training part, in bits per token.
   """
 
   parts: dict[str, Part]
@@ -56,7 +56,7 @@ class Corpus(NamedTuple):
 
 @functools.lru_cache(maxsize=4)
 def read_corpus(name: str, level: str, data_dir: str) -> Corpus:
-  """Reads a corpus, once a process.
+  """Reads a corpus, once per process.
 
   Raises:
     FileNotFoundError: it is not there.
@@ -89,7 +89,7 @@ def read_corpus(name: str, level: str, data_dir: str) -> Corpus:
 
 
 def _documents(name: str, data_dir: str) -> list[str]:
-  """The texts of a corpus, none of them empty."""
+  """Returns the texts of a corpus, none of them empty."""
   if name == 'python':
     library = pathlib.Path(sysconfig.get_path('stdlib'))
     modules = sorted(path for path in library.glob('*.py'))
@@ -115,7 +115,7 @@ def _code_points(text: str) -> Integer[np.ndarray, 'T']:
 
 
 def _tokens(code_points, characters) -> Integer[np.ndarray, 'T']:
-  """1 + the index among the sorted characters; 0 for others."""
+  """Returns 1 + the index among the sorted characters; 0 for others."""
   index = np.searchsorted(characters, code_points)
   index = np.minimum(index, len(characters) - 1)
   found = characters[index] == code_points

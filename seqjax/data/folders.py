@@ -1,4 +1,4 @@
-"""Folders that TFDS writes: made whole, opened and read, or what is wrong."""
+"""Folders that TFDS writes: made whole, opened, read and checked."""
 
 import contextlib
 import json
@@ -17,9 +17,9 @@ AT_ONCE = 1024  # records
 
 @contextlib.contextmanager
 def scratch(root: pathlib.Path, name: str) -> Iterator[str]:
-  """A folder to write data of this name in, which is gone afterwards.
+  """Makes a folder to write data of this name in, and removes it afterwards.
 
-  What a run left there that was killed is removed first.
+  Folders that a killed run has left are removed first.
   """
   prefix = f'incomplete-{name}-'
   for left in root.glob(f'{prefix}*'):
@@ -29,7 +29,7 @@ def scratch(root: pathlib.Path, name: str) -> Iterator[str]:
 
 
 def open_folder(folder: pathlib.Path) -> Any:
-  """The TFDS builder that reads a folder.
+  """Returns the TFDS builder that reads a folder.
 
   Raises:
     FileNotFoundError: one of the files that describe the data is missing.
@@ -49,7 +49,7 @@ def open_folder(folder: pathlib.Path) -> Any:
 
 
 def read_json(path: pathlib.Path) -> dict[str, Any]:
-  """An object that is not empty.
+  """Reads a JSON object that is not empty.
 
   Raises:
     FileNotFoundError: there is no such file.

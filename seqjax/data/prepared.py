@@ -1,4 +1,4 @@
-"""Real datasets that TFDS prepares; read without TensorFlow, and no network."""
+"""Real datasets that TFDS prepares, read without TensorFlow or a network."""
 
 import contextlib
 import hashlib
@@ -12,7 +12,7 @@ from typing import Any
 
 from seqjax.data.files import data_folder, needs
 from seqjax.data.folders import check_records, open_folder, scratch
-from seqjax.data.without_tensorflow import stand_in
+from seqjax.data.without_tensorflow import without_tensorflow
 from seqjax.errors import unknown
 
 REAL = {
@@ -25,7 +25,7 @@ SECONDS = 5  # after which a server counts as out of reach
 
 
 def data_source(name: str, split: str, data_dir: str = '') -> Sequence[Any]:
-  """The examples of a prepared dataset by random access.
+  """Returns the examples of a prepared dataset, by random access.
 
   Args:
     name: one of `REAL`.
@@ -69,7 +69,7 @@ class _Examples(Sequence):
 
 
 def find(name: str, data_dir: str = '') -> pathlib.Path:
-  """The folder of a prepared dataset, of the version that is read.
+  """Returns the folder of a prepared dataset, of the version that is read.
 
   Raises:
     FileNotFoundError: it is not there; says how it gets there.
@@ -114,7 +114,7 @@ def prepare(name: str, data_dir: str = '') -> pathlib.Path:
   """Downloads a dataset, unless its files are here, and writes array_record.
 
   Returns:
-    The folder, which appears when it is complete; what is there is kept.
+    The folder, which appears when it is complete; an existing one is kept.
 
   Raises:
     ConnectionError: a file must be downloaded and cannot be; says which, and
@@ -148,13 +148,12 @@ def _write(name: str, data_dir: str, downloads: pathlib.Path) -> os.PathLike:
   with needs('data'):
     import array_record.python  # noqa: F401  (which TFDS imports late)
     import tensorflow_datasets as tfds
-  builder = tfds.builder(
-    f'{name}:{REAL[name]}', data_dir=data_dir, file_format='array_record'
+  builder = without_tensorflow(tfds.builder_cls(name))(
+    version=REAL[name], data_dir=data_dir, file_format='array_record'
   )
   for url, info in builder.url_infos.items():
     _seed(url, info, downloads, name)
-  with stand_in(builder):
-    builder.download_and_prepare(download_dir=downloads)
+  builder.download_and_prepare(download_dir=downloads)
   return builder.data_path
 
 

@@ -1,12 +1,12 @@
 """Evaluation sets of the tasks, frozen on disk as TFDS datasets."""
 
-from seqjax.frozen.expected import write_expected
-from seqjax.frozen.frozen import (
+from seqjax.frozen.evaluation_sets import (
   CHECKSUMS,
   freeze,
   read_frozen,
   verify_frozen,
 )
+from seqjax.frozen.expected import write_expected
 
 __all__ = [
   'CHECKSUMS',

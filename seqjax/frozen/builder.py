@@ -13,7 +13,7 @@ NUM_EXAMPLES = 1024  # of each split
 
 
 class FrozenTaskConfig(tfds.core.BuilderConfig):
-  """A task, and what its evaluation set is called."""
+  """A task, and the name of its evaluation set."""
 
   def __init__(self, name: str, task: Task):
     super().__init__(name=name, description=repr(task))
@@ -21,11 +21,11 @@ class FrozenTaskConfig(tfds.core.BuilderConfig):
 
 
 class FrozenTasks(tfds.core.GeneratorBasedBuilder):
-  """Evaluation sets of seqjax's tasks, one config a task.
+  """Evaluation sets of seqjax's tasks, one config per task.
 
-  All tasks of the catalogue that are drawn, not read, with their defaults. An
+  All tasks of the catalogue that are sampled, not read, with their defaults. An
   example is a row of a batch: its inputs, targets and weights, and segments and
-  group where the task has them, in the order in which `batch` draws them.
+  group where the task has them, in the order in which `batch` samples them.
   """
 
   VERSION = tfds.core.Version(VERSION)
@@ -36,7 +36,7 @@ class FrozenTasks(tfds.core.GeneratorBasedBuilder):
   ]
 
   def _info(self) -> tfds.core.DatasetInfo:
-    example = rows(self._draw('validation', 0))[0]
+    example = rows(self._batch('validation', 0))[0]
     features = {
       name: tfds.features.Tensor(shape=leaf.shape, dtype=leaf.dtype)
       for name, leaf in example.items()
@@ -54,15 +54,15 @@ class FrozenTasks(tfds.core.GeneratorBasedBuilder):
 
   def _generate_examples(self, split):
     for step in range(NUM_EXAMPLES // BATCH_SIZE):
-      for i, row in enumerate(rows(self._draw(split, step))):
+      for i, row in enumerate(rows(self._batch(split, step))):
         yield step * BATCH_SIZE + i, row
 
-  def _draw(self, split, step) -> Batch:
+  def _batch(self, split, step) -> Batch:
     task = self.builder_config.task
     return task.batch(jax.random.key(0), step, BATCH_SIZE, split)
 
 
 def rows(batch: Batch) -> list[dict[str, np.ndarray]]:
-  """The examples of a batch, flat: 'inputs', 'segments.valid', ..."""
+  """Splits a batch into flat examples: 'inputs', 'segments.valid', ..."""
   leaves, size = columns_of(batch), len(batch.weights)
   return [{name: leaf[i] for name, leaf in leaves.items()} for i in range(size)]

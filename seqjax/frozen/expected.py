@@ -1,4 +1,4 @@
-"""What tasks are known to draw, by checksum, so that a change is noticed."""
+"""Checksums of the examples that tasks sample, so that a change shows."""
 
 import hashlib
 import json
@@ -10,14 +10,14 @@ import numpy as np
 from seqjax.tasks.catalog import TASKS
 from seqjax.typing import SPLITS, Batch
 
-VERSION = '1.1.0'  # of the frozen sets; to be raised when a task draws anew
+VERSION = '1.1.0'  # of the frozen sets; raise it when a task samples anew
 EXPECTED = pathlib.Path(__file__).with_name('checksums.json')
 SIDES = ('source', 'target')  # of unaligned inputs and segments
 BATCH_SIZE = 64
 
 
 def columns_of(batch: Batch) -> dict[str, np.ndarray]:
-  """The arrays of a batch by name: 'inputs', 'segments.valid', ..."""
+  """Returns the arrays of a batch: 'inputs', 'segments.valid', ..."""
   return {
     '.'.join(map(_name, path)): np.asarray(leaf)
     for path, leaf in jax.tree_util.tree_leaves_with_path(batch)
@@ -25,7 +25,7 @@ def columns_of(batch: Batch) -> dict[str, np.ndarray]:
 
 
 def checksum(columns: dict[str, np.ndarray]) -> str:
-  """SHA-256 over names, types, shapes and values."""
+  """Returns the SHA-256 of names, types, shapes and values."""
   digest = hashlib.sha256()
   for name, column in sorted(columns.items()):
     digest.update(f'{name} {column.dtype} {column.shape} '.encode())
@@ -34,7 +34,7 @@ def checksum(columns: dict[str, np.ndarray]) -> str:
 
 
 def token_tasks() -> list[str]:
-  """Names of tasks that draw tokens, which no machine rounds differently."""
+  """Names the tasks of tokens, which no machine rounds differently."""
   tasks = {name: make() for name, make in TASKS.items()}
   return [
     name
@@ -43,8 +43,8 @@ def token_tasks() -> list[str]:
   ]
 
 
-def drawn_checksums(name: str) -> dict[str, str]:
-  """By split, over the first examples that a task draws."""
+def sampled_checksums(name: str) -> dict[str, str]:
+  """Returns the checksum of a task's first examples of each split."""
   task, key = TASKS[name](), jax.random.key(0)
   return {
     split: checksum(columns_of(task.batch(key, 0, BATCH_SIZE, split)))
@@ -53,8 +53,8 @@ def drawn_checksums(name: str) -> dict[str, str]:
 
 
 def write_expected(path: pathlib.Path = EXPECTED):
-  """Writes down what every task of tokens draws, with the version."""
-  sums = {name: drawn_checksums(name) for name in token_tasks()}
+  """Writes the checksums of every task of tokens, with the version."""
+  sums = {name: sampled_checksums(name) for name in token_tasks()}
   content = json.dumps({'version': VERSION, 'sha256': sums}, indent=2)
   unfinished = path.with_suffix('.incomplete')
   unfinished.write_text(content + '\n', encoding='utf-8')
@@ -79,14 +79,14 @@ def check_expected(name: str, split: str, columns: dict[str, np.ndarray]):
     if checksum(first) != known:
       raise ValueError(
         f'The first {BATCH_SIZE} {split} examples of {name} are not those of '
-        f'version {VERSION}: what draws them has changed. Raise the version in '
-        'seqjax/frozen/expected.py, and write the checksums by '
+        f'version {VERSION}: what samples them has changed. Raise the version '
+        'in seqjax/frozen/expected.py, and write the checksums by '
         'seqjax-prepare-data --checksums.'
       )
 
 
 def _name(entry) -> str:
-  """A field's name, or the place in a pair (source, target)."""
+  """Returns a field's name, or the place in a pair (source, target)."""
   if isinstance(entry, jax.tree_util.GetAttrKey):
     return entry.name
   return SIDES[entry.idx]

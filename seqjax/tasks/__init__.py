@@ -1,4 +1,4 @@
-"""Where batches come from: pure functions of (key, step), with exact chance."""
+"""Sources of batches: pure functions of (key, step), with exact chance."""
 
 from seqjax.tasks.catalog import TASKS
 from seqjax.tasks.synthetic.recall import Recall

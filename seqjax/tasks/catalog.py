@@ -1,7 +1,8 @@
-"""Names for the tasks: TASKS[name](**options)."""
+"""Names of the tasks: TASKS[name](**options)."""
 
 import functools
 
+from seqjax.errors import Catalog
 from seqjax.tasks.chaotic_series import Lorenz, MackeyGlass
 from seqjax.tasks.forecasting import Rollout, TauWindow
 from seqjax.tasks.gaussian_series import Autoregressive, Sine
@@ -41,11 +42,11 @@ from seqjax.tasks.synthetic.formal.regular import (
   Parity,
 )
 from seqjax.tasks.synthetic.formal.stack import StackManipulation
-from seqjax.tasks.synthetic.generation import Oscillator, Unpacking
 from seqjax.tasks.synthetic.induction import InductionHeads, Needle
 from seqjax.tasks.synthetic.label_at_position import LabelAtPosition
 from seqjax.tasks.synthetic.motifs import HierarchicalMotifs, Motifs
 from seqjax.tasks.synthetic.mqar import MQAR, CompositionalMQAR
+from seqjax.tasks.synthetic.one_to_many import Oscillator, Unpacking
 from seqjax.tasks.synthetic.points import Multiplexer, TwoSpirals
 from seqjax.tasks.synthetic.random_labels import RandomLabels
 from seqjax.tasks.synthetic.recall import Recall
@@ -61,81 +62,86 @@ from seqjax.tasks.synthetic.wrappers import FixedTrainingSet, PermutedPositions
 from seqjax.tasks.text import Text
 from seqjax.tasks.time_series import CSVSeries
 
-TASKS = {
-  # Memory.
-  'recall': Recall,
-  'mqar': MQAR,
-  'mqar_overwriting': functools.partial(MQAR, num_overwrites=2),
-  'mqar_compositional': CompositionalMQAR,
-  'induction_heads': InductionHeads,
-  'needle': Needle,
-  'copy_memory': CopyMemory,
-  'selective_copying': SelectiveCopying,
-  'lag_copy': LagCopy,
-  'adding': Adding,
-  'seen_before': SeenBefore,
-  # Structure.
-  'motifs': Motifs,
-  'hierarchical_motifs': HierarchicalMotifs,
-  'label_at_position': LabelAtPosition,
-  'permuted_positions': PermutedPositions,
-  'fixed_training_set': FixedTrainingSet,
-  'synonyms': Synonyms,
-  'agreement': Agreement,
-  'random_labels': RandomLabels,
-  'trajectory_direction': TrajectoryDirection,
-  'trajectory_next': TrajectoryNext,
-  # One position in.
-  'multiplexer': Multiplexer,
-  'two_spirals': TwoSpirals,
-  'unpacking': Unpacking,
-  'oscillator': Oscillator,
-  # Formal languages.
-  'even_pairs': EvenPairs,
-  'modular_arithmetic': ModularArithmetic,
-  'parity': Parity,
-  'cycle_navigation': CycleNavigation,
-  'majority': Majority,
-  'bracketed_modular_arithmetic': BracketedModularArithmetic,
-  'solve_equation': SolveEquation,
-  'missing_duplicate': MissingDuplicate,
-  'reverse_string': ReverseString,
-  'odds_first': OddsFirst,
-  'duplicate_string': DuplicateString,
-  'bucket_sort': BucketSort,
-  'stack_manipulation': StackManipulation,
-  'binary_addition': BinaryAddition,
-  'binary_multiplication': BinaryMultiplication,
-  'square_root': SquareRoot,
-  'dyck': Dyck,
-  's3': functools.partial(GroupWord, group='s3'),
-  'a5': functools.partial(GroupWord, group='a5'),
-  's5': functools.partial(GroupWord, group='s5'),
-  'listops': ListOps,
-  # Sequences into sequences of another length.
-  'transduction_copy': functools.partial(Transduction, operation='copy'),
-  'transduction_reverse': functools.partial(Transduction, operation='reverse'),
-  'transduction_sort': functools.partial(Transduction, operation='sort'),
-  'transduction_unique': functools.partial(Transduction, operation='unique'),
-  'translation': Translation,
-  # Real text.
-  'text': Text,
-  'text_bytes': functools.partial(Text, level='byte'),
-  'lm1b': Sentences,
-  # Series.
-  'sine': Sine,
-  'autoregressive': Autoregressive,
-  'lorenz': Lorenz,
-  'mackey_glass': MackeyGlass,
-  'csv_series': CSVSeries,
-  'tau_window': TauWindow,
-  'rollout': Rollout,
-  # Images.
-  'digits': PixelSequence,
-  'digits_vector': PixelVector,
-  'mnist': functools.partial(PixelSequence, source='mnist'),
-  'permuted_mnist': functools.partial(
-    PixelSequence, source='mnist', permuted=True
-  ),
-  'cifar10': functools.partial(PixelSequence, source='cifar10'),
-}
+TASKS = Catalog(
+  'task',
+  {
+    # Memory.
+    'recall': Recall,
+    'mqar': MQAR,
+    'mqar_overwriting': functools.partial(MQAR, num_overwrites=2),
+    'mqar_compositional': CompositionalMQAR,
+    'induction_heads': InductionHeads,
+    'needle': Needle,
+    'copy_memory': CopyMemory,
+    'selective_copying': SelectiveCopying,
+    'lag_copy': LagCopy,
+    'adding': Adding,
+    'seen_before': SeenBefore,
+    # Structure.
+    'motifs': Motifs,
+    'hierarchical_motifs': HierarchicalMotifs,
+    'label_at_position': LabelAtPosition,
+    'permuted_positions': PermutedPositions,
+    'fixed_training_set': FixedTrainingSet,
+    'synonyms': Synonyms,
+    'agreement': Agreement,
+    'random_labels': RandomLabels,
+    'trajectory_direction': TrajectoryDirection,
+    'trajectory_next': TrajectoryNext,
+    # One position in.
+    'multiplexer': Multiplexer,
+    'two_spirals': TwoSpirals,
+    'unpacking': Unpacking,
+    'oscillator': Oscillator,
+    # Formal languages.
+    'even_pairs': EvenPairs,
+    'modular_arithmetic': ModularArithmetic,
+    'parity': Parity,
+    'cycle_navigation': CycleNavigation,
+    'majority': Majority,
+    'bracketed_modular_arithmetic': BracketedModularArithmetic,
+    'solve_equation': SolveEquation,
+    'missing_duplicate': MissingDuplicate,
+    'reverse_string': ReverseString,
+    'odds_first': OddsFirst,
+    'duplicate_string': DuplicateString,
+    'bucket_sort': BucketSort,
+    'stack_manipulation': StackManipulation,
+    'binary_addition': BinaryAddition,
+    'binary_multiplication': BinaryMultiplication,
+    'square_root': SquareRoot,
+    'dyck': Dyck,
+    's3': functools.partial(GroupWord, group='s3'),
+    'a5': functools.partial(GroupWord, group='a5'),
+    's5': functools.partial(GroupWord, group='s5'),
+    'listops': ListOps,
+    # Sequences into sequences of another length.
+    'transduction_copy': functools.partial(Transduction, operation='copy'),
+    'transduction_reverse': functools.partial(
+      Transduction, operation='reverse'
+    ),
+    'transduction_sort': functools.partial(Transduction, operation='sort'),
+    'transduction_unique': functools.partial(Transduction, operation='unique'),
+    'translation': Translation,
+    # Real text.
+    'text': Text,
+    'text_bytes': functools.partial(Text, level='byte'),
+    'lm1b': Sentences,
+    # Series.
+    'sine': Sine,
+    'autoregressive': Autoregressive,
+    'lorenz': Lorenz,
+    'mackey_glass': MackeyGlass,
+    'csv_series': CSVSeries,
+    'tau_window': TauWindow,
+    'rollout': Rollout,
+    # Images.
+    'digits': PixelSequence,
+    'digits_vector': PixelVector,
+    'mnist': functools.partial(PixelSequence, source='mnist'),
+    'permuted_mnist': functools.partial(
+      PixelSequence, source='mnist', permuted=True
+    ),
+    'cifar10': functools.partial(PixelSequence, source='cifar10'),
+  },
+)

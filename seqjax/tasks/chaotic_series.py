@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Float
 
-from seqjax.tasks.options import at_least
-from seqjax.tasks.time_series import RecordedSeries, Recording, standardise
+from seqjax.data.series import Recording, standardise
+from seqjax.tasks.task import at_least
+from seqjax.tasks.time_series import RecordedSeries
 from seqjax.typing import Array, Batch, Spec
 
 State = Any  # a sequence of floats, or of arrays of many trajectories
@@ -23,7 +24,7 @@ NODES = 6  # of a polynomial between samples
 
 
 def simulate(flow: Flow, state: State, steps: int) -> list[State]:
-  """The states after 1 ... steps applications of the flow."""
+  """Returns the states after 1 ... steps applications of the flow."""
   states = []
   for _ in range(steps):
     state = flow(state)
@@ -34,7 +35,7 @@ def simulate(flow: Flow, state: State, steps: int) -> list[State]:
 def lyapunov_exponent(
   flow: Flow, states: Float[np.ndarray, 'N B'], steps: int
 ) -> float:
-  """The largest exponent, a step of the flow: how fast small errors grow.
+  """Estimates the largest exponent per step: the rate at which errors grow.
 
   B pairs of trajectories begin 1e-8 apart; after each step the growth of their
   distance is noted, and the second one pulled back to 1e-8. The first half is
@@ -69,16 +70,16 @@ class ChaoticSeries(RecordedSeries):
   interval: ClassVar[float]
 
   def flow(self, state: State) -> State:
-    """From one sample to the next, `interval` units of time later."""
+    """Maps a sample to the next one, `interval` units of time later."""
     raise NotImplementedError
 
   @property
   def beginning(self) -> tuple[float, ...]:
-    """A state that the attractor attracts."""
+    """Gives a state that the attractor attracts."""
     raise NotImplementedError
 
   def observe(self, states: list[State]) -> Float[np.ndarray, 'T *D']:
-    """What of the states is recorded."""
+    """Selects the recorded part of the states."""
     raise NotImplementedError
 
   @property
@@ -87,12 +88,12 @@ class ChaoticSeries(RecordedSeries):
 
   @property
   def lyapunov_exponent(self) -> float:
-    """Of the flow, a unit of time; measured, once a process."""
+    """Measures the exponent per unit of time, once per process."""
     return _exponent(self._shortest)
 
   @property
   def _shortest(self) -> 'ChaoticSeries':
-    """The same trajectory, whatever the length of the windows."""
+    """Returns the series of this trajectory with the shortest windows."""
     return dataclasses.replace(self, length=self.num_unscored + 1)
 
 
@@ -102,7 +103,7 @@ class Lorenz(ChaoticSeries):
 
       dx/dt = 10 (y - x),   dy/dt = x (28 - z) - y,   dz/dt = x y - 8/3 z
 
-  by Runge and Kutta's method of fourth order in steps of 0.01. One draw at
+  by Runge and Kutta's method of fourth order in steps of 0.01. One sample at
   length 4:
 
       inputs   x   .03   .03   .04   .06
@@ -116,13 +117,14 @@ class Lorenz(ChaoticSeries):
   0.906 (Sprott, "Chaos and Time-Series Analysis", 2003).
 
   Attributes:
-    num_samples: how long the trajectory is.
+    num_samples: length of the trajectory.
     length: T, in samples.
   """
 
   num_samples: int = 20000
   length: int = 64
 
+  reference: ClassVar[str] = 'Lorenz, 1963'
   input: ClassVar[Spec] = Spec((3,))
   output: ClassVar[Spec] = Spec((3,))
   interval: ClassVar[float] = 0.05
@@ -132,7 +134,7 @@ class Lorenz(ChaoticSeries):
     at_least(self, num_samples=1, length=1)
 
   def flow(self, state: State) -> State:
-    """Five steps of Runge and Kutta, in line: it is called ten thousandfold."""
+    """Takes five steps of Runge and Kutta, in line: it runs 10,000 times."""
     dt = self.interval / 5
     for _ in range(5):
       slope, mean = (0.0, 0.0, 0.0), (0.0, 0.0, 0.0)
@@ -149,22 +151,22 @@ class Lorenz(ChaoticSeries):
     return np.array(states)
 
   def floor(self, seen: int, ahead: int = 1) -> float:
-    """0: a single sample determines all that follow."""
+    """Returns 0: a single sample determines all that follow."""
     del seen, ahead
     return 0.0
 
   def solve(self, batch: Batch) -> Float[np.ndarray, 'B T D']:
-    """The flow, applied to every sample that is seen."""
+    """Applies the flow to every sample that is seen."""
     return self._follow(np.asarray(batch.inputs), 1)[:, :, 0]
 
   def forecast(
     self, seen: Float[Array, 'B S D'], ahead: int
   ) -> Float[np.ndarray, 'B K D']:
-    """The flow, applied to the last sample 1 ... ahead times (K = ahead)."""
+    """Applies the flow to the last sample 1 ... ahead times (K = ahead)."""
     return self._follow(np.asarray(seen)[:, -1], ahead)
 
   def _follow(self, values, steps: int):
-    """[... D] to [... steps D]."""
+    """Maps [... D] to [... steps D]."""
     mean, deviation = self.recording.mean, self.recording.deviation
     state = tuple(np.moveaxis(values * deviation + mean, -1, 0))
     states = np.array(simulate(self.flow, state, steps))  # [steps D ...]
@@ -180,7 +182,7 @@ class MackeyGlass(ChaoticSeries):
 
   sampled every unit of time; by Runge and Kutta's method of fourth order in
   steps of 0.1, where x half a step after a delayed value is the mean of that
-  and the next. One draw at length 21:
+  and the next. One sample at length 21:
 
       inputs    .06 -.16 -.36 ... -1.44 -1.16 -.85 -.56
       targets    -    -    -  ... -1.16  -.85 -.56 -.29   (- has weight 0)
@@ -196,7 +198,7 @@ class MackeyGlass(ChaoticSeries):
 
   Attributes:
     delay: in units of time.
-    num_samples: how long the trajectory is.
+    num_samples: length of the trajectory.
     length: T, in samples.
   """
 
@@ -204,6 +206,7 @@ class MackeyGlass(ChaoticSeries):
   num_samples: int = 20000
   length: int = 64
 
+  reference: ClassVar[str] = 'Mackey & Glass, 1977'
   interval: ClassVar[float] = 1.0
 
   def __post_init__(self):
@@ -219,7 +222,7 @@ class MackeyGlass(ChaoticSeries):
     return self.delay
 
   def flow(self, state: State) -> State:
-    """Ten steps; the state is x at 10 * delay + 1 times, the oldest first.
+    """Takes ten steps; the state is x at 10 * delay + 1 times, oldest first.
 
     Powers are products, which no two machines round differently.
     """
@@ -245,19 +248,19 @@ class MackeyGlass(ChaoticSeries):
     return np.array([state[-1] for state in states])
 
   def floor(self, seen: int, ahead: int = 1) -> float | None:
-    """0 once a stretch of `delay` is seen; before that it is not known."""
+    """Returns 0 once a stretch of `delay` is seen, None before."""
     del ahead
     return 0.0 if seen > self.delay else None
 
   def solve(self, batch: Batch) -> Float[np.ndarray, 'B T']:
-    """The flow, applied wherever a stretch of `delay` is seen."""
+    """Applies the flow wherever a stretch of `delay` is seen."""
     after = self._follow(np.asarray(batch.inputs))
     return np.pad(after, [(0, 0), (self.delay, 0)]).astype(np.float32)
 
   def forecast(
     self, seen: Float[Array, 'B S'], ahead: int
   ) -> Float[np.ndarray, 'B K']:
-    """The flow, applied to what is seen and to its own results (K = ahead)."""
+    """Applies the flow to the values seen, then to its results (K = ahead)."""
     values = np.asarray(seen)
     for _ in range(ahead):
       after = self._follow(values[:, -self.delay - NODES :])
@@ -265,7 +268,7 @@ class MackeyGlass(ChaoticSeries):
     return values[:, -ahead:].astype(np.float32)
 
   def _follow(self, values):
-    """The values after positions `delay` and beyond, [B T] to [B T-delay]."""
+    """Predicts the values after positions >= `delay`, [B T] to [B T-delay]."""
     mean, deviation = self.recording.mean, self.recording.deviation
     x = np.asarray(values, np.float64) * deviation + mean
     now = np.arange(self.delay, x.shape[1])
@@ -282,7 +285,7 @@ class MackeyGlass(ChaoticSeries):
 def _lagrange(
   places: Float[np.ndarray, 'T U'], count: int
 ) -> Float[np.ndarray, 'T U N']:
-  """What each of the values at 0, 1 .. count - 1 weighs at a place."""
+  """Returns the weight of each value at 0, 1 .. count - 1 for a place."""
   nodes = np.arange(count)
   distances = np.where(
     np.eye(count, dtype=bool), 1.0, places[..., None, None] - nodes
@@ -301,7 +304,7 @@ def _record(series: ChaoticSeries) -> Recording:
 
 @functools.lru_cache(maxsize=4)
 def _exponent(series: ChaoticSeries) -> float:
-  """From 64 states of the attractor, one every ten samples."""
+  """Estimates from 64 states of the attractor, one every ten samples."""
   states = simulate(series.flow, series.beginning, TRANSIENT + 640)
   states = np.array(states[TRANSIENT::10]).T
   return lyapunov_exponent(series.flow, states, steps=2000) / series.interval

@@ -1,4 +1,4 @@
-"""Finite data by random access: what a batch holds is a function of its number.
+"""Finite data by random access: a batch is a function of its number.
 
 Every epoch goes through all examples once, in an order that is a function of
 (key, split, epoch), so that any batch can be had without those before it.
@@ -16,7 +16,7 @@ from seqjax.tasks.task import split_key
 def examples(
   key: jax.Array, step: int, batch_size: int, split: str, count: int
 ) -> Int[np.ndarray, 'B']:
-  """Which of `count` examples stand in batch `step`; epochs are shuffled."""
+  """Returns the indices of batch `step` among `count` examples, shuffled."""
   index = np.empty(batch_size, np.int64)
   for epoch, rows, places in _epochs(step, batch_size, count):
     index[rows] = _permutation(seed(key, split, epoch), count)[places]
@@ -26,11 +26,11 @@ def examples(
 def windows(
   key: jax.Array, step: int, batch_size: int, split: str, size: int, span: int
 ) -> Int[np.ndarray, 'B']:
-  """Where windows of `span` + 1 elements begin in a series of `size`.
+  """Returns the begins of windows of `span` + 1 elements in a series.
 
-  An epoch cuts the series every `span` elements, from an offset that is drawn
-  anew from all that leave room for its windows, and shuffles the pieces; the
-  next one's first element is the last of each window.
+  An epoch cuts the series every `span` elements, from an offset that is sampled
+  anew from all that leave room for its windows, and shuffles them; the next
+  one's first element is the last of each window.
 
   Raises:
     ValueError: the series is shorter than a window.
@@ -51,21 +51,21 @@ def windows(
 
 
 def seed(key: jax.Array, split: str, epoch: int) -> tuple[int, ...]:
-  """Random integers below 2^32: what an epoch of a split draws from."""
+  """Returns the seed of an epoch of a split: integers below 2^32."""
   data = tuple(np.asarray(jax.random.key_data(key)).tolist())
   return _seed(data, jax.random.key_impl(key), split, epoch)
 
 
 @functools.lru_cache(maxsize=64)
 def _seed(data, impl, split, epoch):
-  """Kept, for a key is folded in more slowly than a batch is read."""
+  """Caches `seed`: folding in a key takes longer than reading a batch."""
   key = jax.random.wrap_key_data(np.array(data, np.uint32), impl=impl)
   data = jax.random.key_data(split_key(key, split, epoch))
   return tuple(np.asarray(data).ravel().tolist())
 
 
 def _epochs(step, batch_size, count):
-  """(epoch, its rows of the batch, their places in the epoch's order)."""
+  """Yields (epoch, its rows of the batch, their places in its order)."""
   epochs, places = np.divmod(
     int(step) * batch_size + np.arange(batch_size), count
   )

@@ -1,18 +1,15 @@
-"""Other questions to a series: one value from few, or several in a row."""
+"""Further tasks on a series: one value from few, or several in a row."""
 
 import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Int
 
 from seqjax.tasks.chaotic_series import MackeyGlass
-from seqjax.tasks.options import at_least
-from seqjax.tasks.task import Regression
+from seqjax.tasks.task import Regression, at_least
 from seqjax.typing import Array, Batch, TaskShape
 
 
@@ -25,7 +22,7 @@ class TauWindow(Regression):
 
   Attributes:
     series: an aligned series task, whose own length does not matter.
-    tau: how many values are seen.
+    tau: the number of values seen.
   """
 
   series: Any = MackeyGlass()
@@ -48,18 +45,11 @@ class TauWindow(Regression):
 
   @property
   def solve(self) -> Callable[[Batch], Array]:
-    """The best prediction; AttributeError where the series knows none."""
+    """Gives the best prediction; AttributeError where none is known."""
     forecast = _forecast(self)
     return lambda batch: forecast(batch.inputs, 1)[:, 0]
 
-  def batch(
-    self,
-    key: jax.Array,
-    step: int | Int[Array, ''],
-    batch_size: int,
-    split: str = 'train',
-  ) -> Batch:
-    """Windows of tau values, and the value after each."""
+  def _batch(self, key, step, batch_size: int, split: str) -> Batch:
     values = self.series.stretches(key, step, batch_size, split, self.tau + 1)
     xp = jnp if self.on_device else np
     weights = xp.ones(batch_size, xp.float32)
@@ -73,14 +63,14 @@ class Rollout(Regression):
       inputs   x_1 x_2 x_3  0   0
       targets   -   -  x_4 x_5 x_6    (context 3, steps 3; - has weight 0)
 
-  `Batch.group` is how many steps ahead of the context a target lies, 0 where
+  `Batch.group` is the number of steps from the context to a target, 0 where
   nothing is scored. A model that predicts one step may be fed its own
   predictions in place of the zeros.
 
   Attributes:
     series: an aligned series task, whose own length does not matter.
-    context: how many values are seen.
-    steps: how many values are asked for.
+    context: the number of values seen.
+    steps: the number of values predicted.
   """
 
   series: Any = MackeyGlass()
@@ -108,23 +98,16 @@ class Rollout(Regression):
 
   @property
   def solve(self) -> Callable[[Batch], Array]:
-    """The best prediction; AttributeError where the series knows none."""
+    """Gives the best prediction; AttributeError where none is known."""
     return functools.partial(self._solve, _forecast(self))
 
   def _solve(self, forecast, batch):
-    """The context's values stay, unscored, where they are."""
+    """Predicts after the context, whose values stay in place, unscored."""
     xp = jnp if self.on_device else np
     seen = batch.inputs[:, : self.context]
     return xp.concatenate([seen[:, 1:], forecast(seen, self.steps)], axis=1)
 
-  def batch(
-    self,
-    key: jax.Array,
-    step: int | Int[Array, ''],
-    batch_size: int,
-    split: str = 'train',
-  ) -> Batch:
-    """Stretches of the series, blanked after the context."""
+  def _batch(self, key, step, batch_size: int, split: str) -> Batch:
     length = self.context + self.steps
     values = self.series.stretches(key, step, batch_size, split, length)
     xp = jnp if self.on_device else np
@@ -140,7 +123,7 @@ class Rollout(Regression):
 
 
 def _forecast(task) -> Callable:
-  """The series', where so much of the past suffices for it."""
+  """Returns the forecast of the series, where enough of the past is seen."""
   if task.ceiling is None:
     raise AttributeError('solve')
   return task.series.forecast

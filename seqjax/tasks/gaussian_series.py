@@ -10,8 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from seqjax.tasks.options import at_least
-from seqjax.tasks.task import Regression, split_key
+from seqjax.tasks.task import Regression, at_least, split_key
 from seqjax.typing import Array, Batch, Spec, TaskShape
 
 
@@ -24,44 +23,36 @@ class GaussianSeries(Regression):
       x_hat = c^T R^-1 x,    E (x - x_hat)^2 = r(0) - c^T R^-1 c
 
   with R_ij = r(i - j) and c_i = r(distance from i to what is asked for). It is
-  drawn as x = L e, where L L^T = R and e ~ N(0, 1); L is lower triangular, so
+  sampled as x = L e, where L L^T = R and e ~ N(0, 1); L is lower triangular, so
   that e_t is what is new at t. Subclasses have a `length`.
   """
 
   shape: ClassVar[TaskShape] = TaskShape.MANY_TO_MANY
-  on_device: ClassVar[bool] = True
   input: ClassVar[Spec] = Spec(())
   output: ClassVar[Spec] = Spec(())
 
   def autocovariance(self, num_lags: int) -> Float[np.ndarray, 'L']:
-    """E x_t x_(t+l) for l = 0 ... num_lags - 1."""
+    """Computes E x_t x_(t+l) for l = 0 ... num_lags - 1."""
     raise NotImplementedError
 
   @property
   def chance(self) -> float:
-    """The variance."""
+    """Returns the variance."""
     return float(self.autocovariance(1)[0])
 
   @property
   def ceiling(self) -> float:
-    """The squared error of the best prediction, a mean over positions."""
+    """Returns the squared error of the best prediction, over all positions."""
     seen = range(1, self.length + 1)
     return float(np.mean([self.floor(count) for count in seen]))
 
   def floor(self, seen: int, ahead: int = 1) -> float:
-    """The best squared error, `ahead` steps after the last of `seen` values."""
+    """Returns the best squared error, `ahead` steps after `seen` values."""
     covariance = self.autocovariance(seen + ahead)
     weights = _best_weights(covariance, seen, ahead)
     return float(covariance[0] - weights @ _distances(covariance, seen, ahead))
 
-  def batch(
-    self,
-    key: jax.Array,
-    step: int | Int[Array, ''],
-    batch_size: int,
-    split: str = 'train',
-  ) -> Batch:
-    """Draws examples on the device; works inside `jit` and `vmap`."""
+  def _batch(self, key, step, batch_size: int, split: str) -> Batch:
     values = self.stretches(key, step, batch_size, split, self.length + 1)
     return Batch(
       inputs=values[:, :-1],
@@ -77,20 +68,20 @@ class GaussianSeries(Regression):
     split: str,
     length: int,
   ) -> Float[Array, 'B T']:
-    """Values in a row, `length` at a time."""
+    """Samples `length` consecutive values per row."""
     unit = jax.random.normal(
       split_key(key, split, step), (batch_size, length), jnp.float32
     )
     return jnp.matmul(unit, _root(self, length).T, precision='highest')
 
   def solve(self, batch: Batch) -> Float[Array, 'B T']:
-    """The expected next value given those up to each position."""
+    """Returns the expected next value given those up to each position."""
     return jnp.matmul(batch.inputs, _predictor(self).T, precision='highest')
 
   def forecast(
     self, seen: Float[Array, 'B S'], ahead: int
   ) -> Float[Array, 'B K']:
-    """The expected values 1 ... ahead steps after those seen (K = ahead)."""
+    """Returns the expected values 1 ... ahead steps later (K = ahead)."""
     count = seen.shape[1]
     covariance = self.autocovariance(count + ahead)
     weights = [
@@ -106,8 +97,8 @@ class Sine(GaussianSeries):
 
       x_t = a cos(2 pi t / period) + b sin(2 pi t / period) + noise e_t
 
-  with a, b, e_t ~ N(0, 1), so that the phase is uniform. One draw at period 8,
-  noise 0.1, length 7:
+  with a, b, e_t ~ N(0, 1), so that the phase is uniform. One sample at period
+  8, noise 0.1, length 7:
 
       inputs    .50 -1.02 -1.92 -1.87  -.45  1.08  1.96
       targets -1.02 -1.92 -1.87  -.45  1.08  1.96  1.50
@@ -140,7 +131,7 @@ class Autoregressive(GaussianSeries):
 
       x_t = sum_i coefficients[i] x_(t-1-i) + noise e_t,    e_t ~ N(0, 1)
 
-  begun in its stationary distribution. One draw of AR(2), length 7:
+  begun in its stationary distribution. One sample of AR(2), length 7:
 
       inputs    .90  -.79 -2.08 -3.35 -3.30 -2.39 -1.28
       targets  -.79 -2.08 -3.35 -3.30 -2.39 -1.28 -1.27
@@ -169,7 +160,7 @@ class Autoregressive(GaussianSeries):
       )
 
   def autocovariance(self, num_lags: int) -> Float[np.ndarray, 'L']:
-    """(A^l S)_00 of the companion matrix A and stationary covariance S."""
+    """Computes (A^l S)_00 of the companion matrix A and the covariance S."""
     covariance = self._stationary()
     matrix, found = _companion(self.coefficients), []
     for _ in range(num_lags):
@@ -178,7 +169,7 @@ class Autoregressive(GaussianSeries):
     return np.array(found)
 
   def _stationary(self) -> Float[np.ndarray, 'P P']:
-    """S = A S A^T + noise^2 e_0 e_0^T, solved as a linear system."""
+    """Solves S = A S A^T + noise^2 e_0 e_0^T as a linear system."""
     matrix = _companion(self.coefficients)
     order = len(matrix)
     driven = np.zeros(order**2)
@@ -188,7 +179,7 @@ class Autoregressive(GaussianSeries):
 
 
 def _companion(coefficients) -> Float[np.ndarray, 'P P']:
-  """One step of the last p values, the latest first."""
+  """Returns the matrix of one step of the last p values, latest first."""
   order = len(coefficients)
   return np.concatenate([[coefficients], np.eye(order - 1, order)])
 
@@ -202,32 +193,32 @@ def _positive(task, name: str):
 
 
 def _toeplitz(covariance) -> Float[np.ndarray, 'T T']:
-  """R_ij = r(|i - j|)."""
+  """Computes R_ij = r(|i - j|)."""
   times = np.arange(len(covariance))
   return covariance[np.abs(np.subtract.outer(times, times))]
 
 
 def _distances(covariance, seen: int, ahead: int):
-  """c: the covariance of what was seen, oldest first, with what is asked."""
+  """Returns c: the covariance of the values seen with the one predicted."""
   return covariance[ahead : ahead + seen][::-1]
 
 
 def _best_weights(covariance, seen: int, ahead: int):
-  """c^T R^-1."""
+  """Computes c^T R^-1."""
   asked = _distances(covariance, seen, ahead)
   return np.linalg.solve(_toeplitz(covariance[:seen]), asked)
 
 
 @functools.lru_cache(maxsize=16)
 def _root(series: GaussianSeries, length: int) -> Float[np.ndarray, 'T T']:
-  """L with L L^T = R."""
+  """Computes L with L L^T = R."""
   covariance = series.autocovariance(length)
   return np.linalg.cholesky(_toeplitz(covariance)).astype(np.float32)
 
 
 @functools.lru_cache(maxsize=16)
 def _predictor(series: GaussianSeries) -> Float[np.ndarray, 'T T']:
-  """Row t holds the weights of the values up to t."""
+  """Returns a matrix whose row t weighs the values up to t."""
   covariance = series.autocovariance(series.length + 1)
   matrix = np.zeros((series.length, series.length), np.float32)
   for t in range(series.length):

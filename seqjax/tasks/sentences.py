@@ -1,25 +1,15 @@
 """Sentences of a corpus that does not fit into memory, a byte at a time."""
 
 import dataclasses
-import functools
-import os
-import pathlib
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import jax
 import numpy as np
 from jaxtyping import Int, Integer
 
-from seqjax.data.files import data_folder, needs
-from seqjax.data.prepared import REAL, data_source
-from seqjax.errors import unknown
+from seqjax.data.lm1b import byte_counts, shuffled_sentences
 from seqjax.tasks import epochs
-from seqjax.tasks.options import at_least
-from seqjax.tasks.task import Language
-from seqjax.typing import SPLITS, Array, Batch, Segments, Spec, TaskShape
-
-COUNTS = 'byte_counts.npy'
-PARTS = {'train': 'train[:99%]', 'validation': 'train[99%:]', 'test': 'test'}
+from seqjax.tasks.task import Language, at_least
+from seqjax.typing import Array, Batch, Segments, Spec, TaskShape
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,8 +26,8 @@ class Sentences(Language):
 
   A sentence is preceded and followed by a newline and cut after `length` bytes.
   Chance is the unigram entropy of the training split's targets, by counts that
-  `count_bytes` writes beside the data: `seqjax-prepare-data --prepare=lm1b`
-  calls it. Without them it is not known.
+  `seqjax-prepare-data --prepare=lm1b` writes beside the data. Without them it
+  is not known.
 
   Attributes:
     length: T, in bytes.
@@ -47,8 +37,10 @@ class Sentences(Language):
   length: int = 128
   data_dir: str = ''
 
+  reference: ClassVar[str] = 'Chelba et al., 2013'
   shape: ClassVar[TaskShape] = TaskShape.MANY_TO_MANY
   on_device: ClassVar[bool] = False
+  known_chance: ClassVar[str] = 'unigram entropy'
   input: ClassVar[Spec] = Spec((), vocab=256)
   output: ClassVar[Spec] = Spec((), vocab=256)
   ceiling: ClassVar[None] = None
@@ -58,37 +50,25 @@ class Sentences(Language):
 
   @property
   def chance(self) -> float | None:
-    """In bits a byte."""
-    path = _counts_path(self.data_dir)
-    if not path.is_file():
+    """Returns the unigram entropy, in bits per byte."""
+    counts = byte_counts(self.data_dir)
+    if counts is None:
       return None
-    counts = _read_counts(path)[: self.length].sum(axis=0)
+    counts = counts[: self.length].sum(axis=0)
     shares = counts[counts > 0] / counts.sum()
     return float(-shares @ np.log2(shares))
 
   def encode(self, text: str) -> Int[np.ndarray, 'T']:
-    """The bytes of a text."""
+    """Returns the bytes of a text."""
     return np.frombuffer(text.encode('utf-8'), np.uint8).astype(np.int32)
 
   def decode(self, tokens: Integer[Array, 'T']) -> str:
-    """The text of bytes; what is none becomes U+FFFD."""
+    """Returns the text of bytes; invalid ones become U+FFFD."""
     return bytes(np.asarray(tokens).tolist()).decode('utf-8', errors='replace')
 
-  def batch(
-    self,
-    key: jax.Array,
-    step: int | Int[Array, ''],
-    batch_size: int,
-    split: str = 'train',
-  ) -> Batch:
-    """Sentences as NumPy arrays, padded at the end.
-
-    Raises:
-      FileNotFoundError: the data are not here; says how they get here.
-    """
-    if split not in SPLITS:
-      raise ValueError(unknown('split', split, SPLITS))
-    source = _shuffled(split, self.data_dir, epochs.seed(key, split, 0)[0])
+  def _batch(self, key, step, batch_size: int, split: str) -> Batch:
+    seed = epochs.seed(key, split, 0)[0]
+    source = shuffled_sentences(split, self.data_dir, seed)
     begin = int(step) * batch_size
     sentences = [source[begin + i]['text'] for i in range(batch_size)]
     tokens = np.zeros((batch_size, self.length + 1), np.int32)
@@ -104,60 +84,3 @@ class Sentences(Language):
       weights=valid.astype(np.float32),
       segments=Segments(np.zeros_like(valid), valid),
     )
-
-
-def count_bytes(data_dir: str = '') -> pathlib.Path:
-  """Counts how often each byte is a target at each position, whatever T.
-
-  Reads the training split once, at some 10,000 sentences a second: of 30
-  million, for about an hour. What is there is kept.
-
-  Returns:
-    The file, beside the data: counts [longest, 256].
-
-  Raises:
-    FileNotFoundError: the data are not here.
-  """
-  path = _counts_path(data_dir)
-  if path.is_file():
-    return path
-  counts = np.zeros((0, 256), np.int64)
-  for example in data_source('lm1b', PARTS['train'], data_dir):
-    targets = np.frombuffer(example['text'] + b'\n', np.uint8)
-    missing = len(targets) - len(counts)
-    if missing > 0:
-      counts = np.pad(counts, [(0, missing), (0, 0)])
-    counts[np.arange(len(targets)), targets] += 1
-  unfinished = path.with_suffix('.incomplete')
-  try:
-    with unfinished.open('wb') as file:
-      np.save(file, counts)
-    os.replace(unfinished, path)
-  finally:
-    unfinished.unlink(missing_ok=True)
-  return path
-
-
-def _counts_path(data_dir: str) -> pathlib.Path:
-  return data_folder(data_dir) / 'lm1b' / REAL['lm1b'] / COUNTS
-
-
-@functools.lru_cache(maxsize=2)
-def _read_counts(path: pathlib.Path) -> Int[np.ndarray, 'T 256']:
-  try:
-    return np.load(path)
-  except (ValueError, EOFError) as error:
-    raise ValueError(
-      f'{path} is not what was counted ({error}). Delete it and prepare lm1b '
-      'again.'
-    ) from error
-
-
-@functools.lru_cache(maxsize=8)
-def _shuffled(split: str, data_dir: str, seed: int) -> Any:
-  """The sentences of a split in the order of its epochs, without end."""
-  with needs('data'):
-    import grain
-
-  source = data_source('lm1b', PARTS[split], data_dir)
-  return grain.MapDataset.source(source).shuffle(seed=seed).repeat()

@@ -1,8 +1,9 @@
-"""What a task is: batches, a loss and a score, with chance stated exactly."""
+"""The protocol of tasks, and the base classes that they derive from."""
 
 import enum
+import math
 import zlib
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import jax
 from jaxtyping import Float, Int
@@ -11,9 +12,11 @@ from seqjax.errors import unknown
 from seqjax.ops import losses
 from seqjax.typing import SPLITS, Array, Batch, Spec, TaskShape
 
+HELD_OUT_BITS = 24  # of different examples, to hold some out of training
+
 
 class Metric(enum.StrEnum):
-  """What a score counts: right answers, bits, or squared error."""
+  """The unit of a score: right answers, bits, or squared error."""
 
   ACCURACY = 'accuracy'
   BITS = 'bits'
@@ -33,40 +36,40 @@ class Task(Protocol):
 
   @property
   def input(self) -> Spec:
-    """What stands at one position of the inputs."""
+    """Describes one position of the inputs."""
 
   @property
   def output(self) -> Spec:
-    """What is predicted at one position; with a vocab C, by C logits."""
+    """Describes a prediction at one position; with a vocab C, by C logits."""
 
   @property
   def shape(self) -> TaskShape:
-    """Which of the five shapes inputs and outputs have."""
+    """Names one of the five shapes of inputs and outputs."""
 
   @property
   def metric(self) -> Metric:
-    """What `score` counts, and with it which direction is better."""
+    """Names the unit of `score`, and with it the better direction."""
 
   @property
   def on_device(self) -> bool:
-    """Whether `batch` runs inside `jit` and `vmap`; else it gives NumPy.
+    """Tells if `batch` runs inside `jit` and `vmap`; else it gives NumPy.
 
-    So does a solver inside `jit`.
+    A solver then runs inside `jit` too.
     """
 
   @property
   def chance(self) -> float | None:
-    """The expected score of the best prediction that ignores the inputs.
+    """Returns the expected score of the best prediction without the inputs.
 
-    It knows which positions are scored. It is that of validation and test,
-    which scores are compared with; of training where data are recorded, and
-    for language, where it is the unigram entropy. None where it is not known
-    exactly.
+    That prediction knows which positions are scored. Chance is that of
+    validation and test, which scores are compared with; that of training where
+    data are recorded, and for language, where it is the unigram entropy. None
+    where it is not known exactly.
     """
 
   @property
   def ceiling(self) -> float | None:
-    """The best attainable expected score; None where it is not known.
+    """Returns the best attainable expected score; None where it is unknown.
 
     It is either chance, or what a solver confirms.
     """
@@ -78,13 +81,13 @@ class Task(Protocol):
     batch_size: int,
     split: str = 'train',
   ) -> Batch:
-    """Batch number `step` of a split: a pure function of the arguments."""
+    """Returns batch number `step` of a split; pure in its arguments."""
 
   def loss(self, outputs: Array, batch: Batch) -> Float[Array, '']:
-    """What training makes small."""
+    """Returns the loss that training minimises."""
 
   def score(self, outputs: Array, batch: Batch) -> tuple[Array, Array]:
-    """(score, weight) an example or a position, shaped as `batch.group`.
+    """Returns (score, weight) per example or position, as `batch.group`.
 
     A task whose targets follow from its inputs also has `solve(batch)`, which
     gives them without looking at the targets; where noise remains, it gives
@@ -93,7 +96,72 @@ class Task(Protocol):
     """
 
 
-class Classification:
+class BaseTask:
+  """The header of `batch`, which every task of the catalogue shares.
+
+  A task defines `_sample`, which gets a key of its own for every batch; or
+  `_batch`, where its splits differ or its examples are read from data.
+
+  Attributes:
+    on_device: as in `Task`.
+    bits: -log2 of the probability that two samples are the same example, or a
+      lower bound of it; infinite where examples are continuous, or where they
+      are held out in another way.
+    reference: the publication that the task is from; 'here' for our own.
+    known_chance: the name of chance where it depends on the files that are
+      read, and so on the machine; None where it does not.
+  """
+
+  on_device: ClassVar[bool] = True
+  bits: ClassVar[float] = math.inf
+  reference: ClassVar[str] = 'here'
+  known_chance: ClassVar[str | None] = None
+
+  def batch(
+    self,
+    key: jax.Array,
+    step: int | Int[Array, ''],
+    batch_size: int,
+    split: str = 'train',
+  ) -> Batch:
+    """Returns batch number `step` of a split; pure in its arguments.
+
+    Raises:
+      FileNotFoundError: the task reads files that are not there; says which,
+        and how they get there.
+      ValueError: there is no such split, a file is not what it should be, or
+        there are too few different examples to hold some out for the split.
+    """
+    if split not in SPLITS:
+      raise ValueError(unknown('split', split, SPLITS))
+    self._check_bits(split)
+    return self._batch(key, step, batch_size, split)
+
+  def _batch(
+    self,
+    key: jax.Array,
+    step: int | Int[Array, ''],
+    batch_size: int,
+    split: str,
+  ) -> Batch:
+    """Returns the batch that `batch` was asked for, from the key of the run."""
+    return self._sample(split_key(key, split, step), batch_size)
+
+  def _sample(self, key: jax.Array, batch_size: int) -> Batch:
+    """Samples examples on the device; works inside `jit` and `vmap`."""
+    raise NotImplementedError
+
+  def _check_bits(self, split: str):
+    """Refuses to hold out examples that training is bound to see."""
+    if split != 'train' and self.bits < HELD_OUT_BITS:
+      raise ValueError(
+        f'{self} has {self.bits:.1f} bits of different examples, but '
+        f'{HELD_OUT_BITS} are needed to hold some out for {split}: make them '
+        'longer.'
+      )
+
+
+class Classification(BaseTask):
   """Loss and score of tasks that name one of C classes wherever they ask."""
 
   metric: ClassVar[Metric] = Metric.ACCURACY
@@ -106,7 +174,7 @@ class Classification:
   def score(
     self, outputs: Float[Array, 'B *T C'], batch: Batch
   ) -> tuple[Float[Array, 'B *T'], Float[Array, 'B *T']]:
-    """Whether each answer is right."""
+    """Returns 1 for each right answer, else 0."""
     return losses.accuracy(outputs, batch.targets, batch.weights)
 
 
@@ -118,11 +186,11 @@ class Language(Classification):
   def score(
     self, outputs: Float[Array, 'B *T C'], batch: Batch
   ) -> tuple[Float[Array, 'B *T'], Float[Array, 'B *T']]:
-    """-log2 of the probability given to each target."""
+    """Returns -log2 of the probability given to each target."""
     return losses.bits(outputs, batch.targets, batch.weights)
 
 
-class Regression:
+class Regression(BaseTask):
   """Loss and score of tasks that ask for numbers: the mean squared error."""
 
   metric: ClassVar[Metric] = Metric.SQUARED_ERROR
@@ -135,14 +203,14 @@ class Regression:
   def score(
     self, outputs: Float[Array, 'B *T'], batch: Batch
   ) -> tuple[Float[Array, 'B *W'], Float[Array, 'B *W']]:
-    """The squared error of each answer, a mean over its components."""
+    """Returns the squared error of each answer, a mean over its components."""
     return losses.squared_error(outputs, batch.targets, batch.weights)
 
 
 def split_key(
   key: jax.Array, split: str, step: int | Int[Array, '']
 ) -> jax.Array:
-  """The key of batch `step` of a split; the three splits share no stream.
+  """Returns the key of batch `step`; the three splits share no stream.
 
   Validation and test ignore `key`: every run is measured on the same data.
 
@@ -155,3 +223,18 @@ def split_key(
     key = jax.random.key(0, impl='threefry2x32')
   stream = jax.random.fold_in(key, zlib.crc32(split.encode()))
   return jax.random.fold_in(stream, step)
+
+
+def at_least(task: Any, **bounds: int | float):
+  """Refuses options of a task that are below their bounds.
+
+  Raises:
+    ValueError: names the first such option, its bound and its value.
+  """
+  for name, bound in bounds.items():
+    value = getattr(task, name)
+    if not value >= bound:
+      raise ValueError(
+        f'{type(task).__name__} needs {name} of at least {bound}, but '
+        f'{name}={value} was given.'
+      )

@@ -1,4 +1,4 @@
-"""Text, a character or a byte at a time: the next one is predicted."""
+"""Text, one character or byte at a time: the next one is predicted."""
 
 import dataclasses
 from typing import ClassVar
@@ -11,8 +11,7 @@ from seqjax.data.corpus import LEVELS, Corpus, Part, read_corpus
 from seqjax.data.files import checksum
 from seqjax.errors import unknown
 from seqjax.tasks import epochs
-from seqjax.tasks.options import at_least
-from seqjax.tasks.task import Language
+from seqjax.tasks.task import Language, at_least
 from seqjax.typing import SPLITS, Array, Batch, Segments, Spec, TaskShape
 
 SAMPLINGS = ('random', 'sequential')
@@ -35,7 +34,7 @@ class Text(Language):
       tiny_shakespeare  from TFDS, see `seqjax.frozen`
 
   It is cut in three where 90 % and 95 % of its characters lie before: train,
-  validation, test. It is read once a process.
+  validation, test. It is read once per process.
 
   The vocabulary is that of the training part; token 0 stands for all other
   characters. Those are not predicted (weight 0), for a model has no way to
@@ -43,8 +42,8 @@ class Text(Language):
   before. Bytes are their own tokens, and all are known.
 
   Random sampling: an epoch cuts the text into windows from an offset that is
-  drawn anew, and shuffles them. Sequential sampling: every row reads on where
-  it stood in the batch before, from an offset drawn anew with every epoch, so
+  sampled anew, and shuffles them. Sequential sampling: every row reads on where
+  it stood in the batch before, from an offset sampled anew with every epoch, so
   that a carry can be handed on; every `batches_per_epoch` batches it wraps, and
   `segments.start` marks the first position. In both, `segments.start` marks
   where a document begins inside a row.
@@ -66,8 +65,10 @@ class Text(Language):
   length: int = 64
   data_dir: str = ''
 
+  reference: ClassVar[str] = 'any file or folder'
   shape: ClassVar[TaskShape] = TaskShape.MANY_TO_MANY
   on_device: ClassVar[bool] = False
+  known_chance: ClassVar[str] = 'unigram entropy'
   ceiling: ClassVar[None] = None
 
   def __post_init__(self):
@@ -86,22 +87,22 @@ class Text(Language):
 
   @property
   def sequential(self) -> bool:
-    """Whether a row reads on where it stood in the batch before."""
+    """Tells if a row continues where it ended in the batch before."""
     return self.sampling == 'sequential'
 
   @property
   def chance(self) -> float:
-    """In bits a character or byte."""
+    """Returns the unigram entropy, in bits per character or byte."""
     return self._read().entropy
 
   @property
   def fingerprint(self) -> int:
-    """Of the text as it was read: another text has another one."""
+    """Returns a checksum of the text."""
     corpus = self._read()
     return checksum(jax.tree.leaves((corpus.parts, corpus.characters)))
 
   def batches_per_epoch(self, batch_size: int, split: str = 'train') -> int:
-    """After how many batches sequential sampling begins anew.
+    """Returns the number of batches after which sequential sampling wraps.
 
     Raises:
       ValueError: the split is too short for a window in every row.
@@ -117,27 +118,14 @@ class Text(Language):
     return batches
 
   def encode(self, text: str) -> Int[np.ndarray, 'T']:
-    """The tokens of a text."""
+    """Returns the tokens of a text."""
     return self._read().encode(text).astype(np.int32)
 
   def decode(self, tokens: Integer[Array, 'T']) -> str:
-    """The text of tokens; what is unknown becomes U+FFFD."""
+    """Returns the text of tokens; unknown ones become U+FFFD."""
     return self._read().decode(np.asarray(tokens))
 
-  def batch(
-    self,
-    key: jax.Array,
-    step: int | Int[Array, ''],
-    batch_size: int,
-    split: str = 'train',
-  ) -> Batch:
-    """Windows of the corpus, as NumPy arrays.
-
-    Raises:
-      FileNotFoundError: there is no such corpus.
-      ValueError: a file is empty or not UTF-8, or a part is too short for a
-        window; says which, and where.
-    """
+  def _batch(self, key, step, batch_size: int, split: str) -> Batch:
     part, step = self._part(split), int(step)
     sample = self._random if self.sampling == 'random' else self._sequential
     begin = sample(key, step, batch_size, split)
@@ -154,7 +142,7 @@ class Text(Language):
     )
 
   def _segments(self, starts, step, split) -> Segments | None:
-    """None for shuffled windows of one document."""
+    """Returns None for shuffled windows of one document."""
     sequential = self.sampling == 'sequential'
     if not sequential and not self._part(split).starts.any():
       return None
@@ -164,7 +152,7 @@ class Text(Language):
     return segments
 
   def _random(self, key, step, batch_size, split):
-    """An epoch's windows, shuffled."""
+    """Returns the begins of an epoch's windows, shuffled."""
     size = len(self._part(split).tokens)
     if size <= self.length:
       raise ValueError(
@@ -174,7 +162,7 @@ class Text(Language):
     return epochs.windows(key, step, batch_size, split, size, self.length)
 
   def _sequential(self, key, step, batch_size, split):
-    """Row i reads the i-th of equally long stretches."""
+    """Returns the begins of windows; row i reads the i-th long stretch."""
     batches = self.batches_per_epoch(batch_size, split)
     stretch = (len(self._part(split).tokens) - self.length) // batch_size
     epoch, place = divmod(step, batches)

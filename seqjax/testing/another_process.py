@@ -1,4 +1,4 @@
-"""One more process, which computes again what was computed here."""
+"""A second process, which computes again what was computed here."""
 
 import atexit
 import contextlib
@@ -15,7 +15,7 @@ PATIENCE = 60  # seconds that it is given for an answer
 
 
 def call(function: Callable, argument: Any) -> Any:
-  """function(argument), as another process computes it.
+  """Returns function(argument), as another process computes it.
 
   Raises:
     RuntimeError: it could not be loaded or computed there.
@@ -41,7 +41,7 @@ def call(function: Callable, argument: Any) -> Any:
 
 @functools.cache
 def _process() -> subprocess.Popen:
-  """It ends with this process."""
+  """Starts the other process, which ends with this one."""
   process = subprocess.Popen(
     [sys.executable, '-c', f'from {__name__} import _serve; _serve()'],
     stdin=subprocess.PIPE,
@@ -52,7 +52,7 @@ def _process() -> subprocess.Popen:
 
 
 def _end(process) -> str:
-  """Closes the pipes, waits, and says how it ended."""
+  """Closes the pipes, waits, and describes the end of the process."""
   _process.cache_clear()
   with contextlib.suppress(BrokenPipeError), process:
     pass
@@ -62,7 +62,7 @@ def _end(process) -> str:
 
 
 def _serve():
-  """Answers until nobody asks; what is printed goes where errors go."""
+  """Answers calls until the pipe closes; output goes where errors go."""
   answers, sys.stdout = sys.stdout.buffer, sys.stderr
   with contextlib.suppress(EOFError):
     while message := pickle.load(sys.stdin.buffer):

@@ -1,4 +1,4 @@
-"""Chance, measured: what the best constants score.
+"""Chance, measured as the score of the best constants.
 
 Constants know which positions are scored: there is one for every cell of
 positions that the masks tell apart. They are fitted to one half of the
@@ -19,7 +19,7 @@ TO_ONE = (TaskShape.ONE_TO_ONE, TaskShape.MANY_TO_ONE)
 
 
 def constant_score(task: Task, batches: list[Batch]) -> tuple[float, float]:
-  """The mean score of the best constants, and its standard error."""
+  """Returns the mean score of the best constants, and its standard error."""
   targets, weights = (
     np.concatenate([getattr(batch, name) for batch in batches])
     for name in ('targets', 'weights')
@@ -44,7 +44,7 @@ def constant_score(task: Task, batches: list[Batch]) -> tuple[float, float]:
 
 
 def mean_and_error(scores) -> tuple[float, float]:
-  """The weighted mean, and its standard error over examples."""
+  """Returns the weighted mean, and its standard error over examples."""
   values, weights = (
     np.concatenate([np.asarray(leaf, np.float64) for leaf in leaves])
     for leaves in zip(*scores, strict=True)
@@ -58,10 +58,11 @@ def mean_and_error(scores) -> tuple[float, float]:
 
 
 def _cells(task, masks):
-  """The cell of every position, finest first, each as [B T].
+  """Returns the cell of every position, finest first, each as [B T].
 
-  By mask and position; by how many positions are scored, and which of them it
-  is; by position. In bits there is but one: chance is the unigram entropy.
+  Cells are told apart by mask and position; by the number of scored positions
+  and the rank among them; by position. In bits there is but one: chance is the
+  unigram entropy.
   """
   if task.metric is Metric.BITS:
     return []
@@ -74,7 +75,7 @@ def _cells(task, masks):
 
 
 def _finest(cells, fitted):
-  """For every position the finest cell in which enough are fitted, [B T].
+  """Returns each position's finest cell with enough fitted examples, [B T].
 
   Cells are numbered from 0, and positions without any share one.
   """
@@ -90,7 +91,7 @@ def _finest(cells, fitted):
 
 
 def _fit(task, cell, targets, weights):
-  """The best constant of every cell; that of all, where none is fitted."""
+  """Returns the best constant of every cell; that of all where it is empty."""
   classes, count = task.output.vocab, cell.max() + 1
   shape = task.output.shape if classes is None else (classes,)
   scored = weights != 0

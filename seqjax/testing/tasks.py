@@ -34,16 +34,20 @@ def assert_task_contract(task: Task, *, batches: int = 32):
 
   Args:
     task: hashable and, for the law of other processes, picklable.
-    batches: how many batches of 64 examples are drawn for training, and a
+    batches: how many batches of 64 examples are sampled for training, and a
       quarter of them of each of the other splits, or twice as many where they
-      are drawn on the device. Chance is measured on both of the others; on
+      are sampled on the device. Chance is measured on both of the others; on
       training where data are recorded, or scored in bits.
 
   Raises:
-    LawBroken: names the law, and what was seen where something else was
-      expected.
+    LawBroken: names the law, the value that was found and the expected one.
+
+  Example:
+    >>> from seqjax import testing
+    >>> from seqjax.tasks import Recall
+    >>> testing.assert_task_contract(Recall(lag=16), batches=8)
   """
-  draw = _Drawing(task)
+  draw = _Sampler(task)
   _check_shapes(task, draw(0))
   _check_determinism(task, draw)
   if task.on_device:
@@ -56,13 +60,13 @@ def assert_task_contract(task: Task, *, batches: int = 32):
     [draw(step, split) for step in steps] for split in SPLITS[1:]
   )
   _check_splits(draw, dict(zip(SPLITS, (train, validation, test), strict=True)))
-  drawn = task.on_device and task.metric is not Metric.BITS
-  _check_chance(task, validation + test if drawn else train)
+  sampled = task.on_device and task.metric is not Metric.BITS
+  _check_chance(task, validation + test if sampled else train)
   _check_ceiling(task, validation[:few])
 
 
-class _Drawing:
-  """Draws batches of one task; on the device by one compiled function."""
+class _Sampler:
+  """The batches of one task, on the device by one compiled function."""
 
   def __init__(self, task):
     self.task = task
@@ -146,7 +150,7 @@ def _check_determinism(task, draw):
     draw(1, split)
     if fingerprint(draw(3, split)) != fingerprint(first):
       raise LawBroken(
-        DETERMINISM, f'batch 3 of {split} differs when drawn again.'
+        DETERMINISM, f'batch 3 of {split} differs when sampled again.'
       )
   if fingerprint(draw(4)) == fingerprint(draw(3)):
     raise LawBroken(DETERMINISM, 'batches 3 and 4 are the same.')
@@ -154,11 +158,11 @@ def _check_determinism(task, draw):
     raise LawBroken(DETERMINISM, 'the batches of two keys are the same.')
   here, there = fingerprint(draw(3)), _elsewhere(task)
   if here != there:
-    raise LawBroken(DETERMINISM, 'another process draws another batch 3.')
+    raise LawBroken(DETERMINISM, 'another process samples another batch 3.')
 
 
 def _check_on_device(task, draw):
-  """Keys are mapped, and the step is a number, which elsewhere is traced."""
+  """Checks vmap over keys, with a step that is a number, not traced."""
   keys = jnp.stack([jax.random.key(seed) for seed in (0, 1)])
   mapped = jax.jit(jax.vmap(lambda key: task.batch(key, 3, BATCH_SIZE)))
   for seed, member in enumerate(_members(mapped(keys))):
@@ -167,13 +171,13 @@ def _check_on_device(task, draw):
 
 
 def _members(batches):
-  """The trees of a tree whose leaves have one more axis in front."""
+  """Returns the trees of a tree whose leaves have one more axis in front."""
   leaves, treedef = jax.tree.flatten(batches)
   return [jax.tree.unflatten(treedef, member) for member in zip(*leaves)]  # noqa: B905
 
 
 def _check_weights(task, batch):
-  """Outputs of NaN where the weight is 0, and other targets there."""
+  """Checks outputs of NaN where the weight is 0, and other targets there."""
   outputs = jnp.asarray(_any_outputs(task, batch))
   silent = jax.lax.expand_dims(
     batch.weights == 0, range(batch.weights.ndim, outputs.ndim)
@@ -198,7 +202,7 @@ def _check_weights(task, batch):
 
 
 def _other_targets(task, batch):
-  """The batch with all targets changed that nobody asks for."""
+  """Returns the batch with all targets of weight 0 changed."""
   silent = jax.lax.expand_dims(
     batch.weights == 0, range(batch.weights.ndim, batch.targets.ndim)
   )
@@ -209,7 +213,7 @@ def _other_targets(task, batch):
 
 
 def _check_splits(draw, batches):
-  """No example stands in two splits, and evaluation ignores the run's key."""
+  """Checks that splits share no example, and evaluation ignores the key."""
   seen = {name: _examples(drawn) for name, drawn in batches.items()}
   for i, one in enumerate(SPLITS):
     for other in SPLITS[i + 1 :]:
@@ -225,7 +229,7 @@ def _check_splits(draw, batches):
 
 
 def _check_chance(task, batches):
-  """A hundredth is forgiven, for what the best constants might have known."""
+  """Checks chance; a hundredth is forgiven, for what constants might know."""
   if task.chance is None:
     return
   mean, error = constant_score(task, batches)
@@ -270,7 +274,7 @@ def _check_ceiling(task, batches):
 
 
 def _blind(task, batch):
-  """The batch without its targets, as they stand and as they are read."""
+  """Returns the batch without its targets, and without shifted ones."""
   inputs = batch.inputs
   if task.shape is TaskShape.MANY_TO_MANY_UNALIGNED:
     inputs = inputs[0], np.zeros_like(inputs[1])
@@ -279,7 +283,7 @@ def _blind(task, batch):
 
 
 def fingerprint(batch: Batch) -> str:
-  """A hash of everything in a batch."""
+  """Returns a hash of everything in a batch."""
   digest = hashlib.sha256()
   for leaf in map(np.asarray, jax.tree.leaves(batch)):
     digest.update(f'{leaf.dtype}{leaf.shape}'.encode())
@@ -288,7 +292,7 @@ def fingerprint(batch: Batch) -> str:
 
 
 def _same(given, expected) -> bool:
-  """Equal trees; compilers may round values differently."""
+  """Compares trees; compilers may round values differently."""
   pairs = zip(jax.tree.leaves(given), jax.tree.leaves(expected), strict=True)
   return all(
     a.dtype == b.dtype and np.allclose(a, b, rtol=1e-4, atol=1e-4)
@@ -297,7 +301,7 @@ def _same(given, expected) -> bool:
 
 
 def _examples(batches) -> set[bytes]:
-  """The inputs of every example, padding included."""
+  """Hashes the inputs of every example, padding included."""
   found = set()
   for batch in batches:
     leaves = jax.tree.leaves((batch.inputs, batch.segments))
@@ -317,23 +321,23 @@ def _any_outputs(task, batch):
 
 
 def _as_outputs(task, solved):
-  """Outputs that say what the solver says."""
+  """Turns the answers of a solver into outputs of a model."""
   if task.output.vocab is None or np.issubdtype(solved.dtype, np.floating):
     return solved.astype(np.float32)
   return np.eye(task.output.vocab, dtype=np.float32)[solved]
 
 
 def _elsewhere(task) -> str:
-  """The fingerprint of batch 3 as another process draws it."""
+  """Returns the fingerprint of batch 3 as another process samples it."""
   try:
     return another_process.call(_fingerprint_of_a_batch, task)
   except Exception as error:
     raise LawBroken(
       DETERMINISM,
-      f'another process could not load or draw it ({error}). Define it in a '
+      f'another process could not load or sample it ({error}). Define it in a '
       'module that can be imported.',
     ) from error
 
 
 def _fingerprint_of_a_batch(task) -> str:
-  return fingerprint(_Drawing(task)(3))
+  return fingerprint(_Sampler(task)(3))

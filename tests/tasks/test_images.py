@@ -1,15 +1,14 @@
-"""Pictures: their pixels in a row, their splits, and the files they are in."""
+"""Images: their pixels in a row, their splits, and the files they are in."""
 
 import gzip
 import os
-import sys
 
 import jax
 import numpy as np
 import pytest
 
 from seqjax import testing
-from seqjax.tasks import TASKS, images
+from seqjax.tasks import TASKS
 from seqjax.tasks.images import PixelSequence, PixelVector
 
 KEY = jax.random.key(0)
@@ -23,7 +22,7 @@ def idx(array) -> bytes:
 
 
 def write_idx(folder, which, count, seed=0, packed=True):
-  """Random pictures of 28 x 28 in the files of MNIST."""
+  """Random images of 28 x 28 in the files of MNIST."""
   rng = np.random.default_rng(seed)
   pixels = rng.integers(0, 256, (count, 28, 28), np.uint8)
   labels = np.arange(count) % 10
@@ -34,7 +33,7 @@ def write_idx(folder, which, count, seed=0, packed=True):
 
 
 def test_digits_are_read_line_by_line():
-  """64 values between 0 and 1; a row of the picture is 8 in a row."""
+  """64 values between 0 and 1; a row of the image is 8 in a row."""
   load_digits = pytest.importorskip('sklearn.datasets').load_digits
   digits = load_digits()
   known = {
@@ -71,7 +70,7 @@ def test_digits_keep_the_contract(task):
   testing.assert_task_contract(task)
 
 
-def test_other_pictures_have_another_fingerprint(tmp_path):
+def test_other_images_have_another_fingerprint(tmp_path):
   """In another folder the same ones have the same."""
   found = []
   for i, seed in enumerate((0, 0, 1)):
@@ -82,8 +81,8 @@ def test_other_pictures_have_another_fingerprint(tmp_path):
   assert found[0] == found[1] != found[2]
 
 
-def test_a_permutation_is_the_same_for_all_pictures(tmp_path):
-  """The positions of one picture, in an order that no picture changes."""
+def test_a_permutation_is_the_same_for_all_images(tmp_path):
+  """The positions of one image, in an order that no image changes."""
   write_idx(tmp_path, 't10k', 100)
   straight, permuted = (
     PixelSequence('mnist', permuted, str(tmp_path)).batch(KEY, 0, 32).inputs
@@ -128,7 +127,7 @@ def test_training_files_keep_the_test_files_for_testing(tmp_path):
   'SEQJAX_DATA' not in os.environ, reason='SEQJAX_DATA names no folder'
 )
 def test_mnist_keeps_the_contract():
-  """Of 10,000 pictures, 8,000 are for training."""
+  """Of 10,000 images, 8,000 are for training."""
   task = PixelSequence('mnist', data_dir=os.environ['SEQJAX_DATA'])
   assert 0.1 < task.chance < 0.12
   testing.assert_task_contract(task)
@@ -148,7 +147,7 @@ def test_mnist_and_cifar10_as_tfds_prepares_them(write_pictures):
     testing.assert_task_contract(task, batches=4)
 
 
-def test_pictures_that_are_not_here_say_what_to_put_where(tmp_path):
+def test_images_that_are_not_here_say_what_to_put_where(tmp_path):
   """At the first batch, within a moment; making the task needs no data."""
   mnist = PixelSequence('mnist', data_dir=str(tmp_path))
   with pytest.raises(FileNotFoundError) as caught:
@@ -195,19 +194,11 @@ def test_a_damaged_file_is_one_sentence(tmp_path, name, change, message):
 
 
 @pytest.mark.parametrize('count', [0, 5])
-def test_too_few_pictures_are_one_sentence(tmp_path, count):
+def test_too_few_images_are_one_sentence(tmp_path, count):
   """Which file, and how many are needed."""
   write_idx(tmp_path, 't10k', count)
-  with pytest.raises(ValueError, match=f'holds {count} pictures.*least 10 are'):
+  with pytest.raises(ValueError, match=f'holds {count} images.*least 10 are'):
     PixelSequence('mnist', data_dir=str(tmp_path)).batch(KEY, 0, 4)
-
-
-def test_without_scikit_learn_the_extra_is_named(monkeypatch):
-  """One sentence."""
-  monkeypatch.setitem(sys.modules, 'sklearn.datasets', None)
-  monkeypatch.setattr(images, '_read', images._read.__wrapped__)
-  with pytest.raises(ModuleNotFoundError, match=r"install 'seqjax\[data\]'"):
-    PixelSequence().batch(KEY, 0, 4)
 
 
 def test_a_packed_file_that_ends_too_early(tmp_path):

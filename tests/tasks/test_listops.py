@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from seqjax.ops import segments
-from seqjax.tasks.synthetic.formal._lists import splits
-from seqjax.tasks.synthetic.formal.listops import ListOps
+from seqjax.tasks.synthetic.formal.listops import ListOps, splits
 from seqjax.typing import Batch
 
 EXAMPLES = 4096

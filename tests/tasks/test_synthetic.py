@@ -15,11 +15,11 @@ from seqjax.tasks.synthetic.agreement import Agreement
 from seqjax.tasks.synthetic.copying import CopyMemory, LagCopy, SelectiveCopying
 from seqjax.tasks.synthetic.formal.groups import GroupWord
 from seqjax.tasks.synthetic.formal.regular import Parity
-from seqjax.tasks.synthetic.generation import Oscillator, Unpacking
 from seqjax.tasks.synthetic.induction import InductionHeads, Needle
 from seqjax.tasks.synthetic.label_at_position import LabelAtPosition
 from seqjax.tasks.synthetic.motifs import HierarchicalMotifs, Motifs
 from seqjax.tasks.synthetic.mqar import MQAR, CompositionalMQAR
+from seqjax.tasks.synthetic.one_to_many import Oscillator, Unpacking
 from seqjax.tasks.synthetic.points import Multiplexer, TwoSpirals
 from seqjax.tasks.synthetic.random_labels import RandomLabels
 from seqjax.tasks.synthetic.recall import Recall

@@ -1,10 +1,18 @@
 """What every task owes to those who use it."""
 
+from typing import ClassVar
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqjax.tasks import SPLITS, TASKS, TaskShape, split_key
+from seqjax import testing
+from seqjax.errors import UnknownName
+from seqjax.ops import losses
+from seqjax.tasks import SPLITS, TASKS, Metric, TaskShape, split_key
+from seqjax.tasks.task import BaseTask
+from seqjax.typing import Batch, Spec
 
 KEYS = [jax.random.key(seed) for seed in range(3)]
 
@@ -56,3 +64,53 @@ def test_an_unknown_split_is_named_with_its_neighbour():
   """One sentence, before anything is drawn."""
   with pytest.raises(ValueError, match="split 'valid'.*mean 'validation'"):
     split_key(KEYS[0], 'valid', 0)
+
+
+@pytest.mark.parametrize('name', TASKS)
+def test_every_task_refuses_an_unknown_split(name):
+  """Before it draws, or reads a file."""
+  with pytest.raises(ValueError, match="split 'tset'.*mean 'test'"):
+    TASKS[name]().batch(KEYS[0], 0, 2, 'tset')
+
+
+@pytest.mark.parametrize('name', TASKS)
+def test_no_task_has_a_header_of_its_own(name):
+  """It samples, or reads; the base class checks what it is asked for."""
+  assert type(TASKS[name]()).batch is BaseTask.batch
+
+
+def test_an_unknown_task_gets_a_suggestion():
+  """As on the command line."""
+  with pytest.raises(UnknownName, match="Unknown task 'parety'.*'parity'"):
+    TASKS['parety']
+
+
+class Echo:
+  """A task that derives from nothing of ours."""
+
+  input: ClassVar[Spec] = Spec((), vocab=4)
+  output: ClassVar[Spec] = Spec((), vocab=4)
+  shape: ClassVar[TaskShape] = TaskShape.MANY_TO_MANY
+  metric: ClassVar[Metric] = Metric.ACCURACY
+  on_device: ClassVar[bool] = True
+  chance: ClassVar[float] = 0.25
+  ceiling: ClassVar[float] = 1.0
+
+  def batch(self, key, step, batch_size, split='train'):
+    key = split_key(key, split, step)
+    tokens = jax.random.randint(key, (batch_size, 24), 0, 4, jnp.int32)
+    return Batch(tokens, tokens, jnp.ones(tokens.shape, jnp.float32))
+
+  def solve(self, batch):
+    return batch.inputs
+
+  def loss(self, outputs, batch):
+    return losses.cross_entropy(outputs, batch.targets, batch.weights)
+
+  def score(self, outputs, batch):
+    return losses.accuracy(outputs, batch.targets, batch.weights)
+
+
+def test_a_task_with_its_own_batch_keeps_the_contract():
+  """The base class is a convenience, not a part of the protocol."""
+  testing.assert_task_contract(Echo(), batches=8)

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from seqjax import testing
+from seqjax.data.lm1b import count_bytes
 from seqjax.tasks import epochs
-from seqjax.tasks.sentences import Sentences, count_bytes
+from seqjax.tasks.sentences import Sentences
 from seqjax.tasks.text import Text
 
 KEY = jax.random.key(0)

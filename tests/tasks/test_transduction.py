@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from seqjax.tasks.synthetic import _language as language
-from seqjax.tasks.synthetic import _phrases as phrases
 from seqjax.tasks.synthetic.transduction import OPERATIONS, Transduction
 from seqjax.tasks.synthetic.translation import Translation
 
@@ -104,14 +103,14 @@ def test_chance_is_that_of_the_lengths_held_out():
   assert Transduction(length=9).held_out_lengths == (8, 9)
   assert Transduction(length=9).chance == pytest.approx(expected)
   task = Translation(num_nouns=4, num_adjectives=1, num_verbs=1)
-  one = phrases.best_guesses(language.clause(task.target))
-  both = phrases.join(
+  one = language.best_guesses(language.clause(task.target))
+  both = language.join(
     language.clause(task.target),
-    phrases.word(task.target.conjunction, task.target.size),
+    language.word(task.target.conjunction, task.target.size),
     language.clause(task.target),
   )
   assert task.held_out_clauses == (2,)
-  right, words = phrases.best_guesses(both)
+  right, words = language.best_guesses(both)
   assert task.chance == pytest.approx((right + 1) / (words + 1))
   assert Translation(
     num_nouns=4, num_adjectives=1, num_verbs=1, max_clauses=1
@@ -195,11 +194,14 @@ def test_a_language_has_a_number_for_every_word():
 
 def test_phrases_are_what_listing_them_gives():
   """Joined and mixed, outcome by outcome."""
-  one, two = phrases.word(np.array([0, 0, 1]), 3), phrases.word(np.array(2), 3)
-  some = phrases.mix(
-    [phrases.nothing(3), phrases.join(two, one)], [1 / 4, 3 / 4]
+  one, two = (
+    language.word(np.array([0, 0, 1]), 3),
+    language.word(np.array(2), 3),
   )
-  phrase = phrases.join(one, some)
+  some = language.mix(
+    [language.nothing(3), language.join(two, one)], [1 / 4, 3 / 4]
+  )
+  phrase = language.join(one, some)
   assert phrase[1].probability == 1 / 4 and phrase[3].probability == 3 / 4
   listed = np.zeros((3, 3))
   for first, last in itertools.product([0, 0, 1], repeat=2):
@@ -207,7 +209,7 @@ def test_phrases_are_what_listing_them_gives():
       listed[i, word] += 3 / 4 / 9
   np.testing.assert_allclose(phrase[3].joint, listed)
   np.testing.assert_allclose(phrase[1].joint, [[2 / 12, 1 / 12, 0]])
-  right, words = phrases.best_guesses(phrase)
+  right, words = language.best_guesses(phrase)
   assert right == pytest.approx(2 / 12 + 3 / 4 * (2 / 3 + 1 + 2 / 3))
   assert words == pytest.approx(1 / 4 + 3 * 3 / 4)
 

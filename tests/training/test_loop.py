@@ -12,7 +12,7 @@ import pytest
 
 from seqjax import training
 from seqjax.ops import losses
-from seqjax.tasks import Recall, packing
+from seqjax.tasks import Recall, bucketing
 from seqjax.training import interval, sharding
 from seqjax.training.step import padding
 from seqjax.typing import Batch, Segments
@@ -290,7 +290,7 @@ def test_padding_is_counted_as_where_batches_are_packed():
     (Batch((source, target), target, target, (None, segments)), 0.25),
     (Batch((source, target), target, target), 0.0),
   ):
-    assert packing.padding(batch) == expected
+    assert bucketing.padding(batch) == expected
     np.testing.assert_allclose(padding(batch), expected, rtol=1e-6)
 
 

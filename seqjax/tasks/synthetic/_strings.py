@@ -10,10 +10,8 @@ import numpy as np
 from jaxtyping import Int
 
 from seqjax.ops.segments import zero_padding
-from seqjax.tasks.options import at_least
-from seqjax.tasks.synthetic._draw import integers
-from seqjax.tasks.synthetic._space import HELD_OUT_BITS, check_space
-from seqjax.tasks.task import Classification, split_key
+from seqjax.tasks.synthetic._random import integers
+from seqjax.tasks.task import HELD_OUT_BITS, Classification, at_least, split_key
 from seqjax.typing import Array, Batch, Segments, Spec, TaskShape
 
 
@@ -48,7 +46,6 @@ class Strings(Classification):
   least_length: ClassVar[int] = 1
   num_symbols: ClassVar[int]
   num_answers: ClassVar[int]
-  on_device: ClassVar[bool] = True
   ceiling: ClassVar[float] = 1.0
 
   def __post_init__(self):
@@ -93,28 +90,37 @@ class Strings(Classification):
     """-log2 of the probability that two draws of a length are the same."""
     return length * math.log2(self.num_symbols)
 
-  def _draw(
+  def _sample_strings(
     self, key: jax.Array, lengths: Int[Array, 'B']
   ) -> Int[Array, 'B T']:
-    """Strings of these lengths, anything after them, in `length` positions."""
+    """Samples strings of these lengths, with anything after their ends.
+
+    They have `length` positions.
+    """
     shape = (len(lengths), self.length)
     return integers(key, shape, 0, self.num_symbols)
 
-  def _draw_strings(self, key, step, batch_size: int, split: str):
-    """(strings [B length], zero after their lengths [B])."""
-    check_space(self, split)
+  def _batch(self, key, step, batch_size: int, split: str) -> Batch:
     length_key, string_key = jax.random.split(split_key(key, split, step))
     allowed = self.lengths if split == 'train' else self.held_out_lengths
     chosen = integers(length_key, (batch_size,), 0, len(allowed))
     lengths = jnp.array(allowed, jnp.int32)[chosen]
-    strings = self._draw(string_key, lengths)
-    return zero_padding(strings, prefix(lengths, self.length)), lengths
+    strings = self._sample_strings(string_key, lengths)
+    strings = zero_padding(strings, prefix(lengths, self.length))
+    return self._batch_from(strings, lengths)
+
+  def _batch_from(
+    self, strings: Int[Array, 'B T'], lengths: Int[Array, 'B']
+  ) -> Batch:
+    """Makes a batch from strings that are zero after their lengths."""
+    raise NotImplementedError
 
 
 @dataclasses.dataclass(frozen=True)
 class Question(Strings):
   """A string in, one answer out; `Batch.group` is the string's length."""
 
+  reference: ClassVar[str] = 'Delétang et al., 2023'
   shape: ClassVar[TaskShape] = TaskShape.MANY_TO_ONE
 
   @property
@@ -131,20 +137,14 @@ class Question(Strings):
     """The share of the commonest answer to strings of one length."""
     return float(np.max(self._distribution(length)))
 
-  def batch(
-    self,
-    key: jax.Array,
-    step: int | Int[Array, ''],
-    batch_size: int,
-    split: str = 'train',
+  def _batch_from(
+    self, strings: Int[Array, 'B T'], lengths: Int[Array, 'B']
   ) -> Batch:
-    """Draws examples on the device; works inside `jit` and `vmap`."""
-    strings, lengths = self._draw_strings(key, step, batch_size, split)
     padding = self.num_positions - self.length
     return Batch(
       jnp.pad(strings, ((0, 0), (0, padding))),
       targets=self._answer(strings, lengths),
-      weights=jnp.ones(batch_size, jnp.float32),
+      weights=jnp.ones(len(strings), jnp.float32),
       segments=prefix(lengths, self.num_positions),
       group=lengths,
     )
@@ -176,6 +176,7 @@ class Rewriting(Strings):
 
   length: int = 32
 
+  reference: ClassVar[str] = 'Delétang et al., 2023'
   shape: ClassVar[TaskShape] = TaskShape.MANY_TO_MANY
 
   @property
@@ -196,15 +197,9 @@ class Rewriting(Strings):
     expected = self._expected(length)
     return None if expected is None else float(expected[0] / expected[1])
 
-  def batch(
-    self,
-    key: jax.Array,
-    step: int | Int[Array, ''],
-    batch_size: int,
-    split: str = 'train',
+  def _batch_from(
+    self, strings: Int[Array, 'B T'], lengths: Int[Array, 'B']
   ) -> Batch:
-    """Draws examples on the device; works inside `jit` and `vmap`."""
-    strings, lengths = self._draw_strings(key, step, batch_size, split)
     padding = self.num_positions - self.length
     strings = jnp.pad(strings, ((0, 0), (0, padding)))
     index = jnp.arange(self.num_positions)[None] - lengths[:, None]

@@ -5,11 +5,10 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
-from seqjax.tasks.options import at_least
-from seqjax.tasks.synthetic._draw import integers
-from seqjax.tasks.task import Regression, split_key
+from seqjax.tasks.synthetic._random import integers
+from seqjax.tasks.task import Regression, at_least
 from seqjax.typing import Array, Batch, Spec, TaskShape
 
 
@@ -37,8 +36,8 @@ class Adding(Regression):
 
   length: int = 64
 
+  reference: ClassVar[str] = 'Hochreiter & Schmidhuber, 1997'
   shape: ClassVar[TaskShape] = TaskShape.MANY_TO_ONE
-  on_device: ClassVar[bool] = True
   input: ClassVar[Spec] = Spec((2,))
   output: ClassVar[Spec] = Spec(())
   chance: ClassVar[float] = 1 / 6
@@ -52,15 +51,8 @@ class Adding(Regression):
         f'length={self.length} was given.'
       )
 
-  def batch(
-    self,
-    key: jax.Array,
-    step: int | Int[Array, ''],
-    batch_size: int,
-    split: str = 'train',
-  ) -> Batch:
-    """Draws examples on the device; works inside `jit` and `vmap`."""
-    number_key, place_key = jax.random.split(split_key(key, split, step))
+  def _sample(self, key: jax.Array, batch_size: int) -> Batch:
+    number_key, place_key = jax.random.split(key)
     numbers = jax.random.uniform(
       number_key, (batch_size, self.length), jnp.float32
     )

@@ -8,10 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Int
 
-from seqjax.tasks.options import at_least
-from seqjax.tasks.synthetic._draw import coins, integers
-from seqjax.tasks.synthetic._space import check_space
-from seqjax.tasks.task import Classification, split_key
+from seqjax.tasks.synthetic._random import coins, integers
+from seqjax.tasks.task import Classification, at_least
 from seqjax.typing import Array, Batch, Spec, TaskShape
 
 
@@ -50,8 +48,8 @@ class Agreement(Classification):
   distance: int = 30
   attraction: float = 0.25
 
+  reference: ClassVar[str] = 'Linzen et al., 2016'
   shape: ClassVar[TaskShape] = TaskShape.MANY_TO_MANY
-  on_device: ClassVar[bool] = True
   chance: ClassVar[float] = 0.5
   ceiling: ClassVar[float] = 1.0
 
@@ -79,18 +77,8 @@ class Agreement(Classification):
     between = (self.distance - 1) * math.log2(nouns + others)
     return math.log2(2 * self.num_nouns) - between
 
-  def batch(
-    self,
-    key: jax.Array,
-    step: int | Int[Array, ''],
-    batch_size: int,
-    split: str = 'train',
-  ) -> Batch:
-    """Draws examples on the device; works inside `jit` and `vmap`."""
-    check_space(self, split)
-    noun_key, other_key, kind_key = jax.random.split(
-      split_key(key, split, step), 3
-    )
+  def _sample(self, key: jax.Array, batch_size: int) -> Batch:
+    noun_key, other_key, kind_key = jax.random.split(key, 3)
     shape = (batch_size, self.distance)
     nouns = integers(noun_key, shape, 0, 2 * self.num_nouns)
     others = integers(

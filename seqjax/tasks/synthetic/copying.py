@@ -8,10 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Int
 
-from seqjax.tasks.options import at_least
-from seqjax.tasks.synthetic._draw import distinct, integers
-from seqjax.tasks.synthetic._space import check_space
-from seqjax.tasks.task import Classification, split_key
+from seqjax.tasks.synthetic._random import distinct, integers
+from seqjax.tasks.task import Classification, at_least
 from seqjax.typing import Array, Batch, Spec, TaskShape
 
 BLANK = 0
@@ -45,8 +43,8 @@ class CopyMemory(Classification):
   num_copied: int = 10
   delay: int = 40
 
+  reference: ClassVar[str] = 'Arjovsky et al., 2016'
   shape: ClassVar[TaskShape] = TaskShape.MANY_TO_MANY
-  on_device: ClassVar[bool] = True
   ceiling: ClassVar[float] = 1.0
 
   def __post_init__(self):
@@ -69,20 +67,9 @@ class CopyMemory(Classification):
     """-log2 of the probability that two draws are the same row."""
     return self.num_copied * math.log2(self.num_symbols)
 
-  def batch(
-    self,
-    key: jax.Array,
-    step: int | Int[Array, ''],
-    batch_size: int,
-    split: str = 'train',
-  ) -> Batch:
-    """Draws examples on the device; works inside `jit` and `vmap`."""
-    check_space(self, split)
+  def _sample(self, key: jax.Array, batch_size: int) -> Batch:
     symbols = integers(
-      split_key(key, split, step),
-      (batch_size, self.num_copied),
-      1,
-      self.num_symbols + 1,
+      key, (batch_size, self.num_copied), 1, self.num_symbols + 1
     )
     wait = self.delay + self.num_copied
     inputs = jnp.pad(symbols, ((0, 0), (0, wait)))
@@ -127,8 +114,8 @@ class SelectiveCopying(Classification):
   num_copied: int = 10
   context: int = 54
 
+  reference: ClassVar[str] = 'Gu & Dao, 2023'
   shape: ClassVar[TaskShape] = TaskShape.MANY_TO_MANY
-  on_device: ClassVar[bool] = True
   ceiling: ClassVar[float] = 1.0
 
   def __post_init__(self):
@@ -153,16 +140,8 @@ class SelectiveCopying(Classification):
     places = math.log2(math.comb(self.context, self.num_copied))
     return places + self.num_copied * math.log2(self.num_symbols)
 
-  def batch(
-    self,
-    key: jax.Array,
-    step: int | Int[Array, ''],
-    batch_size: int,
-    split: str = 'train',
-  ) -> Batch:
-    """Draws examples on the device; works inside `jit` and `vmap`."""
-    check_space(self, split)
-    symbol_key, place_key = jax.random.split(split_key(key, split, step))
+  def _sample(self, key: jax.Array, batch_size: int) -> Batch:
+    symbol_key, place_key = jax.random.split(key)
     symbols = integers(
       symbol_key, (batch_size, self.num_copied), 1, self.num_symbols + 1
     )
@@ -214,7 +193,6 @@ class LagCopy(Classification):
   length: int = 64
 
   shape: ClassVar[TaskShape] = TaskShape.MANY_TO_MANY
-  on_device: ClassVar[bool] = True
   ceiling: ClassVar[float] = 1.0
 
   def __post_init__(self):
@@ -238,21 +216,8 @@ class LagCopy(Classification):
     """-log2 of the probability that two draws are the same row."""
     return self.length * math.log2(self.num_symbols)
 
-  def batch(
-    self,
-    key: jax.Array,
-    step: int | Int[Array, ''],
-    batch_size: int,
-    split: str = 'train',
-  ) -> Batch:
-    """Draws examples on the device; works inside `jit` and `vmap`."""
-    check_space(self, split)
-    inputs = integers(
-      split_key(key, split, step),
-      (batch_size, self.length),
-      0,
-      self.num_symbols,
-    )
+  def _sample(self, key: jax.Array, batch_size: int) -> Batch:
+    inputs = integers(key, (batch_size, self.length), 0, self.num_symbols)
     asked = jnp.arange(self.length) >= self.lag
     return Batch(
       inputs,

@@ -8,10 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Int
 
-from seqjax.tasks.options import at_least
-from seqjax.tasks.synthetic._draw import distinct, integers
-from seqjax.tasks.synthetic._space import check_space
-from seqjax.tasks.task import Classification, split_key
+from seqjax.tasks.synthetic._random import distinct, integers
+from seqjax.tasks.task import Classification, at_least
 from seqjax.typing import Array, Batch, Spec, TaskShape
 
 
@@ -43,8 +41,8 @@ class InductionHeads(Classification):
   num_symbols: int = 16
   length: int = 64
 
+  reference: ClassVar[str] = 'Fu et al., 2023'
   shape: ClassVar[TaskShape] = TaskShape.MANY_TO_ONE
-  on_device: ClassVar[bool] = True
   ceiling: ClassVar[float] = 1.0
 
   def __post_init__(self):
@@ -68,16 +66,8 @@ class InductionHeads(Classification):
     others = self.length - 2  # and as many places of the first special token
     return math.log2(others) + others * math.log2(self.num_symbols)
 
-  def batch(
-    self,
-    key: jax.Array,
-    step: int | Int[Array, ''],
-    batch_size: int,
-    split: str = 'train',
-  ) -> Batch:
-    """Draws examples on the device; works inside `jit` and `vmap`."""
-    check_space(self, split)
-    symbol_key, place_key = jax.random.split(split_key(key, split, step))
+  def _sample(self, key: jax.Array, batch_size: int) -> Batch:
+    symbol_key, place_key = jax.random.split(key)
     symbols = integers(
       symbol_key, (batch_size, self.length), 0, self.num_symbols
     )
@@ -131,8 +121,8 @@ class Needle(Classification):
   num_needles: int = 4
   length: int = 64
 
+  reference: ClassVar[str] = 'Kamradt, 2023'
   shape: ClassVar[TaskShape] = TaskShape.MANY_TO_ONE
-  on_device: ClassVar[bool] = True
   ceiling: ClassVar[float] = 1.0
 
   def __post_init__(self):
@@ -160,18 +150,8 @@ class Needle(Classification):
     hidden = math.log2(self.num_needles * places * keys)
     return hidden + words * math.log2(self.num_words)
 
-  def batch(
-    self,
-    key: jax.Array,
-    step: int | Int[Array, ''],
-    batch_size: int,
-    split: str = 'train',
-  ) -> Batch:
-    """Draws examples on the device; works inside `jit` and `vmap`."""
-    check_space(self, split)
-    word_key, key_key, place_key = jax.random.split(
-      split_key(key, split, step), 3
-    )
+  def _sample(self, key: jax.Array, batch_size: int) -> Batch:
+    word_key, key_key, place_key = jax.random.split(key, 3)
     words = integers(word_key, (batch_size, self.length), 0, self.num_words)
     keys = distinct(
       key_key, batch_size, self.num_needles, self.num_words, self.input.vocab

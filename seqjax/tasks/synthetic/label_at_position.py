@@ -8,10 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Int
 
-from seqjax.tasks.options import at_least
-from seqjax.tasks.synthetic._draw import integers
-from seqjax.tasks.synthetic._space import check_space
-from seqjax.tasks.task import Classification, split_key
+from seqjax.tasks.synthetic._random import integers
+from seqjax.tasks.task import Classification, at_least
 from seqjax.typing import Array, Batch, Spec, TaskShape
 
 
@@ -39,7 +37,6 @@ class LabelAtPosition(Classification):
   length: int = 32
 
   shape: ClassVar[TaskShape] = TaskShape.MANY_TO_ONE
-  on_device: ClassVar[bool] = True
   ceiling: ClassVar[float] = 1.0
 
   def __post_init__(self):
@@ -63,21 +60,8 @@ class LabelAtPosition(Classification):
     """-log2 of the probability that two draws are the same row."""
     return self.length * math.log2(self.num_symbols)
 
-  def batch(
-    self,
-    key: jax.Array,
-    step: int | Int[Array, ''],
-    batch_size: int,
-    split: str = 'train',
-  ) -> Batch:
-    """Draws examples on the device; works inside `jit` and `vmap`."""
-    check_space(self, split)
-    inputs = integers(
-      split_key(key, split, step),
-      (batch_size, self.length),
-      0,
-      self.num_symbols,
-    )
+  def _sample(self, key: jax.Array, batch_size: int) -> Batch:
+    inputs = integers(key, (batch_size, self.length), 0, self.num_symbols)
     return Batch(
       inputs,
       targets=inputs[:, self.position],

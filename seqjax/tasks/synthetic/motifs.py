@@ -9,10 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
-from seqjax.tasks.options import at_least
-from seqjax.tasks.synthetic._draw import integers, lengths
-from seqjax.tasks.synthetic._space import check_space
-from seqjax.tasks.task import Classification, split_key
+from seqjax.tasks.synthetic._random import integers, lengths
+from seqjax.tasks.task import Classification, at_least, split_key
 from seqjax.typing import Array, Batch, Spec, TaskShape
 
 
@@ -50,7 +48,6 @@ class Motifs(Classification):
   evaluation_positions: tuple[int, int] | None = None
 
   shape: ClassVar[TaskShape] = TaskShape.MANY_TO_ONE
-  on_device: ClassVar[bool] = True
   ceiling: ClassVar[float] = 1.0
 
   def __post_init__(self):
@@ -83,15 +80,7 @@ class Motifs(Classification):
     noise = (self.length - self.num_motifs) * math.log2(self.num_noise)
     return math.log2(self.num_motifs * (last - first + 1)) + noise
 
-  def batch(
-    self,
-    key: jax.Array,
-    step: int | Int[Array, ''],
-    batch_size: int,
-    split: str = 'train',
-  ) -> Batch:
-    """Draws examples on the device; works inside `jit` and `vmap`."""
-    check_space(self, split)
+  def _batch(self, key, step, batch_size: int, split: str) -> Batch:
     motif_key, place_key, noise_key = jax.random.split(
       split_key(key, split, step), 3
     )
@@ -162,8 +151,8 @@ class HierarchicalMotifs(Classification):
   branching: int = 2
   seed: int = 0
 
+  reference: ClassVar[str] = 'Cagnetta et al., 2024'
   shape: ClassVar[TaskShape] = TaskShape.MANY_TO_ONE
-  on_device: ClassVar[bool] = True
   ceiling: ClassVar[float] = 1.0
 
   def __post_init__(self):
@@ -188,18 +177,8 @@ class HierarchicalMotifs(Classification):
   def chance(self) -> float:
     return 1 / self.num_symbols
 
-  def batch(
-    self,
-    key: jax.Array,
-    step: int | Int[Array, ''],
-    batch_size: int,
-    split: str = 'train',
-  ) -> Batch:
-    """Draws examples on the device; works inside `jit` and `vmap`."""
-    check_space(self, split)
-    root_key, *level_keys = jax.random.split(
-      split_key(key, split, step), self.depth + 1
-    )
+  def _sample(self, key: jax.Array, batch_size: int) -> Batch:
+    root_key, *level_keys = jax.random.split(key, self.depth + 1)
     roots = integers(root_key, (batch_size,), 0, self.num_symbols)
     symbols = roots[:, None]
     for level, level_key in enumerate(level_keys):

@@ -8,10 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Int
 
-from seqjax.tasks.options import at_least
-from seqjax.tasks.synthetic._draw import distinct, integers
-from seqjax.tasks.synthetic._space import check_space
-from seqjax.tasks.task import Classification, split_key
+from seqjax.tasks.synthetic._random import distinct, integers
+from seqjax.tasks.task import Classification, at_least
 from seqjax.typing import Array, Batch, Spec, TaskShape
 
 
@@ -34,7 +32,6 @@ class _AssociativeRecall(Classification):
   power: float = 0.01
 
   shape: ClassVar[TaskShape] = TaskShape.MANY_TO_MANY
-  on_device: ClassVar[bool] = True
   ceiling: ClassVar[float] = 1.0
 
   def __post_init__(self):
@@ -83,18 +80,8 @@ class _AssociativeRecall(Classification):
     """How many different bindings there are, all equally likely."""
     raise NotImplementedError
 
-  def batch(
-    self,
-    key: jax.Array,
-    step: int | Int[Array, ''],
-    batch_size: int,
-    split: str = 'train',
-  ) -> Batch:
-    """Draws examples on the device; works inside `jit` and `vmap`."""
-    check_space(self, split)
-    binding_key, place_key, noise_key = jax.random.split(
-      split_key(key, split, step), 3
-    )
+  def _sample(self, key: jax.Array, batch_size: int) -> Batch:
+    binding_key, place_key, noise_key = jax.random.split(key, 3)
     bound = self._bindings(binding_key, batch_size)
     turn = self._turns(place_key, batch_size)
     begin = 2 * self.num_bindings
@@ -180,6 +167,8 @@ class MQAR(_AssociativeRecall):
   """
 
   num_overwrites: int = 0
+
+  reference: ClassVar[str] = 'Arora et al., 2023'
 
   def __post_init__(self):
     at_least(self, num_overwrites=0)

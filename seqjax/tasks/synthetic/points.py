@@ -8,9 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Int
 
-from seqjax.tasks.options import at_least
-from seqjax.tasks.synthetic._draw import integers
-from seqjax.tasks.task import Classification, split_key
+from seqjax.tasks.synthetic._random import integers
+from seqjax.tasks.task import Classification, at_least, split_key
 from seqjax.typing import Array, Batch, Spec, TaskShape
 
 WIDTH = 0.8  # of an arm of the spirals; where they touch it is 1
@@ -38,8 +37,8 @@ class Multiplexer(Classification):
 
   address_bits: int = 4
 
+  reference: ClassVar[str] = 'Wilson, 1987'
   shape: ClassVar[TaskShape] = TaskShape.ONE_TO_ONE
-  on_device: ClassVar[bool] = True
   output: ClassVar[Spec] = Spec((), vocab=2)
   chance: ClassVar[float] = 0.5
   ceiling: ClassVar[float] = 1.0
@@ -55,14 +54,7 @@ class Multiplexer(Classification):
   def input(self) -> Spec:
     return Spec((self.address_bits + 2**self.address_bits,))
 
-  def batch(
-    self,
-    key: jax.Array,
-    step: int | Int[Array, ''],
-    batch_size: int,
-    split: str = 'train',
-  ) -> Batch:
-    """Draws examples on the device; works inside `jit` and `vmap`."""
+  def _batch(self, key, step, batch_size: int, split: str) -> Batch:
     number_key, turn_key = jax.random.split(split_key(key, split, step))
     num_bits = self.input.shape[0] - 1  # one more says whether data are turned
     numbers = _held_out(number_key, batch_size, num_bits, split)
@@ -111,8 +103,8 @@ class TwoSpirals(Classification):
 
   turns: float = 1.5
 
+  reference: ClassVar[str] = 'Lang & Witbrock, 1988'
   shape: ClassVar[TaskShape] = TaskShape.ONE_TO_ONE
-  on_device: ClassVar[bool] = True
   input: ClassVar[Spec] = Spec((2,))
   output: ClassVar[Spec] = Spec((), vocab=2)
   chance: ClassVar[float] = 0.5
@@ -121,17 +113,8 @@ class TwoSpirals(Classification):
   def __post_init__(self):
     at_least(self, turns=0)
 
-  def batch(
-    self,
-    key: jax.Array,
-    step: int | Int[Array, ''],
-    batch_size: int,
-    split: str = 'train',
-  ) -> Batch:
-    """Draws examples on the device; works inside `jit` and `vmap`."""
-    arm_key, radius_key, side_key = jax.random.split(
-      split_key(key, split, step), 3
-    )
+  def _sample(self, key: jax.Array, batch_size: int) -> Batch:
+    arm_key, radius_key, side_key = jax.random.split(key, 3)
     arms = integers(arm_key, (batch_size,), 0, 2)
     radius = jax.random.uniform(
       radius_key, (batch_size,), jnp.float32, 0.1, 1.0

@@ -8,10 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Int
 
-from seqjax.tasks.options import at_least
-from seqjax.tasks.synthetic._draw import integers
-from seqjax.tasks.synthetic._space import check_space
-from seqjax.tasks.task import Classification, split_key
+from seqjax.tasks.synthetic._random import integers
+from seqjax.tasks.task import Classification, at_least, split_key
 from seqjax.typing import Array, Batch, Spec, TaskShape
 
 
@@ -48,8 +46,8 @@ class RandomLabels(Classification):
   length: int = 16
   seed: int = 0
 
+  reference: ClassVar[str] = 'Zhang et al., 2017'
   shape: ClassVar[TaskShape] = TaskShape.MANY_TO_ONE
-  on_device: ClassVar[bool] = True
 
   def __post_init__(self):
     at_least(self, num_classes=2, num_symbols=2, length=1)
@@ -81,15 +79,7 @@ class RandomLabels(Classification):
     """-log2 of the probability that two draws are the same sequence."""
     return self.length * math.log2(self.num_symbols)
 
-  def batch(
-    self,
-    key: jax.Array,
-    step: int | Int[Array, ''],
-    batch_size: int,
-    split: str = 'train',
-  ) -> Batch:
-    """Draws examples on the device; works inside `jit` and `vmap`."""
-    check_space(self, split)
+  def _batch(self, key, step, batch_size: int, split: str) -> Batch:
     key = split_key(key, split, step)
     if split == 'train':
       index = integers(key, (batch_size,), 0, self.num_examples)

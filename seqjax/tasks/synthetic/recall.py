@@ -10,10 +10,8 @@ from jaxtyping import Float, Int
 
 from seqjax.errors import unknown
 from seqjax.ops import losses
-from seqjax.tasks.options import at_least
-from seqjax.tasks.synthetic._draw import integers, log_uniform
-from seqjax.tasks.synthetic._space import check_space
-from seqjax.tasks.task import Classification, split_key
+from seqjax.tasks.synthetic._random import integers, log_uniform
+from seqjax.tasks.task import Classification, at_least, split_key
 from seqjax.typing import Array, Batch, Spec, TaskShape
 
 DESIGNS = ('fixed', 'mixed')
@@ -61,7 +59,6 @@ class Recall(Classification):
   design: str = 'fixed'
 
   shape: ClassVar[TaskShape] = TaskShape.MANY_TO_MANY
-  on_device: ClassVar[bool] = True
   ceiling: ClassVar[float] = 1.0
 
   def __post_init__(self):
@@ -100,15 +97,7 @@ class Recall(Classification):
     distractors = (self.lag - 1) * math.log2(self.num_distractors)
     return math.log2(self.num_facts) + distractors
 
-  def batch(
-    self,
-    key: jax.Array,
-    step: int | Int[Array, ''],
-    batch_size: int,
-    split: str = 'train',
-  ) -> Batch:
-    """Draws examples on the device; works inside `jit` and `vmap`."""
-    check_space(self, split)
+  def _batch(self, key, step, batch_size: int, split: str) -> Batch:
     fact_key, distractor_key, lag_key = jax.random.split(
       split_key(key, split, step), 3
     )

@@ -8,10 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Int
 
-from seqjax.tasks.options import at_least
-from seqjax.tasks.synthetic._draw import integers
-from seqjax.tasks.synthetic._space import check_space
-from seqjax.tasks.task import Classification, split_key
+from seqjax.tasks.synthetic._random import integers
+from seqjax.tasks.task import Classification, at_least
 from seqjax.typing import Array, Batch, Spec, TaskShape
 
 
@@ -44,7 +42,6 @@ class SeenBefore(Classification):
   length: int = 64
 
   shape: ClassVar[TaskShape] = TaskShape.MANY_TO_MANY
-  on_device: ClassVar[bool] = True
   output: ClassVar[Spec] = Spec((), vocab=2)
   ceiling: ClassVar[float] = 1.0
 
@@ -65,21 +62,8 @@ class SeenBefore(Classification):
     """-log2 of the probability that two draws are the same row."""
     return self.length * math.log2(self.num_symbols)
 
-  def batch(
-    self,
-    key: jax.Array,
-    step: int | Int[Array, ''],
-    batch_size: int,
-    split: str = 'train',
-  ) -> Batch:
-    """Draws examples on the device; works inside `jit` and `vmap`."""
-    check_space(self, split)
-    inputs = integers(
-      split_key(key, split, step),
-      (batch_size, self.length),
-      0,
-      self.num_symbols,
-    )
+  def _sample(self, key: jax.Array, batch_size: int) -> Batch:
+    inputs = integers(key, (batch_size, self.length), 0, self.num_symbols)
     distances = self._distances(inputs)
     return Batch(
       inputs,

@@ -6,12 +6,10 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
-from seqjax.tasks.options import at_least
-from seqjax.tasks.synthetic._draw import coins, integers
-from seqjax.tasks.synthetic._space import check_space
-from seqjax.tasks.task import Language, split_key
+from seqjax.tasks.synthetic._random import coins, integers
+from seqjax.tasks.task import Language, at_least, split_key
 from seqjax.typing import Array, Batch, Spec, TaskShape
 
 NEAR, FAR = 1, 3  # classes on, in a ring
@@ -57,7 +55,6 @@ class Synonyms(Language):
   length: int = 32
 
   shape: ClassVar[TaskShape] = TaskShape.MANY_TO_MANY
-  on_device: ClassVar[bool] = True
 
   def __post_init__(self):
     at_least(self, num_classes=3, num_unseen=0, length=1)
@@ -93,15 +90,7 @@ class Synonyms(Language):
     moves = math.log2(self.num_synonyms) - math.log2(p**2 + (1 - p) ** 2)
     return math.log2(self.input.vocab) + (self.length - 1) * moves
 
-  def batch(
-    self,
-    key: jax.Array,
-    step: int | Int[Array, ''],
-    batch_size: int,
-    split: str = 'train',
-  ) -> Batch:
-    """Draws examples on the device; works inside `jit` and `vmap`."""
-    check_space(self, split)
+  def _batch(self, key, step, batch_size: int, split: str) -> Batch:
     first_key, class_key, word_key = jax.random.split(
       split_key(key, split, step), 3
     )

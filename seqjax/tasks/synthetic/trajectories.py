@@ -9,9 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Float, Int
 
 from seqjax.ops import segments as pieces
-from seqjax.tasks.options import at_least
-from seqjax.tasks.synthetic._draw import coins, lengths
-from seqjax.tasks.task import Classification, Regression, split_key
+from seqjax.tasks.synthetic._random import coins, lengths
+from seqjax.tasks.task import Classification, Regression, at_least
 from seqjax.typing import Array, Batch, Spec, TaskShape
 
 RADIUS = (0.5, 1.0)  # of the circle
@@ -25,14 +24,13 @@ class _Trajectory:
   min_length: int = 8
   length: int = 64
 
-  on_device: ClassVar[bool] = True
   input: ClassVar[Spec] = Spec((2,))
 
   def __post_init__(self):
     at_least(self, min_length=3)
     at_least(self, length=self.min_length)
 
-  def _draw(self, key, batch_size: int):
+  def _trajectories(self, key, batch_size: int):
     """(T + 1 points; the direction, 1 or -1; the length) of each."""
     center_key, circle_key, direction_key, length_key = jax.random.split(key, 4)
     center = jax.random.uniform(
@@ -77,17 +75,8 @@ class TrajectoryDirection(Classification, _Trajectory):
   chance: ClassVar[float] = 0.5
   ceiling: ClassVar[float] = 1.0
 
-  def batch(
-    self,
-    key: jax.Array,
-    step: int | Int[Array, ''],
-    batch_size: int,
-    split: str = 'train',
-  ) -> Batch:
-    """Draws examples on the device; works inside `jit` and `vmap`."""
-    points, direction, size = self._draw(
-      split_key(key, split, step), batch_size
-    )
+  def _sample(self, key: jax.Array, batch_size: int) -> Batch:
+    points, direction, size = self._trajectories(key, batch_size)
     segments = pieces.from_lengths(size, self.length)
     return Batch(
       inputs=pieces.zero_padding(points[:, :-1], segments),
@@ -136,15 +125,8 @@ class TrajectoryNext(Regression, _Trajectory):
     square = (high**3 - low**3) / (3 * (high - low))
     return 1 / 3 + square / 2
 
-  def batch(
-    self,
-    key: jax.Array,
-    step: int | Int[Array, ''],
-    batch_size: int,
-    split: str = 'train',
-  ) -> Batch:
-    """Draws examples on the device; works inside `jit` and `vmap`."""
-    points, _, size = self._draw(split_key(key, split, step), batch_size)
+  def _sample(self, key: jax.Array, batch_size: int) -> Batch:
+    points, _, size = self._trajectories(key, batch_size)
     segments = pieces.from_lengths(size, self.length)
     scored = segments.valid & (jnp.arange(self.length) >= 2)[None]
     return Batch(

@@ -9,10 +9,10 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from seqjax.errors import unknown
-from seqjax.tasks.options import at_least
-from seqjax.tasks.synthetic._draw import integers
+from seqjax.tasks.synthetic._random import integers
 from seqjax.tasks.synthetic._strings import Strings, prefix
 from seqjax.tasks.synthetic.formal.permuting import order_statistics
+from seqjax.tasks.task import at_least
 from seqjax.typing import Array, Batch, Spec, TaskShape
 
 OPERATIONS = ('copy', 'reverse', 'sort', 'unique')
@@ -47,6 +47,7 @@ class Transduction(Strings):
   operation: str = 'copy'
   num_symbols: int = 10
 
+  reference: ClassVar[str] = 'Sutskever et al., 2014'
   shape: ClassVar[TaskShape] = TaskShape.MANY_TO_MANY_UNALIGNED
 
   def __post_init__(self):
@@ -70,15 +71,9 @@ class Transduction(Strings):
     right, asked = np.sum(expected, axis=0)
     return float(right / asked)
 
-  def batch(
-    self,
-    key: jax.Array,
-    step: int | Int[Array, ''],
-    batch_size: int,
-    split: str = 'train',
+  def _batch_from(
+    self, strings: Int[Array, 'B T'], lengths: Int[Array, 'B']
   ) -> Batch:
-    """Draws examples on the device; works inside `jit` and `vmap`."""
-    strings, lengths = self._draw_strings(key, step, batch_size, split)
     padding = self.num_positions - self.length
     source = jnp.pad(strings, ((0, 0), (0, padding)))
     targets, counts = self._rewrite(source, lengths)
@@ -89,7 +84,7 @@ class Transduction(Strings):
     source, lengths = given(batch)
     return self._rewrite(source, lengths)[0]
 
-  def _draw(
+  def _sample_strings(
     self, key: jax.Array, lengths: Int[Array, 'B']
   ) -> Int[Array, 'B T']:
     shape = (len(lengths), self.length)

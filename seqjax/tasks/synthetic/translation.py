@@ -8,9 +8,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Int
 
-from seqjax.tasks.options import at_least
-from seqjax.tasks.synthetic import _phrases as phrases
-from seqjax.tasks.synthetic._draw import integers
 from seqjax.tasks.synthetic._language import (
   AND,
   DETERMINER,
@@ -18,13 +15,17 @@ from seqjax.tasks.synthetic._language import (
   NOT,
   Source,
   Target,
+  best_guesses,
   clause,
+  join,
+  mix,
   source_words,
   target_words,
+  word,
 )
-from seqjax.tasks.synthetic._space import HELD_OUT_BITS, check_space
+from seqjax.tasks.synthetic._random import integers
 from seqjax.tasks.synthetic.transduction import compact, given, unaligned
-from seqjax.tasks.task import Classification, split_key
+from seqjax.tasks.task import HELD_OUT_BITS, Classification, at_least, split_key
 from seqjax.typing import Array, Batch, Spec, TaskShape
 
 
@@ -67,7 +68,6 @@ class Translation(Classification):
   seed: int = 0
 
   shape: ClassVar[TaskShape] = TaskShape.MANY_TO_MANY_UNALIGNED
-  on_device: ClassVar[bool] = True
   ceiling: ClassVar[float] = 1.0
 
   def __post_init__(self):
@@ -103,14 +103,14 @@ class Translation(Classification):
   @property
   def chance(self) -> float:
     """Where a sentence ends is known from what is asked for."""
-    joint = phrases.word(self.target.conjunction, self.target.size)
+    joint = word(self.target.conjunction, self.target.size)
     sentences = [clause(self.target)]
     for _ in range(self.max_clauses - 1):
-      sentences.append(phrases.join(sentences[-1], joint, sentences[0]))
+      sentences.append(join(sentences[-1], joint, sentences[0]))
     fewest = min(self.held_out_clauses, default=1)
     sentences = sentences[fewest - 1 :]
     shares = [1 / len(sentences)] * len(sentences)
-    right, words = phrases.best_guesses(phrases.mix(sentences, shares))
+    right, words = best_guesses(mix(sentences, shares))
     return (right + 1) / (words + 1)
 
   @property
@@ -135,16 +135,8 @@ class Translation(Classification):
     noun_phrase = adjectives / 2 / (2 * self.num_nouns)
     return -math.log2(noun_phrase**2 / self.num_verbs / 2)
 
-  def batch(
-    self,
-    key: jax.Array,
-    step: int | Int[Array, ''],
-    batch_size: int,
-    split: str = 'train',
-  ) -> Batch:
-    """Draws examples on the device; works inside `jit` and `vmap`."""
+  def _batch(self, key, step, batch_size: int, split: str) -> Batch:
     key = split_key(key, split, step)
-    check_space(self, split)
     fewest = 1 if split == 'train' else self.held_out_clauses[0]
     source, lengths = self._sentences(key, batch_size, fewest)
     targets, counts = self._translate(source)

@@ -7,20 +7,17 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
-from seqjax.tasks.options import at_least
-from seqjax.tasks.synthetic._draw import integers
+from seqjax.tasks.synthetic._random import integers
 from seqjax.tasks.synthetic.motifs import HierarchicalMotifs
-from seqjax.tasks.task import Metric, Task
+from seqjax.tasks.task import BaseTask, Metric, Task, at_least
 from seqjax.typing import Array, Batch, Spec, TaskShape
 
 
 @dataclasses.dataclass(frozen=True)
-class _Wrapper:
+class _Wrapper(BaseTask):
   """All but the batches is the wrapped task's."""
 
   task: Task = HierarchicalMotifs()
-
-  on_device: ClassVar[bool] = True
 
   def __post_init__(self):
     if not self.task.on_device:
@@ -89,14 +86,7 @@ class FixedTrainingSet(_Wrapper):
     super().__post_init__()
     at_least(self, num_examples=1)
 
-  def batch(
-    self,
-    key: jax.Array,
-    step: int | Int[Array, ''],
-    batch_size: int,
-    split: str = 'train',
-  ) -> Batch:
-    """Draws examples on the device; works inside `jit` and `vmap`."""
+  def _batch(self, key, step, batch_size: int, split: str) -> Batch:
     if split != 'train':
       return self.task.batch(key, step, batch_size, split)
     order_key = jax.random.fold_in(key, step)
@@ -131,6 +121,8 @@ class PermutedPositions(_Wrapper):
 
   seed: int = 0
 
+  reference: ClassVar[str] = 'Le et al., 2015'
+
   def __post_init__(self):
     super().__post_init__()
     at_least(self, seed=0)
@@ -143,14 +135,7 @@ class PermutedPositions(_Wrapper):
         f'{self.task} is another.'
       )
 
-  def batch(
-    self,
-    key: jax.Array,
-    step: int | Int[Array, ''],
-    batch_size: int,
-    split: str = 'train',
-  ) -> Batch:
-    """Draws examples on the device; works inside `jit` and `vmap`."""
+  def _batch(self, key, step, batch_size: int, split: str) -> Batch:
     batch = self.task.batch(key, step, batch_size, split)
     order = self._order(batch.inputs.shape[1])
     return batch._replace(inputs=batch.inputs[:, order])

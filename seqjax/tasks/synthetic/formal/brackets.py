@@ -5,6 +5,7 @@ A.2.
 """
 
 import dataclasses
+import functools
 import math
 from typing import ClassVar
 
@@ -13,15 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
-from seqjax.tasks.options import at_least
-from seqjax.tasks.synthetic._draw import integers
+from seqjax.tasks.synthetic._random import integers
 from seqjax.tasks.synthetic._strings import Question
-from seqjax.tasks.synthetic.formal._expressions import (
-  collision,
-  draw_expressions,
-  evaluate,
-  values,
-)
+from seqjax.tasks.task import at_least
 from seqjax.typing import Array
 
 
@@ -61,10 +56,10 @@ class BracketedModularArithmetic(Question):
     same = collision(length, self.modulus, self.num_operators)
     return -math.log2(same[length])
 
-  def _draw(
+  def _sample_strings(
     self, key: jax.Array, lengths: Int[Array, 'B']
   ) -> Int[Array, 'B T']:
-    return draw_expressions(
+    return sample_expressions(
       key, lengths, self.length, self.modulus, self.num_operators
     )
 
@@ -122,13 +117,13 @@ class SolveEquation(Question):
     same = collision(length, self.modulus, self.num_operators)
     return -math.log2(same[length - 2])
 
-  def _draw(
+  def _sample_strings(
     self, key: jax.Array, lengths: Int[Array, 'B']
   ) -> Int[Array, 'B T']:
     expression_key, unknown_key = jax.random.split(key)
     place = jnp.arange(self.length, dtype=jnp.int32)[None]
     ends = lengths[:, None] - 2
-    strings = draw_expressions(
+    strings = sample_expressions(
       expression_key, ends[:, 0], self.length, self.modulus, self.num_operators
     )
     value = evaluate(strings, ends[:, 0], self.modulus)
@@ -153,3 +148,145 @@ class SolveEquation(Question):
       for guess in (0, 1)
     )
     return (right - at_zero) * (at_one - at_zero) % self.modulus
+
+
+# Random expressions in brackets, their values, and the laws of both. Numbers 0
+# to m - 1 are their own tokens; m to m + 4 are + - * ( ). Fewer operators are
+# the first ones. An expression of n > 4 symbols is (L o R), with the length of
+# L uniform on 1 to n - 4; the shorter ones are d, -d, (d), (-d).
+
+
+def sample_expressions(
+  key: jax.Array,
+  lengths: Int[Array, 'B'],
+  num_positions: int,
+  modulus: int,
+  num_operators: int,
+) -> Int[Array, 'B T']:
+  """Expressions of exactly these lengths, zero after them.
+
+  Expands the grammar from the left: what is due next lies on top of a stack,
+  a token or an expression of n symbols (as `opening + 1 + n`), and every step
+  writes one token.
+  """
+  number_key, operator_key, split_key = jax.random.split(key, 3)
+  shape = (num_positions, len(lengths))
+  minus, opening = modulus + 1, modulus + 3
+  numbers = integers(number_key, shape, 0, modulus)
+  operators = integers(operator_key, shape, modulus, modulus + num_operators)
+  # Modulo a small number, uniform up to 2^-32 of it.
+  words = jax.random.bits(split_key, shape, jnp.uint32)
+  place = jnp.arange(num_positions + 3, dtype=jnp.int32)[None]
+
+  def step(carry, drawn):
+    stack, height = carry
+    number, operator, word = drawn
+    due = jnp.max(jnp.where(place == height[:, None] - 1, stack, 0), axis=1)
+    size = due - opening - 1
+    token = jnp.select(
+      [size <= 0, size == 1, size == 2], [due, number, minus], opening
+    )
+    splits = jnp.maximum(size - 4, 1).astype(jnp.uint32)
+    left = 1 + (word % splits).astype(jnp.int32)
+    height = jnp.maximum(height - 1, 0)
+    for coming in _expand(size, left, operator, opening + 1):
+      here = (place == height[:, None]) & (coming > 0)[:, None]
+      stack = jnp.where(here, coming[:, None], stack)
+      height = height + (coming > 0)
+    return (stack, height), token
+
+  stack = jnp.where(place == 0, opening + 1 + lengths[:, None], 0)
+  carry = (stack, jnp.ones_like(lengths))
+  _, tokens = jax.lax.scan(step, carry, (numbers, operators, words))
+  return tokens.T
+
+
+def _expand(size, left, operator, closing: int):
+  """What an expression is after its first token, last things first; or 0."""
+  zero = jnp.zeros_like(size)
+  split, wrapped, negated = size > 4, size > 2, size == 2
+  right = size - 3 - left
+  return (
+    jnp.where(wrapped, closing, jnp.where(negated, closing + 1, zero)),
+    jnp.select([split, wrapped], [closing + right, closing + size - 2], zero),
+    jnp.where(split, operator, zero),
+    jnp.where(split, closing + left, zero),
+  )
+
+
+def evaluate(
+  strings: Int[Array, 'B T'], lengths: Int[Array, 'B'], modulus: int
+) -> Int[Array, 'B']:
+  """The values of expressions, modulo a number; other tokens are ignored.
+
+  Inside a bracket, `value` is that of what has been read and `pending` what
+  the next operand does to it: twice the operator, plus one if it is negated.
+  Brackets that are still open lie on a stack, both in one number.
+  """
+  opening = modulus + 3
+  place = jnp.arange(strings.shape[1] // 2 + 1, dtype=jnp.int32)[None]
+
+  def apply(value, pending, operand):
+    operand = jnp.where(pending % 2 == 1, -operand, operand)
+    results = [value + operand, value - operand]
+    select = [pending // 2 == i for i in range(2)]
+    return jnp.select(select, results, value * operand) % modulus
+
+  def step(carry, position):
+    stack, height, value, pending, expects = carry
+    token, index = position
+    token = jnp.where(index < lengths, token, -1)
+    opens, closes = token == opening, token == opening + 1
+    is_number = (token >= 0) & (token < modulus)
+    is_operator = (token >= modulus) & (token < opening)
+    on_top = (place == height[:, None] - 1) & closes[:, None]
+    outer = jnp.max(jnp.where(on_top, stack, 0), axis=1)
+    below = jnp.where(closes, outer // 6, value)
+    applied = apply(
+      below,
+      jnp.where(closes, outer % 6, pending),
+      jnp.where(closes, value, token),
+    )
+    pushed = (place == height[:, None]) & opens[:, None]
+    stack = jnp.where(pushed, (6 * value + pending)[:, None], stack)
+    operator = jnp.where(expects, pending + 1, 2 * (token - modulus))
+    pending = jnp.where(is_operator, operator, jnp.where(opens, 0, pending))
+    value = jnp.where(opens, 0, jnp.where(is_number | closes, applied, value))
+    expects = (expects | is_operator | opens) & ~is_number & ~closes
+    height = height + opens.astype(jnp.int32) - closes.astype(jnp.int32)
+    return (stack, height, value, pending, expects), None
+
+  zero = jnp.zeros_like(lengths)
+  stack = jnp.zeros((len(lengths), place.shape[1]), jnp.int32)
+  carry = (stack, zero, zero, zero, zero == 0)
+  index = jnp.arange(strings.shape[1], dtype=jnp.int32)
+  (_, _, value, _, _), _ = jax.lax.scan(step, carry, (strings.T, index))
+  return value
+
+
+@functools.cache
+def values(length: int, modulus: int, num_operators: int) -> np.ndarray:
+  """P(value) of expressions of 0 to `length` symbols, as [length + 1, m].
+
+  Both operands of an operator are independent, given their lengths.
+  """
+  numbers = np.arange(modulus)
+  pairs = [np.add.outer, np.subtract.outer, np.multiply.outer][:num_operators]
+  results = [pair(numbers, numbers) % modulus for pair in pairs]
+  law = np.full((length + 1, modulus), 1 / modulus)
+  for size in range(5, length + 1):
+    joint = law[1 : size - 3].T @ law[size - 4 : 0 : -1] / (size - 4)
+    law[size] = np.mean(
+      [np.bincount(r.ravel(), joint.ravel(), modulus) for r in results], axis=0
+    )
+  return law
+
+
+@functools.cache
+def collision(length: int, modulus: int, num_operators: int) -> np.ndarray:
+  """P(two draws are the same expression) for 0 to `length` symbols."""
+  same = np.full(length + 1, 1 / modulus)
+  for size in range(5, length + 1):
+    both = same[1 : size - 3] @ same[size - 4 : 0 : -1]
+    same[size] = both / (size - 4) ** 2 / num_operators
+  return same

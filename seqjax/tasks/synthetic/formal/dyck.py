@@ -8,10 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Int
 
-from seqjax.tasks.options import at_least
-from seqjax.tasks.synthetic._draw import integers
-from seqjax.tasks.synthetic._space import check_space
-from seqjax.tasks.task import Classification, split_key
+from seqjax.tasks.synthetic._random import integers
+from seqjax.tasks.task import Classification, at_least
 from seqjax.typing import Array, Batch, Spec, TaskShape
 
 
@@ -44,8 +42,8 @@ class Dyck(Classification):
   max_depth: int = 8
   length: int = 64
 
+  reference: ClassVar[str] = 'Hewitt et al., 2020'
   shape: ClassVar[TaskShape] = TaskShape.MANY_TO_MANY
-  on_device: ClassVar[bool] = True
   ceiling: ClassVar[float] = 1.0
 
   def __post_init__(self):
@@ -63,16 +61,8 @@ class Dyck(Classification):
   def chance(self) -> float:
     return 1 / self.num_kinds
 
-  def batch(
-    self,
-    key: jax.Array,
-    step: int | Int[Array, ''],
-    batch_size: int,
-    split: str = 'train',
-  ) -> Batch:
-    """Draws examples on the device; works inside `jit` and `vmap`."""
-    kind_key, walk_key = jax.random.split(split_key(key, split, step))
-    check_space(self, split)
+  def _sample(self, key: jax.Array, batch_size: int) -> Batch:
+    kind_key, walk_key = jax.random.split(key)
     shape = (batch_size, self.length)
     opens = self._walk(integers(walk_key, shape, 0, 2) == 1)
     kinds = integers(kind_key, shape, 0, self.num_kinds)

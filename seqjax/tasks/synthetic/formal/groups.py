@@ -12,10 +12,8 @@ import numpy as np
 from jaxtyping import Int
 
 from seqjax.errors import unknown
-from seqjax.tasks.options import at_least
-from seqjax.tasks.synthetic._draw import integers
-from seqjax.tasks.synthetic._space import check_space
-from seqjax.tasks.task import Classification, split_key
+from seqjax.tasks.synthetic._random import integers
+from seqjax.tasks.task import Classification, at_least
 from seqjax.typing import Array, Batch, Spec, TaskShape
 
 GROUPS = ('s3', 'z60', 'a5', 's5')
@@ -47,8 +45,8 @@ class GroupWord(Classification):
   group: str = 's5'
   length: int = 64
 
+  reference: ClassVar[str] = 'Merrill et al., 2024'
   shape: ClassVar[TaskShape] = TaskShape.MANY_TO_MANY
-  on_device: ClassVar[bool] = True
   ceiling: ClassVar[float] = 1.0
 
   def __post_init__(self):
@@ -78,16 +76,7 @@ class GroupWord(Classification):
     """-log2 of the probability that two draws are the same word."""
     return self.length * math.log2(self.order)
 
-  def batch(
-    self,
-    key: jax.Array,
-    step: int | Int[Array, ''],
-    batch_size: int,
-    split: str = 'train',
-  ) -> Batch:
-    """Draws examples on the device; works inside `jit` and `vmap`."""
-    key = split_key(key, split, step)
-    check_space(self, split)
+  def _sample(self, key: jax.Array, batch_size: int) -> Batch:
     inputs = integers(key, (batch_size, self.length), 0, self.order)
     position = jnp.arange(self.length, dtype=jnp.int32)[None]
     return Batch(

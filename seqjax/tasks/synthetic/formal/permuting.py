@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
-from seqjax.tasks.options import at_least
-from seqjax.tasks.synthetic._draw import integers
+from seqjax.tasks.synthetic._random import integers
 from seqjax.tasks.synthetic._strings import Question, Rewriting
+from seqjax.tasks.task import at_least
 from seqjax.typing import Array
 
 
@@ -180,7 +180,7 @@ class MissingDuplicate(Question):
   def _bits(self, length: int) -> float:
     return length // 2 + math.log2(length // 2 * 2)
 
-  def _draw(
+  def _sample_strings(
     self, key: jax.Array, lengths: Int[Array, 'B']
   ) -> Int[Array, 'B T']:
     symbol_key, missing_key = jax.random.split(key)

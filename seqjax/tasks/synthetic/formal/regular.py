@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
-from seqjax.tasks.options import at_least
-from seqjax.tasks.synthetic._draw import integers
+from seqjax.tasks.synthetic._random import integers
 from seqjax.tasks.synthetic._strings import Question
+from seqjax.tasks.task import at_least
 from seqjax.typing import Array
 
 
@@ -137,7 +137,7 @@ class ModularArithmetic(Question):
     numbers, operators = length // 2 + 1, length // 2
     return numbers * math.log2(self.modulus) + operators * math.log2(3)
 
-  def _draw(
+  def _sample_strings(
     self, key: jax.Array, lengths: Int[Array, 'B']
   ) -> Int[Array, 'B T']:
     number_key, operator_key = jax.random.split(key)
@@ -197,6 +197,7 @@ class Majority(Question):
   Threshold Circuits", 2022.
   """
 
+  reference: ClassVar[str] = 'Merrill et al., 2022'
   num_symbols: ClassVar[int] = 2
   num_answers: ClassVar[int] = 2
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
-from seqjax.tasks.synthetic._draw import integers
+from seqjax.tasks.synthetic._random import integers
 from seqjax.tasks.synthetic._strings import Rewriting
 from seqjax.typing import Array
 
@@ -44,7 +44,7 @@ class StackManipulation(Rewriting):
     """Of a first stack that leaves one instruction: the fewest there are."""
     return float(length)
 
-  def _draw(
+  def _sample_strings(
     self, key: jax.Array, lengths: Int[Array, 'B']
   ) -> Int[Array, 'B T']:
     height_key, symbol_key, instruction_key = jax.random.split(key, 3)

@@ -40,7 +40,7 @@ def freeze(name: str, data_dir: str = '') -> pathlib.Path:
 
   Raises:
     ValueError: there is no such task, what is there is damaged, or the task
-      draws other examples than at this version.
+      samples other examples than at this version.
   """
   with needs('data'):
     import array_record.python  # noqa: F401  (which TFDS imports late)
@@ -70,7 +70,7 @@ def freeze(name: str, data_dir: str = '') -> pathlib.Path:
 
 
 def read_frozen(name: str, split: str, data_dir: str = '') -> Batch:
-  """All examples of a frozen split in one batch of NumPy arrays.
+  """Returns all examples of a frozen split as one batch of NumPy arrays.
 
   Raises:
     FileNotFoundError: there is no such set.
@@ -101,7 +101,7 @@ def verify_frozen(name: str, data_dir: str = ''):
 
 
 def _find(name: str, data_dir: str) -> pathlib.Path:
-  """The folder of the version that is read."""
+  """Returns the folder of the version that is read."""
   sets = data_folder(data_dir) / 'frozen_tasks' / name
   folder = sets / VERSION
   if (folder / CHECKSUMS).is_file():
@@ -146,7 +146,7 @@ def _check_size(path: pathlib.Path, size: int):
 
 
 def _columns(folder: pathlib.Path, split: str) -> dict[str, np.ndarray]:
-  """The examples of a split by the names of their parts."""
+  """Returns the examples of a split by the names of their parts."""
   builder = open_folder(folder)
   check_records(builder.info.splits[split])
   source = builder.as_data_source(split)
@@ -177,7 +177,7 @@ def _batch(columns: dict[str, np.ndarray]) -> Batch:
 
 
 def _part(columns, name: str) -> Any:
-  """An array, a pair (source, target), Segments, or None."""
+  """Returns an array, a pair (source, target), Segments, or None."""
   if name in columns:
     return columns[name]
   if f'{name}.start' in columns:

@@ -9,7 +9,7 @@ from seqjax.models import SequenceModel
 from seqjax.nn import GRU
 from seqjax.ops import losses
 from seqjax.tasks import TASKS
-from seqjax.tasks.packing import bucketed, lengths, packed, padding
+from seqjax.tasks.bucketing import bucketed, lengths, packed, padding
 from seqjax.typing import Batch, Segments, Spec
 
 LENGTHS = [3, 8, 1, 5, 5, 2, 8, 4]
@@ -151,9 +151,9 @@ def packs(batch):
 
 
 @pytest.mark.parametrize('call, message', [
-  (lambda b: packed(b, length=7), 'piece of 8 positions.*rows of 7'),
+  (lambda b: packed(b, length=7), 'segment of 8 positions.*rows of 7'),
   (lambda b: packed(b, num_rows=4), 'need 5 rows of 8.*num_rows=4'),
-  (lambda b: bucketed(b, (4, 7)), r'longest piece, 8, but bounds=\(4, 7\)'),
+  (lambda b: bucketed(b, (4, 7)), r'longest segment, 8, but bounds=\(4, 7\)'),
   (lambda b: bucketed(b, (8, 4)), 'ascending bounds'),
   (lambda b: packed(b._replace(weights=b.weights[:, 0])), 'its own target'),
   (lambda b: packed(packed(b)), 'padding at the end, but row 2'),

@@ -1,17 +1,17 @@
-"""Pieces of unequal length in one batch: padded, bucketed, or packed.
+"""Segments of unequal length in one batch: padded, bucketed, or packed.
 
-    pieces  a a a a a   b b   c c c        padded    a a a a a
-                                                     b b . . .
-                                                     c c c . .
+    segments  a a a a a   b b   c c c        padded    a a a a a
+                                                       b b . . .
+                                                       c c c . .
 
-    bucketed by (3, 5)  b b .   a a a a a  packed    a a a a a
-                        c c c                        c c c b b
+    bucketed by (3, 5)    b b .   a a a a a  packed    a a a a a
+                          c c c                        c c c b b
 
-A piece is where a row is valid; what follows is padding, and `padding` tells
-the share of it. Batches of every shape can be bucketed; packed those in which
-every position has its own target, for otherwise several pieces would share one.
-Models that respect segments give all three the same loss, as a mean over what
-is scored, and spend time on every position, padding or not.
+A segment is the valid part of a row; the rest is padding, and `padding` tells
+the share of it. Batches of every shape can be bucketed; only those in which
+every position has its own target can be packed, for otherwise several segments
+would share one. Models that respect segments give all three the same loss, as a
+mean over what is scored, and spend time on every position, padding or not.
 """
 
 from collections.abc import Sequence
@@ -24,22 +24,22 @@ from seqjax.typing import Batch, Segments
 
 
 def padding(batch: Batch) -> float:
-  """The share of positions that are not valid; of both sides together."""
+  """Returns the share of positions that are not valid, over both sides."""
   masks = [_valid(*side) for side in _sides(batch)]
   return float(1 - sum(map(np.sum, masks)) / sum(map(np.size, masks)))
 
 
 def lengths(batch: Batch) -> Int[np.ndarray, 'B']:
-  """How many positions of each row are its piece; the longer of two sides.
+  """Returns the length of each row's segment; the longer one of two sides.
 
   Raises:
-    ValueError: a row is not one piece with padding at the end.
+    ValueError: a row is not one segment with padding at the end.
   """
   return np.max([_of_side(*side) for side in _sides(batch)], axis=0)
 
 
 def _sides(batch):
-  """(inputs, segments): once, or for the source and the target."""
+  """Lists (inputs, segments): once, or for the source and the target."""
   if not isinstance(batch.inputs, tuple):
     return [(batch.inputs, batch.segments)]
   return list(zip(batch.inputs, batch.segments or (None, None), strict=True))
@@ -61,26 +61,28 @@ def _of_side(inputs, segments):
   if start.any() or not np.array_equal(valid, at_the_end):
     row = int(np.argmax((start | (valid != at_the_end)).any(axis=1)))
     raise ValueError(
-      'Pieces are regrouped from rows of one piece each with padding at the '
-      f'end, but row {row} is no such row.'
+      'Segments are regrouped from rows of one segment each with padding at '
+      f'the end, but row {row} is no such row.'
     )
   return found
 
 
 def bucketed(batch: Batch, bounds: Sequence[int]) -> list[Batch]:
-  """Rows of similar length together, padded to the bound above them.
+  """Groups rows of similar length, padded to the bound above them.
 
-  A batch for every bound that has a row, shortest first; rows keep their order.
+  Returns a batch for every bound that has a row, shortest first; rows keep
+  their order.
   Source and target of a row stand in the bucket of the longer one.
 
   Raises:
-    ValueError: bounds do not ascend, or the last is below the longest piece.
+    ValueError: bounds do not ascend, or the last is below the longest
+      segment.
   """
   of_row = lengths(batch)
   if list(bounds) != sorted(set(bounds)) or max(of_row) > bounds[-1]:
     raise ValueError(
       'Buckets need ascending bounds, the last at least the length of the '
-      f'longest piece, {max(of_row)}, but bounds={tuple(bounds)} were given.'
+      f'longest segment, {max(of_row)}, but bounds={tuple(bounds)} were given.'
     )
   bucket = np.searchsorted(bounds, of_row)
   found = []
@@ -90,7 +92,7 @@ def bucketed(batch: Batch, bounds: Sequence[int]) -> list[Batch]:
 
 
 def _cut(batch, rows, length):
-  """Some rows of a batch, their positions cut or padded to a length."""
+  """Takes some rows of a batch, cut or padded to a length."""
 
   def fit(leaf):
     kept = np.asarray(leaf)[rows, :length]
@@ -113,25 +115,26 @@ def _cut(batch, rows, length):
 def packed(
   batch: Batch, length: int | None = None, num_rows: int | None = None
 ) -> Batch:
-  """Several pieces a row, in as few rows as first-fit decreasing finds.
+  """Packs several segments per row, by first-fit decreasing.
 
-  `segments.start` marks where a piece follows another; the first piece of a row
+  `segments.start` marks where a segment follows another; the first one of a row
   begins with the row.
 
   Args:
-    batch: rows of one piece each.
+    batch: rows of one segment each.
     length: T of the rows; None for that of the batch.
-    num_rows: how many rows, the last ones empty; None for as few as possible.
+    num_rows: the number of rows, the last ones empty; None for as few as
+      possible.
 
   Raises:
-    ValueError: a piece is longer than a row, pieces need more rows, or there
-      is not a target at every position.
+    ValueError: a segment is longer than a row, segments need more rows, or
+      there is not a target at every position.
   """
   leaves = batch._replace(segments=None)
   shapes = {np.shape(leaf)[:2] for leaf in jax.tree.leaves(leaves)}
   if isinstance(batch.inputs, tuple) or len(shapes) > 1:
     raise ValueError(
-      'Pieces are packed where every position has its own target, weight and '
+      'Segments are packed where every position has its own target, weight and '
       f'group, but this batch has arrays that begin with {sorted(shapes)}: pad '
       'or bucket it.'
     )
@@ -139,43 +142,41 @@ def packed(
   length = length or np.shape(batch.inputs)[1]
   if max(of_row) > length:
     raise ValueError(
-      f'A piece of {max(of_row)} positions does not fit into rows of {length}.'
+      f'A segment of {max(of_row)} positions does not fit into rows of '
+      f'{length}.'
     )
   rows, offsets = _first_fit_decreasing(of_row, length)
   needed = int(rows.max()) + 1
   if num_rows is not None and num_rows < needed:
     raise ValueError(
-      f'These pieces need {needed} rows of {length} positions, but '
+      f'These segments need {needed} rows of {length} positions, but '
       f'num_rows={num_rows} was given.'
     )
-  every = np.arange(len(of_row))
-  return _place(batch, every, offsets, of_row, rows, length, num_rows or needed)
+  shape = (num_rows or needed, length)
+  return _place(batch, of_row, rows, offsets, shape)
 
 
-def _first_fit_decreasing(of_piece, length):
-  """(row, offset) of every piece: the longest first, each where it first fits.
+def _first_fit_decreasing(sizes, length):
+  """Finds (row, offset) of every segment, longest first, where it first fits.
 
   Johnson et al., "Worst-Case Performance Bounds for Simple One-Dimensional
   Packing Algorithms", 1974: at most 11/9 of the fewest rows there could be, and
   one.
   """
-  free = np.full(len(of_piece), length)
-  rows, offsets = np.empty((2, len(of_piece)), int)
-  for piece in np.argsort(-of_piece, kind='stable'):
-    row = int(np.argmax(free >= of_piece[piece]))
-    rows[piece], offsets[piece] = row, length - free[row]
-    free[row] -= of_piece[piece]
+  free = np.full(len(sizes), length)
+  rows, offsets = np.empty((2, len(sizes)), int)
+  for i in np.argsort(-sizes, kind='stable'):
+    row = int(np.argmax(free >= sizes[i]))
+    rows[i], offsets[i] = row, length - free[row]
+    free[row] -= sizes[i]
   return rows, offsets
 
 
-def _place(batch, pieces, offsets, of_piece, rows, length, num_rows=None):
-  """Rows of a batch, moved to (rows, offsets) of another."""
-  shape = (num_rows or int(rows.max()) + 1, length)
-  steps = np.arange(of_piece.sum()) - np.repeat(
-    np.cumsum(of_piece) - of_piece, of_piece
-  )
-  source = np.repeat(pieces, of_piece), steps
-  target = np.repeat(rows, of_piece), np.repeat(offsets, of_piece) + steps
+def _place(batch, sizes, rows, offsets, shape):
+  """Moves the segments of a batch to (rows, offsets) of another shape."""
+  steps = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+  source = np.repeat(np.arange(len(sizes)), sizes), steps
+  target = np.repeat(rows, sizes), np.repeat(offsets, sizes) + steps
 
   def move(leaf):
     leaf = np.asarray(leaf)
@@ -184,7 +185,7 @@ def _place(batch, pieces, offsets, of_piece, rows, length, num_rows=None):
     return moved
 
   start, valid = np.zeros(shape, bool), np.zeros(shape, bool)
-  follows = (offsets > 0) & (of_piece > 0)
+  follows = (offsets > 0) & (sizes > 0)
   start[rows[follows], offsets[follows]] = True
   valid[target] = True
   moved = jax.tree.map(move, batch._replace(segments=None))

@@ -7,10 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int
 
-from seqjax.tasks.options import at_least
-from seqjax.tasks.synthetic._draw import integers
-from seqjax.tasks.synthetic._space import check_space
-from seqjax.tasks.task import Classification, Regression, split_key
+from seqjax.tasks.synthetic._random import integers
+from seqjax.tasks.task import Classification, Regression, at_least
 from seqjax.typing import Array, Batch, Spec, TaskShape
 
 AMPLITUDE = (0.5, 1.0)
@@ -46,7 +44,6 @@ class Unpacking(Classification):
   length: int = 20
 
   shape: ClassVar[TaskShape] = TaskShape.ONE_TO_MANY
-  on_device: ClassVar[bool] = True
   ceiling: ClassVar[float] = 1.0
 
   def __post_init__(self):
@@ -69,17 +66,9 @@ class Unpacking(Classification):
     """-log2 of the probability that two draws are the same message."""
     return float(self.num_bits * self.length)
 
-  def batch(
-    self,
-    key: jax.Array,
-    step: int | Int[Array, ''],
-    batch_size: int,
-    split: str = 'train',
-  ) -> Batch:
-    """Draws examples on the device; works inside `jit` and `vmap`."""
-    check_space(self, split)
+  def _sample(self, key: jax.Array, batch_size: int) -> Batch:
     shape = (batch_size, self.length, self.num_bits)
-    bits = integers(split_key(key, split, step), shape, 0, 2)
+    bits = integers(key, shape, 0, 2)
     packed = bits.reshape(batch_size, -1).astype(jnp.float32)
     return Batch(
       inputs=_at_first_position(packed, self.length),
@@ -121,7 +110,6 @@ class Oscillator(Regression):
   length: int = 32
 
   shape: ClassVar[TaskShape] = TaskShape.ONE_TO_MANY
-  on_device: ClassVar[bool] = True
   input: ClassVar[Spec] = Spec((3,))
   output: ClassVar[Spec] = Spec(())
   ceiling: ClassVar[float] = 0.0
@@ -134,17 +122,8 @@ class Oscillator(Regression):
     low, high = AMPLITUDE
     return (high**3 - low**3) / (6 * (high - low))
 
-  def batch(
-    self,
-    key: jax.Array,
-    step: int | Int[Array, ''],
-    batch_size: int,
-    split: str = 'train',
-  ) -> Batch:
-    """Draws examples on the device; works inside `jit` and `vmap`."""
-    amplitude_key, frequency_key, phase_key = jax.random.split(
-      split_key(key, split, step), 3
-    )
+  def _sample(self, key: jax.Array, batch_size: int) -> Batch:
+    amplitude_key, frequency_key, phase_key = jax.random.split(key, 3)
     shape = (batch_size,)
     amplitude, frequency, turn = (
       jax.random.uniform(of, shape, jnp.float32, *bounds)
