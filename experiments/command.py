@@ -21,6 +21,7 @@ from experiments.folders import Experiment
 from seqjax import experiment
 from seqjax.experiment import option
 from seqjax.launch import cell_pool, exits
+from seqjax.results import table
 
 
 def run(
@@ -102,6 +103,25 @@ def _axis_option(axis: str, value: Any, field: dataclasses.Field | None) -> Any:
 
 def _as_it_is(field: dataclasses.Field) -> Any:
   return option(field.default, field.metadata['help'], field.metadata['among'])
+
+
+def run_cell(
+  Config: type, run_one: Callable[[Any, str], Mapping[str, Any]], workdir: str
+):
+  """Runs one cell from the command line: the last lines of every main.py."""
+
+  def run_and_say(config: Any, workdir: str):
+    summary = run_one(config, workdir)
+    rows = summary.get('rows') or [summary]
+    print(table.format(rows, [n for n in rows[0] if _is_short(rows[0][n])]))
+    print(f'Results: {workdir}')
+
+  run_and_say.__module__ = run_one.__module__
+  experiment.launch(Config, exits.guarded()(run_and_say), workdir)
+
+
+def _is_short(value: Any) -> bool:
+  return not isinstance(value, tuple)
 
 
 def main(package: str, argv: Sequence[str] | None = None):

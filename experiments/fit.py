@@ -8,6 +8,8 @@ import jax
 import optax
 
 from seqjax import results, training
+from seqjax.cli import build
+from seqjax.launch.monitor import Monitor
 from seqjax.training import TrainState
 
 BATCH_SIZE = 64  # examples that are scored at a time
@@ -36,7 +38,7 @@ def fit(
   Args:
     model: a model of the task.
     task: a task of `seqjax.tasks`, or any other that keeps the contract.
-    record: where each interval's metrics are logged.
+    record: the run that each interval's metrics are logged to.
     steps: the most updates.
     batch_size: examples per update.
     learning_rate: the peak of the schedule.
@@ -46,26 +48,30 @@ def fit(
   Returns:
     The last state, and its validation scores {group: (score, weight)}.
   """
-  for state, metrics in training.train(
-    model,
-    task,
-    optimizer(steps),
-    jax.random.key(seed),
-    steps=steps,
-    batch_size=batch_size,
-    learning_rate=learning_rate,
-  ):
-    scores = training.evaluate(
+  tokens = batch_size * build.num_positions(task)
+  with Monitor(record.workdir, steps, tokens) as monitor:
+    for state, metrics in training.train(
       model,
-      state.params,
       task,
-      batches=VALIDATION_BATCHES,
-      batch_size=BATCH_SIZE,
-    )
-    worst = _worst(task, [score for score, _ in scores.values()])
-    record.log(state.step, **metrics, validation=worst)
-    if _reaches(task, worst, solved):
-      break
+      optimizer(steps),
+      jax.random.key(seed),
+      steps=steps,
+      batch_size=batch_size,
+      learning_rate=learning_rate,
+    ):
+      monitor.reached(state.step)
+      scores = training.evaluate(
+        model,
+        state.params,
+        task,
+        batches=VALIDATION_BATCHES,
+        batch_size=BATCH_SIZE,
+      )
+      worst = _worst(task, [score for score, _ in scores.values()])
+      record.log(state.step, **metrics, validation=worst)
+      monitor.update(state.step, **metrics, validation=worst)
+      if _reaches(task, worst, solved):
+        break
   return state, scores
 
 

@@ -13,6 +13,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from experiments import command
 from experiments.costs import loop, population, saving
 from seqjax import experiment, results
 from seqjax.experiment import option
@@ -70,4 +71,4 @@ def run(
 
 
 if __name__ == '__main__':
-  experiment.launch(Config, run, workdir='runs/costs')
+  command.run_cell(Config, run, workdir='runs/costs')

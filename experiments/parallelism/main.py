@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from experiments import command
 from seqjax import experiment, results
 from seqjax.analysis import decoding, flops, memory, timing
 from seqjax.experiment import option
@@ -266,4 +267,4 @@ _WORK = {
 
 
 if __name__ == '__main__':
-  experiment.launch(Config, run, workdir='runs/parallelism')
+  command.run_cell(Config, run, workdir='runs/parallelism')

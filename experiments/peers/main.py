@@ -20,7 +20,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from experiments import folders
+from experiments import command, folders
 from experiments.peers import cell
 from experiments.peers.cell import Config
 from seqjax import experiment, results
@@ -125,4 +125,4 @@ def _reason(done: subprocess.CompletedProcess, folder: pathlib.Path) -> str:
 
 
 if __name__ == '__main__':
-  experiment.launch(Config, run, workdir='runs/peers/cell')
+  command.run_cell(Config, run, workdir='runs/peers/cell')

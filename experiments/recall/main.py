@@ -16,7 +16,7 @@ from typing import Any
 
 import jax
 
-from experiments import fit
+from experiments import command, fit
 from seqjax import experiment, results, training
 from seqjax.experiment import option
 from seqjax.models import SequenceModel, features_for, num_parameters
@@ -149,4 +149,4 @@ def _rows(model, params, task) -> list[dict[str, Any]]:
 
 
 if __name__ == '__main__':
-  experiment.launch(Config, run, workdir='runs/recall')
+  command.run_cell(Config, run, workdir='runs/recall')

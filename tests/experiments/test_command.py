@@ -1,0 +1,142 @@
+"""The command of one experiment: axes, entries of one's own, exit codes."""
+
+import dataclasses
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from experiments import command, folders, reproduce
+from experiments.recall import main
+from seqjax.nn import MIXERS, WindowMLP
+
+ROOT = pathlib.Path(__file__).parent.parent.parent
+SMALL = {'lags': (8,), 'seeds': 1, 'steps': 51, 'batch_size': 4}
+
+
+def test_every_axis_and_every_other_field_is_an_option():
+  """With the preset's values, and the names that a mixer may have."""
+  found = folders.find('recall')
+  fields = {
+    f.name: f for f in dataclasses.fields(command.options(found, 'full'))
+  }
+  assert fields['lags'].default == (8, 32, 128, 512)
+  assert fields['seeds'].default == 5 and fields['seeds'].type is int
+  assert fields['solved'].default == 0.99
+  assert 'mamba2' in fields['mixers'].metadata['among']
+  assert 'lag' not in fields and 'mixer' not in fields
+
+
+def test_axes_make_cells_and_other_fields_hold_in_all_of_them():
+  """A mixed training at the longest lag, and one at each fixed lag."""
+  found = folders.find('recall')
+  axes = found.axes('first') | SMALL | {'mixers': ('lstm', 'mamba2')}
+  cells = found.cells(**axes | {'lags': (8, 32), 'solved': 0.5})
+  assert len(cells) == 6 and {cell.solved for cell in cells} == {0.5}
+  designs = [(cell.design, cell.lag) for cell in cells if cell.mixer == 'lstm']
+  assert designs == [('mixed', 32), ('fixed', 32), ('fixed', 8)]
+  assert {cell.beyond for cell in cells} == {0, 2}
+
+
+@pytest.mark.parametrize(
+  'axes, message',
+  [
+    ({'lgas': (8,)}, "axis of recall 'lgas'. Did you mean 'lags'"),
+    ({'mixers': ('ltsm',)}, "'ltsm'. Did you mean 'lstm'"),
+    ({'preset': 'ful'}, "'ful'. Did you mean 'full'"),
+    ({'lags': (0,)}, 'lag=0'),
+    ({'learning_rates': ('fast',)}, "'fast'"),
+  ],
+)
+def test_an_unknown_axis_or_value_is_refused_in_python(axes, message, tmp_path):
+  """Before anything is written."""
+  with pytest.raises(ValueError, match=message):
+    command.run('recall', str(tmp_path / 'run'), **axes)
+  assert not list(tmp_path.iterdir())
+
+
+def test_an_entry_of_a_dict_takes_part(tmp_path):
+  """In this process, to the table, the figure and the verdicts."""
+
+  def mine(features, context):
+    return WindowMLP(features, tau=4)
+
+  said = command.run(
+    'recall',
+    str(tmp_path),
+    {**MIXERS, 'mine': mine},
+    mixers=('mine',),
+    parameters=2700,
+    **SMALL,
+  )
+  assert 'mine' in said and 'without rows of lstm (fixed)' in said
+  assert 'mine' in (tmp_path / 'figure.svg').read_text()
+  assert (tmp_path / 'verdicts.md').exists()
+
+
+def test_cells_that_fail_are_named(tmp_path):
+  """With the reason, in one error."""
+  with pytest.raises(RuntimeError, match='lag=8.*No width'):
+    command.run(
+      'recall', str(tmp_path), dict(MIXERS), mixers=('lstm',), parameters=1,
+      **SMALL,
+    )  # fmt: skip
+
+
+def test_a_command_whose_cells_fail_exits_with_1(monkeypatch, tmp_path, capsys):
+  """The failures stand at the end, and no table is written."""
+  monkeypatch.setattr(reproduce, 'run_cells', lambda job: [('cell', 'why')])
+  monkeypatch.setattr(reproduce, 'in_checkout', lambda workdir: workdir)
+  argv = ['recall', '--mixers=lstm', '--lags=8', f'--workdir={tmp_path}']
+  with pytest.raises(SystemExit) as exit:
+    command.main('experiments.recall', argv)
+  assert exit.value.code == 1
+  assert capsys.readouterr().err.endswith('FAILED cell\n  why\n')
+  assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+  'options, committed',
+  [
+    ([], False),
+    (['--preset=quick'], False),
+    (['--preset=full'], True),
+    (['--preset', 'full'], True),
+    (['--preset=full', '--seeds=6'], False),
+    (['--preset=full', '--solved=0.5'], False),
+    (['--preset=full', '--seeds=5'], True),  # as the preset has it
+  ],
+)
+def test_only_the_whole_preset_full_replaces_the_committed_table(
+  options, committed, monkeypatch, tmp_path
+):
+  """And only where it was named."""
+  written = []
+  monkeypatch.setattr(reproduce, 'run_cells', lambda job: [])
+  monkeypatch.setattr(reproduce, 'in_checkout', lambda workdir: workdir)
+  monkeypatch.setattr(
+    reproduce, 'publish', lambda job, to: written.append(to) or ''
+  )
+  with pytest.raises(SystemExit) as exit:
+    command.main(
+      'experiments.recall', ['recall', *options, f'--workdir={tmp_path}']
+    )
+  assert exit.value.code == 0
+  assert written == [main_folder() if committed else tmp_path]
+
+
+def main_folder() -> pathlib.Path:
+  return pathlib.Path(main.__file__).parent
+
+
+def test_one_cell_says_where_its_results_lie(tmp_path):
+  """And how training goes on the way, although there is no terminal."""
+  done = subprocess.run(
+    [sys.executable, '-m', 'experiments.recall.main', '--lag=8', '--steps=51',
+     '--batch_size=4', f'--workdir={tmp_path}'],
+    cwd=ROOT, capture_output=True, text=True, timeout=300,
+  )  # fmt: skip
+  assert done.returncode == 0, done.stderr
+  assert f'Results: {tmp_path}' in done.stdout and 'accuracy' in done.stdout
+  assert 'compiling' in done.stderr and 'step 51 of 51: loss' in done.stderr
