@@ -1,4 +1,4 @@
-"""Runs a program for every cell of a grid, some cells at a time.
+r"""Runs a program for every cell of a grid, some cells at a time.
 
     seqjax-sweep --script=seqjax.cli.train --workdir=runs/parity \
         --grid='task=parity;mixer=lstm,gru;seed=0,1,2' --processes=2 --cores=1
@@ -89,7 +89,9 @@ def run(config: Config, workdir: str) -> list[tuple[cell_pool.Cell, str]]:
     cell_pool.Cell(c, str(root / experiment.folder_name(c)))
     for c in experiment.parse_grid(program.module.Config, config.grid)
   ]
+  cell_pool.shares(config.processes, config.cores or None)
   waiting, failed = cell_pool.waiting(cells)
+  root.mkdir(parents=True, exist_ok=True)
   ended = cell_pool.run(
     program,
     [[cell] for cell in waiting],
