@@ -1,4 +1,4 @@
-"""The task, model, optimizer and state that a training config describes."""
+"""Builds the task, model, optimizer and state of a training config."""
 
 import ast
 import contextlib

@@ -1,4 +1,4 @@
-"""A Config as absl flags: what a command line and a grid in text describe.
+"""Reads a Config from the command line, and grids of them from text.
 
 Flags are made inside `launch`, never at import: two experiments live in one
 process.

@@ -27,7 +27,7 @@ Values = Sequence[Any] | np.ndarray
 
 
 class Style(NamedTuple):
-  """Colour, dashes and marker of a name."""
+  """The colour, dashes and marker of a name."""
 
   color: str
   dashes: Any

@@ -1,4 +1,4 @@
-"""One run, one folder: what was asked, what came on the way, what came out.
+"""Records a run in a folder: its config, its metrics and its summary.
 
     config.json     {"config": fields, "environment": versions, device, ...}
     metrics.jsonl   one JSON object a line: step, metrics, time
@@ -164,7 +164,7 @@ class Run:
 
 
 def finished(workdir: str | os.PathLike, config: Any) -> dict[str, Any] | None:
-  """The summary of this config's finished run in workdir, or None.
+  """Returns the summary of this config's finished run in workdir, or None.
 
   ValueError where workdir holds the run of another config.
   """
@@ -176,7 +176,7 @@ def finished(workdir: str | os.PathLike, config: Any) -> dict[str, Any] | None:
 
 
 def collate(root: str | os.PathLike) -> list[dict[str, Any]]:
-  """Every finished run under root, as flat rows, in the order of their paths.
+  """Returns the finished runs under root as flat rows, in order of their paths.
 
   A row holds the config's fields, the summary (with `rows`, one row each) and
   the columns of ENVIRONMENT_COLUMNS, which a measurement that knows better (a
@@ -219,7 +219,7 @@ def environment() -> dict[str, Any]:
 
 @functools.cache
 def device_name() -> str:
-  """What jax computes on; a CPU by its model's name, so that two differ."""
+  """Returns the name of JAX's device; that of a CPU is its model's."""
   kind = jax.devices()[0].device_kind
   if kind != 'cpu':
     return kind
@@ -232,7 +232,7 @@ def device_name() -> str:
 
 
 def precision() -> str:
-  """'float32 (matmul default)': the default float and jax's matmul setting."""
+  """Returns the default float and JAX's matmul precision, as text."""
   wide = jax.config.jax_enable_x64
   matmul = jax.config.jax_default_matmul_precision or 'default'
   return f'{"float64" if wide else "float32"} (matmul {matmul})'
@@ -240,7 +240,7 @@ def precision() -> str:
 
 @functools.cache
 def commit(path: pathlib.Path) -> str:
-  """The git commit that a source file belongs to, or 'unknown'.
+  """Returns the git commit that a source file belongs to, or 'unknown'.
 
   '-dirty' is added where Python files differ from that commit: tables and
   figures that an experiment rewrites do not change what ran.
@@ -289,12 +289,12 @@ def write_atomically(
 
 
 def _reason(error: OSError) -> str:
-  """The system's words, also where `write_atomically` has added its own."""
+  """Returns the system's words, without those that `write_atomically` added."""
   return error.strerror or getattr(error.__cause__, 'strerror', str(error))
 
 
 def scalar(value: Any, what: str) -> bool | int | float | str | None:
-  """A number out of an array that holds one; text and None as they are."""
+  """Returns the number in an array of one; text and None as they are."""
   if isinstance(value, (jax.Array, np.ndarray, np.generic)):
     if value.size != 1:
       raise ValueError(
@@ -311,7 +311,7 @@ def scalar(value: Any, what: str) -> bool | int | float | str | None:
 
 
 def _lines_until(path: pathlib.Path, step: int) -> list[str]:
-  """The lines up to `step`; one that was cut by a kill is none."""
+  """Returns the lines up to `step`, without one that was cut by a kill."""
   lines = []
   if not path.exists():  # it was saved before there were any
     return lines
@@ -341,7 +341,7 @@ def _fields(config: Any) -> dict[str, Any]:
 def _record(
   what: str, values: Mapping[str, Any], reserved: tuple[str, ...] = ('time',)
 ) -> dict[str, Any]:
-  """The values as JSON holds them."""
+  """Returns the values as JSON holds them."""
   for name in reserved:
     if name in values:
       raise ValueError(
@@ -370,7 +370,7 @@ def _decode(value: Any) -> Any:
 
 
 def _summary(content: Mapping[str, Any]) -> dict[str, Any]:
-  """What `finish` was given: tuples for lists, floats that are not finite."""
+  """Decodes what `finish` was given: tuples, and floats that are not finite."""
   summary = {k: _decode(v) for k, v in content.items() if k != 'rows'}
   if 'rows' in content:
     summary['rows'] = [
@@ -394,7 +394,7 @@ def _rows(workdir: pathlib.Path) -> list[dict[str, Any]]:
 
 
 def _merge(workdir: pathlib.Path, *parts: Mapping[str, Any]) -> dict[str, Any]:
-  """One flat row; a column given two values is an error."""
+  """Merges parts into a flat row; a column given two values is an error."""
   merged = {}
   for part in parts:
     for name, value in part.items():
