@@ -28,6 +28,7 @@ from seqjax.experiment import option
 from seqjax.launch import cell_pool, exits, process_environment
 from seqjax.launch.programs import Program
 from seqjax.results import table
+from seqjax.results.environment import ENVIRONMENT_COLUMNS
 
 LAST = 5  # lines of a failed cell's log that are shown
 
@@ -172,7 +173,7 @@ def _differing(cells) -> list[str]:
 def _columns(cells, rows) -> list[str]:
   """Returns the fields that differ among the cells, and the results."""
   fields = experiment.to_dict(cells[0].config)
-  known = {*fields, *results.run.ENVIRONMENT_COLUMNS}
+  known = {*fields, *ENVIRONMENT_COLUMNS}
   return _differing(cells) + [name for name in rows[0] if name not in known]
 
 

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from seqjax.errors import needs
-from seqjax.results import labels, run
+from seqjax.results import json_files, labels
 
 Values = Sequence[Any] | np.ndarray
 
@@ -378,7 +378,7 @@ def save(figure: Any, path: str | os.PathLike):
   settings = {'svg.hashsalt': 'seqjax', 'svg.fonttype': 'none'}
   metadata = _METADATA[os.path.splitext(path)[1]]
   with matplotlib.rc_context(settings):
-    run.write_atomically(
+    json_files.write_atomically(
       path,
       lambda temporary: figure.savefig(
         temporary, dpi=160, metadata=metadata, facecolor='white'

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from seqjax.results import run
+from seqjax.results import json_files
 
 _INTEGER = re.compile(r'[-+]?\d+')
 _FLOAT = re.compile(r'[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|nan|-?inf')
@@ -36,7 +36,7 @@ def write(rows: Iterable[Mapping[str, Any]], path: str | os.PathLike):
     with open(temporary, 'w', newline='', encoding='utf-8') as file:
       csv.writer(file, lineterminator='\n').writerows([columns, *lines])
 
-  run.write_atomically(path, write_lines)
+  json_files.write_atomically(path, write_lines)
 
 
 def read(*paths: str | os.PathLike) -> list[dict[str, Any]]:
@@ -113,7 +113,7 @@ def _cell(value: Any, column: str) -> str:
 
 
 def _scalar_cell(value: Any, column: str) -> str:
-  value = run.scalar(value, f'Column {column!r}')
+  value = json_files.scalar(value, f'Column {column!r}')
   if value is None or value == '':
     return ''
   if isinstance(value, float):
@@ -174,7 +174,7 @@ def _shown(
 def _show(value: Any) -> str:
   if isinstance(value, (list, tuple)):
     return ' '.join(map(_show, value))
-  value = run.scalar(value, 'A cell')
+  value = json_files.scalar(value, 'A cell')
   if value is None:
     return '-'
   if isinstance(value, float) and math.isfinite(value):
