@@ -20,7 +20,7 @@ ALLOWED = {
   'tasks': BASE | {'ops', 'data'},
   'frozen': BASE | {'tasks', 'data'},
   'training': BASE | {'ops'},
-  'results': set(),
+  'results': {'errors'},
   'experiment': {'errors'},
   'launch': {'results', 'experiment', 'analysis', 'errors'},
   'testing': BASE | {'ops', 'nn', 'tasks'},

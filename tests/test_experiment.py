@@ -263,8 +263,9 @@ def test_switches_are_no_part_of_the_config():
     ('--rate=a: b', "--rate takes a number, but 'a: b' was given."),
     ('--lengths=8,x', "--lengths takes a comma separated list of int, but '8,"),
     ('--fast=maybe', "--fast takes true or false, but 'maybe' was given."),
-    ('--seed', 'Missing value for flag --seed'),
-    ('--flagfile=none', 'ERROR:: '),
+    ('--seed', 'Missing value for flag --seed.'),
+    ('--workdir=', '--workdir names a folder, but nothing was given.'),
+    ('--flagfile=none', 'Unable to open flagfile: '),
   ],
 )
 def test_launch_turns_a_bad_config_into_a_sentence(argument, sentence, capsys):

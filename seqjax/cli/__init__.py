@@ -1,1 +1,1 @@
-"""The programs: each file is one command."""
+"""Programs, one file per command; they share build, seeds and trained."""

@@ -1,11 +1,12 @@
-"""The task, model, optimizer and state that a training config describes."""
+"""Builds the task, model, optimizer and state of a training config."""
 
 import ast
+import contextlib
 import dataclasses
 import functools
 import inspect
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -25,7 +26,8 @@ from seqjax.training import loop
 from seqjax.typing import Batch
 
 SCORED_ROWS = 64  # of a batch; four of validation, sixteen of test
-NOT_OPTIONS = ('parent', 'name')  # what Flax adds to every module
+NOT_OPTIONS = ('parent', 'name', 'features', 'context')  # Flax's, and flags
+KINDS = {bool: bool, int: int, float: (int, float), str: str}
 LENGTHS = ('length', 'delay', 'lag')  # what a task's sequences grow with
 
 
@@ -46,7 +48,8 @@ def make(config: Config, scored: Sequence[str] = ('validation', 'test')):
   maker = EVERY_MIXER[config.mixer]
   options = parse_options(config.mixer_options, maker, 'mixer')
   dtype = jnp.dtype(config.dtype)
-  mixer = maker(config.features, config.context, **{'dtype': dtype} | options)
+  with _refusing(f'the mixer {config.mixer}'):
+    mixer = maker(config.features, config.context, **{'dtype': dtype} | options)
   model = model_for(
     task,
     (mixer,) * config.layers,
@@ -66,16 +69,17 @@ def _make_task(config: Config):
   known = inspect.signature(TASKS[config.task]).parameters
   if not set(options) <= set(known):
     raise ValueError(f'The task {config.task} reads no data from a folder.')
-  return TASKS[config.task](**options)
+  with _refusing(f'the task {config.task}'):
+    return TASKS[config.task](**options)
 
 
 def parse_options(text: str, maker: Callable, what: str) -> dict[str, Any]:
   """Returns {name: value} of 'name=value,name=value', arguments of `maker`."""
-  known = [
-    name
-    for name in inspect.signature(maker).parameters
+  known = {
+    name: parameter.default
+    for name, parameter in inspect.signature(maker).parameters.items()
     if name not in NOT_OPTIONS
-  ]
+  }
   options = {}
   for part in filter(None, text.split(',')):
     name, equals, value = part.partition('=')
@@ -83,11 +87,31 @@ def parse_options(text: str, maker: Callable, what: str) -> dict[str, Any]:
       raise ValueError(f'Options are name=value,name=value, but got {part!r}.')
     if name not in known:
       raise ValueError(unknown(f'{what} option', name, known))
-    try:
-      options[name] = ast.literal_eval(value)
-    except (SyntaxError, ValueError):
-      options[name] = value  # a word
+    options[name] = _parse_value(value, known[name], f'{what} option {name}')
   return options
+
+
+def _parse_value(text: str, default: Any, what: str) -> Any:
+  """Returns the value in a text; its type is that of the default."""
+  try:
+    value = ast.literal_eval(text)
+  except (SyntaxError, ValueError):
+    value = {'true': True, 'false': False}.get(text.lower(), text)
+  for kind, wanted in KINDS.items():
+    if type(default) is kind and not isinstance(value, wanted):
+      raise ValueError(
+        f'The {what} is of type {kind.__name__}, but {text!r} was given.'
+      )
+  return value
+
+
+@contextlib.contextmanager
+def _refusing(what: str) -> Iterator[None]:
+  """Raises ValueError for options of types that cannot be computed with."""
+  try:
+    yield
+  except TypeError as error:
+    raise ValueError(f'The options of {what} are refused: {error}.') from error
 
 
 def check_model(task, model: nn.Module, config: Config):
@@ -100,7 +124,8 @@ def check_model(task, model: nn.Module, config: Config):
     loop.check_carries(model, task)
   batch = example(task)
   key = jax.random.key(0)
-  jax.eval_shape(model.init, key, batch.inputs, batch.segments)
+  with _refusing(f'the mixer {config.mixer}'):
+    jax.eval_shape(model.init, key, batch.inputs, batch.segments)
 
 
 def example(task, batch_size: int = 1, split: str = 'train') -> Batch:

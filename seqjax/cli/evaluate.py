@@ -23,8 +23,7 @@ from seqjax.analysis import memory, timing
 from seqjax.cli import build, train_config, trained
 from seqjax.experiment import option
 from seqjax.launch import exits, memory_limits
-from seqjax.results import run as run_lib
-from seqjax.results import table
+from seqjax.results import json_files, table
 from seqjax.tasks import TASKS
 from seqjax.training.evaluation import length_ranges
 from seqjax.typing import SPLITS
@@ -256,7 +255,7 @@ def _write(rows, path: pathlib.Path):
   asked = [_question(row) for row in rows]
   kept = [row for row in earlier if _question(row) not in asked]
   text = json.dumps([*kept, *rows], indent=2, allow_nan=False) + '\n'
-  run_lib.write_atomically(path, lambda temporary: temporary.write_text(text))
+  json_files.write_atomically(path, lambda file: file.write_text(text))
 
 
 def _question(row) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Generates text by a language model that seqjax-train has trained.
+r"""Generates text by a language model that seqjax-train has trained.
 
     seqjax-generate --workdir=runs/train --prompt='To be, ' \
         --num_tokens=200 --temperature=0.8 --top_p=0.95

@@ -1,4 +1,4 @@
-"""What the seeds of each cell of a grid say together: rows of a table.
+"""Summarizes the scores of each cell of a grid over its seeds.
 
 For the scripts that train many runs; not run by itself.
 """
@@ -32,7 +32,7 @@ def summarize(
   lower_is_better: bool = False,
   compare: str = '',
 ) -> list[dict[str, Any]]:
-  """A row for each cell: what its seeds reach.
+  """Returns a row of statistics over seeds for each cell.
 
   Where a cell has several learning rates, the one counts whose mean over the
   seeds is best on validation, and the row names it. A rate that lacks a seed
@@ -89,7 +89,7 @@ def summarize(
 
 
 def text(summary: Sequence[Row]) -> str:
-  """The table for the terminal, without what no row knows."""
+  """Returns the table for the terminal, without columns that no row fills."""
   known = [
     name for name in summary[0] if any(row[name] is not None for row in summary)
   ]
@@ -99,7 +99,7 @@ def text(summary: Sequence[Row]) -> str:
 def _places(
   rows: Iterable[Row], by: Sequence[str]
 ) -> dict[tuple[Hashable, ...], list[int]]:
-  """Where rows stand that have the same in these columns."""
+  """Maps the values of these columns to the indices of the rows with them."""
   places = {}
   for i, row in enumerate(rows):
     places.setdefault(tuple(row.get(name) for name in by), []).append(i)
@@ -107,7 +107,7 @@ def _places(
 
 
 def _of_best_rate(runs: Sequence[Row], lower_is_better: bool) -> list[Row]:
-  """Those of the learning rate that validation chooses; none if it cannot."""
+  """Returns the runs with the best learning rate on validation, if any."""
   rates = {
     rate: [runs[i] for i in places]
     for (rate,), places in _places(runs, [RATE]).items()
@@ -128,7 +128,7 @@ def _of_best_rate(runs: Sequence[Row], lower_is_better: bool) -> list[Row]:
 def _statistics(
   scores: Sequence[float], solved: float, higher: bool
 ) -> dict[str, Any]:
-  """Of one cell; of a score that is not finite there is no mean."""
+  """Returns the statistics of one cell; no mean unless all are finite."""
   if not scores or not all(map(math.isfinite, scores)):
     return {'seeds': len(scores)}
   found = statistics.summarize(scores, solved=solved, higher_is_better=higher)
@@ -150,7 +150,7 @@ def _statistics(
 def _ranks(
   scores: Sequence[Sequence[float]], higher: bool
 ) -> list[dict[str, float | None]]:
-  """Of cells that are compared; unknown if one has too few scores."""
+  """Returns the ranks of compared cells; None if one has too few scores."""
   if len(scores) < 2 or not all(
     len(of_cell) >= statistics.MIN_SCORES and all(map(math.isfinite, of_cell))
     for of_cell in scores

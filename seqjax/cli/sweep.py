@@ -1,4 +1,4 @@
-"""Runs a program for every cell of a grid, some cells at a time.
+r"""Runs a program for every cell of a grid, some cells at a time.
 
     seqjax-sweep --script=seqjax.cli.train --workdir=runs/parity \
         --grid='task=parity;mixer=lstm,gru;seed=0,1,2' --processes=2 --cores=1
@@ -28,6 +28,7 @@ from seqjax.experiment import option
 from seqjax.launch import cell_pool, exits, process_environment
 from seqjax.launch.programs import Program
 from seqjax.results import table
+from seqjax.results.environment import ENVIRONMENT_COLUMNS
 
 LAST = 5  # lines of a failed cell's log that are shown
 
@@ -89,7 +90,9 @@ def run(config: Config, workdir: str) -> list[tuple[cell_pool.Cell, str]]:
     cell_pool.Cell(c, str(root / experiment.folder_name(c)))
     for c in experiment.parse_grid(program.module.Config, config.grid)
   ]
+  cell_pool.shares(config.processes, config.cores or None)
   waiting, failed = cell_pool.waiting(cells)
+  root.mkdir(parents=True, exist_ok=True)
   ended = cell_pool.run(
     program,
     [[cell] for cell in waiting],
@@ -170,7 +173,7 @@ def _differing(cells) -> list[str]:
 def _columns(cells, rows) -> list[str]:
   """Returns the fields that differ among the cells, and the results."""
   fields = experiment.to_dict(cells[0].config)
-  known = {*fields, *results.run.ENVIRONMENT_COLUMNS}
+  known = {*fields, *ENVIRONMENT_COLUMNS}
   return _differing(cells) + [name for name in rows[0] if name not in known]
 
 

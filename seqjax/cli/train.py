@@ -1,7 +1,6 @@
 """Trains any mixer of the catalogue on any task of the catalogue.
 
-    seqjax-train --task=copy_memory --task_options=delay=50 \
-        --mixer=attention
+    seqjax-train --task=copy_memory --task_options=delay=50 --mixer=attention
     seqjax-train --task=text --corpus=my/notes --mixer=lstm
 
 A run is a folder with its config, its metrics, its checkpoints and a summary:

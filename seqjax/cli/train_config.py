@@ -1,6 +1,7 @@
 """The options of seqjax-train."""
 
 import dataclasses
+import math
 from typing import Any
 
 from seqjax.experiment import option
@@ -14,7 +15,10 @@ LEAST = {
     ('patience', 'save_every', 'keep_best', 'dropout', 'weight_decay'), 0
   ),
   **dict.fromkeys(
-    ('features', 'layers', 'steps', 'batch_size', 'log_every', 'keep_latest'),
+    ('features', 'layers', 'context', 'expansion', 'steps', 'batch_size'), 1
+  ),
+  **dict.fromkeys(
+    ('log_every', 'keep_latest'),
     1,
   ),
 }
@@ -75,11 +79,17 @@ class Config:
 
   def __post_init__(self):
     for name, least in LEAST.items():
-      if getattr(self, name) < least:
+      if not least <= getattr(self, name) < math.inf:
         raise ValueError(
           f'{name} must be at least {least}, but {name}={getattr(self, name)} '
           'was given.'
         )
+    if not 0 < self.learning_rate < math.inf or self.dropout >= 1:
+      raise ValueError(
+        'learning_rate must be greater than 0 and dropout less than 1, but '
+        f'learning_rate={self.learning_rate} and dropout={self.dropout} were '
+        'given.'
+      )
     if self.corpus and not self.task.startswith('text'):
       raise ValueError(
         f'A corpus is what the task text reads, but task={self.task} was given.'

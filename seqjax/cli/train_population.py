@@ -1,4 +1,4 @@
-"""Trains a population: many seeds and learning rates in one program.
+r"""Trains a population: many seeds and learning rates in one program.
 
     seqjax-train-population --task=parity --mixer=lstm --seeds=5 \
         --learning_rates=1e-3,3e-3 --workdir=runs/population

@@ -1,4 +1,4 @@
-"""A Config as absl flags: what a command line and a grid in text describe.
+"""Reads a Config from the command line, and grids of them from text.
 
 Flags are made inside `launch`, never at import: two experiments live in one
 process.
@@ -19,7 +19,6 @@ from absl import flags as absl_flags
 
 from seqjax.errors import MOST_LISTED, unknown
 from seqjax.experiment.config import (
-  LISTING,
   SCALARS,
   check_fields,
   field_types,
@@ -131,6 +130,8 @@ def launch(
         _print_help(flags, _program_text(run))
         sys.exit(0)
       _read_flags(flags, arguments)
+      if workdir and not flags['workdir'].value:
+        raise ValueError('--workdir names a folder, but nothing was given.')
       _print_names(Config, flags)
       return from_flags(Config, flags)
 
@@ -151,7 +152,8 @@ def refusals() -> Iterator[None]:
   try:
     yield
   except (ValueError, absl_flags.Error) as error:
-    print(' '.join(str(error).split()), file=sys.stderr)
+    sentence = ' '.join(str(error).removeprefix('ERROR:: ').split())
+    print(f'{sentence.removesuffix(".")}.', file=sys.stderr)
     sys.exit(BAD_INPUT)
 
 
@@ -162,7 +164,9 @@ def _read_flags(flags: absl_flags.FlagValues, arguments: Sequence[str]):
   except absl_flags.UnrecognizedFlagError as error:
     known = [f'--{name}' for name in flags]
     name = f'--{error.flagname}'
-    raise ValueError(unknown('option', name, known, LISTING)) from error
+    raise ValueError(
+      unknown('option', name, known, '--help lists them')
+    ) from error
   except absl_flags.IllegalFlagValueError as error:
     raise ValueError(_illegal_value(flags, error)) from error
   if len(rest) > 1:

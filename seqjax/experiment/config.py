@@ -15,7 +15,7 @@ from seqjax.errors import Catalog, UnknownName, unknown
 
 SCALARS = (bool, int, float, str)
 _ITEMS = (int, float, str)
-LISTING = '--help lists them'
+LISTING = 'the --help of its program lists them'
 ALWAYS_NAMED = ('mixer', 'task')  # fields that every folder's name holds
 
 

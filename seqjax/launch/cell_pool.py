@@ -1,4 +1,4 @@
-"""Cells of a grid, in processes of their own, some at a time.
+"""Runs the cells of a grid in a pool of processes.
 
     for cell, why in cell_pool.run(program, [[cell] for cell in cells]):
       print(cell.folder, why or 'finished')
@@ -37,7 +37,7 @@ class Cell(NamedTuple):
 
 @contextlib.contextmanager
 def stoppable() -> Iterator[None]:
-  """An interrupt ends the process with a sentence and exit code 130."""
+  """Ends the process with a sentence and exit code 130 on an interrupt."""
   try:
     yield
   except KeyboardInterrupt:
@@ -50,7 +50,7 @@ def stoppable() -> Iterator[None]:
 
 
 def waiting(cells: Iterable[Cell]) -> tuple[list[Cell], list[tuple[Cell, str]]]:
-  """The cells that have not finished; those that cannot run, and why.
+  """Returns the unfinished cells; and those that cannot run, with the reasons.
 
   A folder that holds the run of another config is not written to.
   """
@@ -141,7 +141,7 @@ def attempt(call: Callable[[Any, str], Any], cell: Cell) -> str | None:
 
 
 def shares(processes: int, cores: int | None) -> list[set[int] | None]:
-  """Which cores each process may use; None: all there are.
+  """Returns the cores that each process may use; None stands for all.
 
   Raises:
     ValueError: there are not so many.
@@ -175,7 +175,7 @@ class _Worker:
     self._process = None
 
   def send(self, cell: Cell) -> multiprocessing.connection.Connection:
-    """Where the answer comes; the end of it if the process dies."""
+    """Sends a cell; returns the pipe of the answer, which a death closes."""
     if self._process is None:
       self._start()
     # A process that has died in between answers with the end, too.
@@ -188,7 +188,7 @@ class _Worker:
       self._process.terminate()
 
   def stop(self) -> int | None:
-    """Its exit code, once it has ended; another is begun with the next cell."""
+    """Ends the process, returns its exit code; the next cell begins another."""
     if self._process is None:
       return None
     self._pipe.close()
@@ -210,7 +210,7 @@ class _Worker:
 
 
 def _serve(pipe, call, memory: int | None):
-  """What a worker's process does: calls what comes until nothing does."""
+  """Runs in a worker's process: calls what is sent until the pipe ends."""
   signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started it terminates it
   threading.Thread(target=_end_with_parent, daemon=True).start()
   sys.stdout.reconfigure(line_buffering=True)  # what a kill leaves is read
@@ -222,7 +222,7 @@ def _serve(pipe, call, memory: int | None):
 
 
 def _bound(memory: int):
-  """Asking for more fails, in this process, from here on."""
+  """Limits the memory of this process; allocations beyond it fail."""
   import resource  # which not every system has
 
   _, hard = resource.getrlimit(resource.RLIMIT_DATA)
@@ -231,13 +231,13 @@ def _bound(memory: int):
 
 
 def _end_with_parent():
-  """A cell must not go on beside the one that takes its place."""
+  """Ends this process with its parent: two must never run one cell."""
   multiprocessing.parent_process().join()
   os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _cause(exit_code: int) -> str:
-  """Why a process ended that should not have."""
+  """Returns the reason for which a process ended early."""
   if exit_code >= 0:
     return f'Its process ended with exit code {exit_code}.'
   name = signal.Signals(-exit_code).name

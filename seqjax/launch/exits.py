@@ -1,4 +1,4 @@
-"""The exit codes of programs, and the one sentence that comes with each.
+"""Ends programs with one sentence and an exit code that says what happened.
 
 @exits.guarded(resumes=True)
 def train_and_report(config, workdir): ...

@@ -1,4 +1,4 @@
-"""What fits into the device's memory, from the sizes of compiled functions.
+"""Finds what fits into the device's memory, by sizes of compiled functions.
 
 For the scripts that say so when something did not; not run by itself.
 """
@@ -13,7 +13,7 @@ SIGNS = ('RESOURCE_EXHAUSTED', str(2**31 - 1))  # of too much, in errors of XLA
 
 @contextlib.contextmanager
 def named(too_large: Callable[[], str]) -> Iterator[None]:
-  """MemoryError with what `too_large` says, where the device's was exhausted.
+  """Raises MemoryError(too_large()) where the device's memory was exhausted.
 
   Or would have been: arrays of more than 2^31 numbers are not even tried.
   """
@@ -27,7 +27,7 @@ def named(too_large: Callable[[], str]) -> Iterator[None]:
 
 
 def largest_batch(one: int, two: int, limit: int, below: int) -> int:
-  """The largest power of two below a batch size that did not fit; 0: none.
+  """Returns the largest power of two below a batch size that fits; 0: none.
 
   `one` and `two` are the bytes of batches of so many.
   """
@@ -37,7 +37,7 @@ def largest_batch(one: int, two: int, limit: int, below: int) -> int:
 
 
 def largest_half(bytes_of: Callable[[int], int], limit: int, size: int) -> int:
-  """The first of size / 2, size / 4 ... that fits; 0 if none does.
+  """Returns the first of size / 2, size / 4 ... that fits; 0 if none does.
 
   `bytes_of` may be any function; sizes for which it raises ValueError do not
   count, nor do those below them.
@@ -53,10 +53,10 @@ def largest_half(bytes_of: Callable[[int], int], limit: int, size: int) -> int:
 
 
 def _usable(limit: int) -> int:
-  """A fifth is left for what surrounds a compiled function."""
+  """Returns four fifths: the rest is for what surrounds a compiled function."""
   return limit * 4 // 5
 
 
 def gibibytes(num_bytes: int) -> str:
-  """As a person reads it."""
+  """Returns a number of bytes in GiB, as text."""
   return f'{num_bytes / 2**30:,.1f} GiB'

@@ -22,7 +22,7 @@ import jax
 import tqdm
 
 from seqjax.errors import needs
-from seqjax.results.run import scalar
+from seqjax.results.json_files import scalar
 
 LINE_SECONDS = 10.0  # at least, between two lines where there is no terminal
 SHOWN = ('loss', 'validation')  # metrics that a line holds

@@ -1,4 +1,4 @@
-"""What a measuring or training process on a Linux CPU is started with.
+"""Sets the environment of measuring and training processes on a Linux CPU.
 
 Huge pages and an allocator that keeps its memory: fresh pages of 4 KiB can cost
 more than the arithmetic on them. glibc and XLA read these once, at the start of
@@ -21,7 +21,7 @@ FLAGS = {'--xla_cpu_prefer_vector_width': '512'}
 
 
 def for_children(environment: Mapping[str, str]) -> dict[str, str]:
-  """The variables to set, given those there are; {} where they do not apply."""
+  """Returns the variables to set beside those there are; {} elsewhere."""
   if platform.system() != 'Linux' or shutil.which('nvidia-smi'):
     return {}
   return {
@@ -52,7 +52,7 @@ def apply():
 
 
 def _append(given: str, settings: Mapping[str, str], separator: str) -> str:
-  """The settings after those given; a name that is given stays as it is."""
+  """Appends settings to those given; a name that is given keeps its value."""
   parts = [part for part in given.split(separator) if part]
   names = {part.partition('=')[0] for part in parts}
   parts += [f'{k}={v}' for k, v in settings.items() if k not in names]

@@ -1,4 +1,4 @@
-"""When a run ends before its last step: it is asked to, or gains no more."""
+"""Ends runs early: by SIGTERM, or when scores stop improving."""
 
 import contextlib
 import math
@@ -12,12 +12,12 @@ PREEMPTED = 75  # EX_TEMPFAIL: the same command again goes on
 
 
 class Preempted(Exception):
-  """The process was asked to end; its run is saved, and can go on."""
+  """A run that SIGTERM stopped; it is saved, and can be resumed."""
 
 
 @contextlib.contextmanager
 def sigterm() -> Iterator[threading.Event]:
-  """An event that SIGTERM sets, instead of ending the process at once.
+  """Yields an event that SIGTERM sets, instead of ending the process at once.
 
   Signals reach a process's main thread alone: in another one it is never set.
   """
@@ -33,7 +33,7 @@ def sigterm() -> Iterator[threading.Event]:
 
 
 class Pace:
-  """How many steps take about so many seconds, going by the last ones.
+  """A number of steps that takes about so many seconds, by the latest ones.
 
       pace = Pace(5.0)
       for state, metrics in training.train(..., pause=pace):
@@ -46,7 +46,7 @@ class Pace:
     self._seconds, self._size = seconds, 1
 
   def __call__(self, step: int) -> int:
-    """To which step to go from this one."""
+    """Returns the step at which to pause next, after this one."""
     self._began, self._step = time.monotonic(), step
     return step + self._size
 
@@ -58,17 +58,17 @@ class Pace:
 
 
 class Patience(NamedTuple):
-  """The best score so far, and how many evaluations have not reached above."""
+  """A best score, and the number of evaluations since then."""
 
   best: float = -math.inf
   waited: int = 0
 
   def after(self, score: float) -> 'Patience':
-    """The state after an evaluation; the greater a score the better."""
+    """Returns the state after an evaluation; greater scores are better."""
     if score > self.best:
       return Patience(score, 0)
     return self._replace(waited=self.waited + 1)
 
   def is_over(self, patience: int) -> bool:
-    """Whether `patience` evaluations in a row were no gain; 0: never."""
+    """Checks for `patience` evaluations in a row without gain; 0: never."""
     return 0 < patience <= self.waited

@@ -1,4 +1,4 @@
-"""States on disk: the newest and the best ones, each whole or not there.
+"""Keeps states on disk: the newest and the best, each whole or not there.
 
     <folder>/<step>/bytes    the leaves of the state, one after the other
     <folder>/<step>/about    JSON: what each leaf is, checksums, `extra`
@@ -79,17 +79,17 @@ class Checkpoints:
 
   @property
   def steps(self) -> list[int]:
-    """Those of which there is a checkpoint, damaged or not, ascending."""
+    """Returns the steps with a checkpoint, damaged ones included, ascending."""
     return sorted(self._manager.all_steps())
 
   @property
   def best(self) -> int | None:
-    """The step with the greatest score, the first of several; None of none."""
+    """Returns the step with the greatest score, the first of equals."""
     return next(iter(_ranked(self.scores)), None)
 
   @property
   def extra(self) -> dict[str, Any]:
-    """Of the newest checkpoint that says what it is; empty without any."""
+    """Returns the `extra` of the newest readable checkpoint, or {}."""
     for step in reversed(self.steps):
       with contextlib.suppress(_Damaged):
         return self._about(step)['extra']
@@ -97,12 +97,12 @@ class Checkpoints:
 
   @property
   def scores(self) -> dict[int, float]:
-    """By step, of the checkpoints that have one."""
+    """Maps each step to its score, for checkpoints that have one."""
     scores = {step: self._kept.scores.get(step) for step in self.steps}
     return {s: score for s, score in scores.items() if score is not None}
 
   def would_keep(self, scores: Mapping[int, float]) -> list[int]:
-    """Which of these steps, not saved yet, are among the best so far."""
+    """Returns those of these unsaved steps that are among the best so far."""
     first = min(scores, default=0)
     earlier = {s: score for s, score in self.scores.items() if s < first}
     best = _ranked(earlier | dict(scores))[: self._kept.best]
@@ -160,7 +160,7 @@ class Checkpoints:
       self._manager.wait_until_finished()
 
   def restore(self, like: Any) -> tuple[Any, dict[str, Any]] | None:
-    """(state, extra) of the newest sound checkpoint, or None without any.
+    """Returns (state, extra) of the newest sound checkpoint, or None.
 
     A damaged one is named on stderr, and the one before it is used.
 
@@ -195,7 +195,7 @@ class Checkpoints:
     return None
 
   def restore_step(self, step: int, like: Any) -> tuple[Any, dict[str, Any]]:
-    """(state, extra) of this checkpoint, and of no other in its place.
+    """Returns (state, extra) of this checkpoint, and of no other.
 
     Raises:
       ValueError: it is damaged, or as in `restore`.
@@ -223,7 +223,7 @@ class Checkpoints:
     return packing.unpack(packed, about['leaves'], like), about['extra']
 
   def _about(self, step) -> dict[str, Any]:
-    """What the checkpoint says of itself; ValueError for another format."""
+    """Returns the description of a checkpoint; ValueError if unreadable."""
     import orbax.checkpoint as ocp
 
     about = self._item(step, about=ocp.args.JsonRestore())
@@ -246,7 +246,7 @@ class Checkpoints:
     return self._item(step, bytes=ocp.args.ArrayRestore(restore_args=as_numpy))
 
   def _item(self, step, **args):
-    """One of the two; whatever cannot be read is damaged."""
+    """Reads one of the two parts; whatever cannot be read is damaged."""
     import orbax.checkpoint as ocp
 
     try:
@@ -257,7 +257,7 @@ class Checkpoints:
     return item
 
   def _make_room(self, step):
-    """For the checkpoint of a step: no leftovers, nothing that is later."""
+    """Clears the folder for the checkpoint of a step: leftovers, later ones."""
     if not self._saved:
       self.folder.mkdir(parents=True, exist_ok=True)
       for path in self.folder.glob('*.orbax-checkpoint-tmp*'):
@@ -285,7 +285,7 @@ class _Damaged(Exception):
 
 
 class _Kept:
-  """Which checkpoints Orbax preserves: the newest and the best."""
+  """A preservation policy of Orbax: the newest and the best checkpoints."""
 
   def __init__(self, latest: int, best: int):
     self.latest, self.best = latest, best
@@ -300,12 +300,12 @@ class _Kept:
 
 
 def _ranked(scores: Mapping[int, float]) -> list[int]:
-  """The steps, best first; of equal ones the earliest."""
+  """Returns the steps, best first; of equal ones the earliest."""
   return sorted(scores, key=lambda step: (-scores[step], step))
 
 
 def _not_of_orbax(record: logging.LogRecord) -> bool:
-  """Its threads report every step; failures are exceptions here."""
+  """Drops the messages of Orbax's threads; failures are exceptions here."""
   return f'{os.sep}orbax{os.sep}' not in record.pathname
 
 

@@ -1,4 +1,4 @@
-"""A state as one array of bytes, and back: pytrees of arrays and PRNG keys."""
+"""Packs pytrees of arrays and PRNG keys into one array of bytes, and back."""
 
 import math
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 
 
 def pack(state: Any) -> tuple[UInt8[np.ndarray, ' bytes'], dict[str, dict]]:
-  """The leaves one after the other, and what each is, by its path."""
+  """Returns the bytes of all leaves, and a description of each by its path."""
   arrays, about = [], {}
   for path, leaf in _by_path(state).items():
     is_key = jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
@@ -27,7 +27,7 @@ def pack(state: Any) -> tuple[UInt8[np.ndarray, ' bytes'], dict[str, dict]]:
 
 
 def difference(about: Mapping[str, dict], like: Any) -> str | None:
-  """Where the leaves are not those of `like`: the first path, and both."""
+  """Returns the first difference between leaves and those of `like`."""
   there = {path: what['leaf'] for path, what in about.items()}
   needed = {path: _describe(leaf) for path, leaf in _by_path(like).items()}
   for path in {**there, **needed}:
@@ -42,7 +42,7 @@ def difference(about: Mapping[str, dict], like: Any) -> str | None:
 def unpack(
   packed: UInt8[np.ndarray, ' bytes'], about: Mapping[str, dict], like: Any
 ) -> Any:
-  """What `pack` was given, on the devices that the leaves of `like` are on."""
+  """Returns what `pack` was given, on the devices of the leaves of `like`."""
   arrays, start = {}, 0
   for path, what in about.items():
     dtype = jnp.dtype(what['dtype'])  # numpy's own knows no bfloat16
@@ -57,7 +57,7 @@ def unpack(
 
 
 def _place(array: np.ndarray, key: str | None, like: Any) -> jax.Array:
-  """An array or the key of that kind, where `like` is."""
+  """Returns an array, or a key of that kind, on the device of `like`."""
   leaf = jnp.array(array)
   if key is not None:
     leaf = jax.random.wrap_key_data(leaf, impl=key)
@@ -68,7 +68,7 @@ def _place(array: np.ndarray, key: str | None, like: Any) -> jax.Array:
 
 
 def _by_path(tree: Any) -> dict[str, Any]:
-  """Every leaf by its path, as in 'params/readout/kernel'."""
+  """Maps paths, as in 'params/readout/kernel', to leaves."""
   leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
   return {
     jax.tree_util.keystr(path, simple=True, separator='/'): leaf

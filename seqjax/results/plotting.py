@@ -1,4 +1,4 @@
-"""The house style of figures: rows of a table in, an SVG or a PNG out.
+"""Draws figures in one style, from rows of a table to SVG, PNG or PDF.
 
 A name (of a mixer) has the same colour, dashes and marker in every figure;
 dashes and marker alone tell names apart, so figures survive greyscale. Lines
@@ -20,13 +20,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from seqjax.results import run
+from seqjax.errors import needs
+from seqjax.results import json_files, labels
 
 Values = Sequence[Any] | np.ndarray
 
 
 class Style(NamedTuple):
-  """How a name is drawn."""
+  """The colour, dashes and marker of a name."""
 
   color: str
   dashes: Any
@@ -62,13 +63,15 @@ _FILLS = ('full', 'none', 'left', 'bottom')  # the first machine, the second ...
 
 _TEXT = {'fontsize': 9, 'color': '#222222'}
 _SMALL = {'fontsize': 7.5, 'color': '#555555'}
-_MISSING = 'does not fit'
-_MISSING_GAP = 12  # points from one such line to the next
-_END = 'end of a line'
+_METADATA = {  # no date and no version, so that equal figures are equal files
+  '.svg': {'Date': None, 'Creator': None},
+  '.png': {'Software': None},
+  '.pdf': {'CreationDate': None, 'Creator': None, 'Producer': None},
+}
 
 
 def style(name: str) -> Style:
-  """The look of a name: listed for the common mixers, else drawn from it."""
+  """Returns the look of a name; of one that is not listed, by its checksum."""
   if name in _STYLES:
     return _STYLES[name]
   number = zlib.crc32(name.encode())  # unlike hash(), the same in every process
@@ -82,8 +85,12 @@ def style(name: str) -> Style:
 def new(
   *titles: str, columns: int = 2, width: Real = 5.6, height: Real = 3.6
 ) -> tuple[Any, list[Any]]:
-  """A figure with one panel a title, `columns` in a row; sizes in inches."""
-  import matplotlib.figure
+  """Returns a figure with a panel per title, `columns` in a row, and panels.
+
+  Sizes are those of a panel, in inches.
+  """
+  with needs('plot'):
+    import matplotlib.figure
 
   columns = min(columns, len(titles))
   rows = -(-len(titles) // columns)
@@ -99,7 +106,7 @@ def new(
 
 
 def _dress(axes, title):
-  """No box, a faint grid, the title to the left."""
+  """Draws no box, a faint grid, and the title to the left."""
   axes.set_title(title, loc='left', fontsize=10, fontweight='bold', pad=8)
   axes.spines[['top', 'right']].set_visible(False)
   axes.spines[['left', 'bottom']].set_color('#888888')
@@ -175,7 +182,7 @@ def _check_band(low, high, num_seeds, label):
 
 
 def chance_line(axes: Any, value: Real, label: str = 'chance'):
-  """A dotted line across the panel: what guessing scores."""
+  """Draws a dotted line across the panel at the score of guessing."""
   axes.axhline(value, color='#777777', linewidth=1, linestyle=':', zorder=1.5)
   axes.annotate(
     f'{label} {value:.3g}',
@@ -188,7 +195,7 @@ def chance_line(axes: Any, value: Real, label: str = 'chance'):
 
 
 def limit_line(axes: Any, x: Real):
-  """A dashed line from foot to top: what lies beyond is another matter."""
+  """Draws a dashed line from foot to top, beyond which a limit is exceeded."""
   axes.axvline(x, color='#777777', linewidth=1, linestyle='--', zorder=1.5)
 
 
@@ -199,9 +206,9 @@ def does_not_fit(
   from matplotlib import transforms
 
   look = style(label if name is None else name)
-  row = sum(text.get_gid() == _MISSING for text in axes.texts)
+  row = sum(text.get_gid() == labels.MISSING for text in axes.texts)
   below = transforms.ScaledTranslation(
-    0, -_MISSING_GAP * row / 72, axes.figure.dpi_scale_trans
+    0, -labels.MISSING_GAP * row / 72, axes.figure.dpi_scale_trans
   )
   axes.plot(
     [x],
@@ -216,14 +223,14 @@ def does_not_fit(
     zorder=4,
   )
   axes.annotate(
-    f'{label} {_MISSING} ({bytes_text(num_bytes)})',
+    f'{label} {labels.MISSING} ({bytes_text(num_bytes)})',
     (x, 1),
     xycoords=axes.get_xaxis_transform(),
-    xytext=(-7, -_MISSING_GAP * row),
+    xytext=(-7, -labels.MISSING_GAP * row),
     textcoords='offset points',
     ha='right',
     va='center',
-    gid=_MISSING,
+    gid=labels.MISSING,
     fontsize=7.5,
     color=look.color,
   )
@@ -234,7 +241,7 @@ def _marker_size(look: Style) -> Real:
 
 
 def lengths_axis(axes: Any, lengths: Iterable[int], title: str):
-  """x in powers of two: a tick at every length, printed as a plain number."""
+  """Scales x in powers of two, with a tick and a plain number per length."""
   lengths = sorted(set(lengths))
   axes.set_xscale('log', base=2)
   axes.set_xticks(lengths, [str(length) for length in lengths])
@@ -243,24 +250,24 @@ def lengths_axis(axes: Any, lengths: Iterable[int], title: str):
 
 
 def seconds_axis(axes: Any, title: str):
-  """y in seconds, logarithmic: 10 us, 1 ms, 2 s."""
+  """Scales y in seconds, logarithmically: 10 us, 1 ms, 2 s."""
   _engineering_axis(axes, title, seconds_text)
 
 
 def bytes_axis(axes: Any, title: str):
-  """y in bytes, logarithmic: 500 kB, 1 MB, 2 GB (powers of ten)."""
+  """Scales y in bytes, logarithmically: 500 kB, 1 MB, 2 GB (powers of ten)."""
   _engineering_axis(axes, title, bytes_text)
 
 
 def fraction_axis(axes: Any, title: str):
-  """y from 0 to 1, as accuracies are."""
+  """Scales y from 0 to 1, as accuracies are."""
   axes.set_ylim(-0.02, 1.03)
   axes.set_yticks([0, 0.25, 0.5, 0.75, 1])
   axes.set_ylabel(title, **_TEXT)
 
 
 def _engineering_axis(axes, title, show):
-  """Decades are labelled; within few of them, 2 and 5 are too."""
+  """Labels decades, and 2 and 5 where there are few of them."""
   from matplotlib import ticker
 
   def minor(value, _):
@@ -279,19 +286,19 @@ def _engineering_axis(axes, title, show):
 
 
 def seconds_text(seconds: Real) -> str:
-  """0.0012 -> '1.2 ms'."""
+  """Returns '1.2 ms' for 0.0012."""
   units = {1e-9: 'ns', 1e-6: 'us', 1e-3: 'ms', 1.0: 's'}
   return _engineering(seconds, units)
 
 
 def bytes_text(num_bytes: Real) -> str:
-  """17.2e9 -> '17.2 GB'."""
+  """Returns '17.2 GB' for 17.2e9."""
   units = {1.0: 'B', 1e3: 'kB', 1e6: 'MB', 1e9: 'GB', 1e12: 'TB'}
   return _engineering(num_bytes, units)
 
 
 def _engineering(value: Real, units: Mapping[float, str]) -> str:
-  """The value in the largest unit that it reaches, to three digits."""
+  """Returns the value in the largest unit that it reaches, to three digits."""
   value = float(f'{value:.3g}')  # 999.9 MB is 1 GB
   reached = [scale for scale in units if value >= scale * (1 - 1e-9)]
   scale = max(reached, default=min(units))
@@ -301,7 +308,7 @@ def _engineering(value: Real, units: Mapping[float, str]) -> str:
 def by_machine(
   rows: Iterable[Mapping[str, Any]],
 ) -> dict[str, list[Mapping[str, Any]]]:
-  """Rows by where they come from, first seen first.
+  """Groups rows by where they come from, first seen first.
 
   That is the file they were read from, where there are several, and the device.
   The keys are for labels: the device, with the file's name where one device is
@@ -320,7 +327,7 @@ def by_machine(
 
 
 def footer(figure: Any, rows: Iterable[Mapping[str, Any]], note: str = ''):
-  """Says at the foot where rows come from: device, versions, commit.
+  """Writes at the foot where rows come from: device, versions, commit.
 
   `note` goes before it: 'Thin lines are the three seeds.'
   """
@@ -342,122 +349,38 @@ def _short_commit(commit: str) -> str:
   return head[:10] + dash + dirty
 
 
+def check_path(path: str | os.PathLike):
+  """Raises ValueError unless figures can be written to a path of this suffix.
+
+  Programs that draw for a while call it before they begin.
+  """
+  if os.path.splitext(path)[1] not in _METADATA:
+    raise ValueError(
+      f'Figures are {", ".join(_METADATA)} files, but {str(path)!r} is none.'
+    )
+
+
 def save(figure: Any, path: str | os.PathLike):
-  """Labels the ends of lines and writes SVG or PNG, by the path's suffix.
+  """Labels the ends of lines and writes SVG, PNG or PDF, by the path's suffix.
 
   One figure gives one file, byte by byte (with one version of matplotlib);
   text in an SVG stays text.
   """
-  import matplotlib
+  check_path(path)
+  with needs('plot'):
+    import matplotlib
 
-  suffix = os.path.splitext(path)[1]
-  metadata = {
-    '.svg': {'Date': None, 'Creator': None},
-    '.png': {'Software': None},
-  }
-  if suffix not in metadata:
-    raise ValueError(f'Figures are .svg or .png, but {str(path)!r} is neither.')
   for _ in range(2):  # labels change the size of a panel, hence their places
     figure.draw_without_rendering()
     for axes in figure.axes:
-      _make_headroom(axes)
-      _label_ends(axes)
+      labels.make_headroom(axes)
+      labels.label_ends(axes)
   settings = {'svg.hashsalt': 'seqjax', 'svg.fonttype': 'none'}
+  metadata = _METADATA[os.path.splitext(path)[1]]
   with matplotlib.rc_context(settings):
-    run.write_atomically(
+    json_files.write_atomically(
       path,
       lambda temporary: figure.savefig(
-        temporary, dpi=160, metadata=metadata[suffix], facecolor='white'
+        temporary, dpi=160, metadata=metadata, facecolor='white'
       ),
     )
-
-
-def _make_headroom(axes):
-  """Raises the upper limit until lines keep below what `does_not_fit` wrote."""
-  rows = sum(text.get_gid() == _MISSING for text in axes.texts)
-  tops = [y for artist in axes.get_lines() for y in _points(artist)[:, 1]]
-  if not rows or not tops:
-    return
-  share = _MISSING_GAP * (rows + 0.5) / _height(axes)
-  scale = axes.yaxis.get_transform()
-  bottom, _ = scale.transform(np.array(axes.get_ylim()))
-  top = scale.transform(np.array([max(tops)]))[0]
-  needed = bottom + (top - bottom) / max(1 - share, 0.2)
-  limit = scale.inverted().transform(np.array([needed]))[0]
-  axes.set_ylim(top=max(limit, axes.get_ylim()[1]))
-
-
-def _height(axes) -> float:
-  """Of a panel, in points."""
-  return axes.bbox.height / axes.figure.dpi * 72
-
-
-def _label_ends(axes):
-  """Writes each line's label to the right of the panel, none over another."""
-  for text in list(axes.texts):
-    if text.get_gid() == _END:
-      text.remove()
-  points = {artist: _points(artist) for artist in axes.get_lines()}
-  ends = {artist: tuple(p[-1]) for artist, p in points.items() if len(p)}
-  if not ends:
-    return
-  pixels = axes.transData.transform(list(ends.values()))
-  wanted = axes.transAxes.inverted().transform(pixels)[:, 1]
-  places = spread(wanted, 11.5 / _height(axes))
-  for (artist, end), place in zip(ends.items(), places, strict=True):
-    _label_end(axes, artist, end, place)
-
-
-def _points(artist) -> np.ndarray:
-  """The points of a labelled line that are there."""
-  if artist.get_label().startswith('_'):
-    return np.empty((0, 2))
-  points = np.asarray(artist.get_xydata(), float)
-  return points[np.isfinite(points).all(axis=1)]
-
-
-def _label_end(axes, artist, end, place):
-  color = artist.get_color()
-  axes.annotate(
-    artist.get_label(),
-    end,
-    xytext=(1.06, place),
-    textcoords='axes fraction',
-    va='center',
-    gid=_END,
-    annotation_clip=False,
-    fontsize=8.5,
-    color=color,
-    arrowprops={
-      'arrowstyle': '-',
-      'color': color,
-      'linewidth': 0.6,
-      'alpha': 0.6,
-      'relpos': (0, 0.5),  # the leader meets the text's left edge
-      'shrinkA': 0,
-      'shrinkB': 4,
-    },
-  )
-
-
-def spread(wanted: Values, gap: Real) -> np.ndarray:
-  """Places in [0, 1], `gap` apart or more, as near as can be to those wanted.
-
-  Least squares: with p_i = place_i - i gap, the places must not fall and must
-  stay in [0, 1 - (n - 1) gap], which is isotonic regression: neighbours that
-  would fall are pooled at their mean. Too many to fit are centred.
-  """
-  wanted = np.asarray(wanted, float)
-  order = np.argsort(wanted, kind='stable')
-  steps = gap * np.arange(len(wanted))
-  pools = []
-  for value in wanted[order] - steps:
-    pools.append([value])
-    while len(pools) > 1 and np.mean(pools[-2]) > np.mean(pools[-1]):
-      pools[-2:] = [pools[-2] + pools[-1]]
-  level = np.concatenate([np.full(len(pool), np.mean(pool)) for pool in pools])
-  highest = 1 - steps[-1]
-  level = np.clip(level, min(0, highest / 2), max(highest, highest / 2))
-  places = np.empty_like(wanted)
-  places[order] = steps + level
-  return places

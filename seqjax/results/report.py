@@ -13,12 +13,12 @@ from seqjax.results import table
 
 
 def text(verdicts: Iterable[Any]) -> str:
-  """A paragraph a verdict, for the terminal."""
+  """Returns a paragraph per verdict, for the terminal."""
   return '\n'.join(_paragraph(verdict) for verdict in verdicts)
 
 
 def markdown(verdicts: Iterable[Any]) -> str:
-  """A row a verdict."""
+  """Returns a Markdown table with a row per verdict."""
   rows = [
     {
       'claim': verdict.id,
@@ -35,7 +35,7 @@ def markdown(verdicts: Iterable[Any]) -> str:
 
 
 def effect(verdict: Any) -> str:
-  """'2.5 [2.1, 2.9]': the effect with its interval, where there are any."""
+  """Returns the effect and its interval, as in '2.5 [2.1, 2.9]', if known."""
   if verdict.effect is None:
     return '-'
   value = f'{verdict.effect:.3g}'

@@ -1,4 +1,4 @@
-"""One run, one folder: what was asked, what came on the way, what came out.
+"""Records a run in a folder: its config, its metrics and its summary.
 
     config.json     {"config": fields, "environment": versions, device, ...}
     metrics.jsonl   one JSON object a line: step, metrics, time
@@ -15,29 +15,26 @@ NaN, so a number that is not finite is written as the text "NaN", "Infinity" or
 
 import contextlib
 import dataclasses
-import datetime
-import functools
-import importlib.metadata
 import json
-import math
 import os
 import pathlib
-import platform
-import subprocess
-import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import jax
-import numpy as np
-
-# Columns of `environment` that `collate` puts into every row.
-ENVIRONMENT_COLUMNS = ('device', 'cpus', 'jax', 'precision', 'commit')
-
-_PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'numpy', 'seqjax')
-_NOT_FINITE = {'NaN': math.nan, 'Infinity': math.inf, '-Infinity': -math.inf}
+from seqjax.results.environment import ENVIRONMENT_COLUMNS, environment
+from seqjax.results.json_files import (
+  decode,
+  decode_summary,
+  dumps,
+  read_json,
+  reason,
+  record,
+  scalar,
+  write_atomically,
+  write_json,
+)
 
 
 class Run:
@@ -71,12 +68,11 @@ class Run:
     content = {'config': self._config, 'environment': environment()}
     try:
       self.workdir.mkdir(parents=True, exist_ok=True)
-      _write_json(self.workdir / 'config.json', content)
+      write_json(self.workdir / 'config.json', content)
       (self.workdir / 'failed.json').unlink(missing_ok=True)
     except OSError as error:
       raise ValueError(
-        f'The workdir {str(self.workdir)!r} cannot be written:'
-        f' {_reason(error)}.'
+        f'The workdir {str(self.workdir)!r} cannot be written: {reason(error)}.'
       ) from error
     return self
 
@@ -95,7 +91,7 @@ class Run:
       )
     else:
       with self._writing('The summary'):
-        _write_json(self.workdir / 'summary.json', self._summary)
+        write_json(self.workdir / 'summary.json', self._summary)
 
   def resume(self, step: Any):
     """Goes on after `step`: later lines, which will come again, are cut away.
@@ -108,10 +104,10 @@ class Run:
     """Appends a line: numbers, or arrays that hold one."""
     if self._metrics is None:
       self._open_metrics(None)
-    line = {'step': scalar(step, 'step'), **_record('metric', metrics)}
+    line = {'step': scalar(step, 'step'), **record('metric', metrics)}
     line['time'] = self._clock()
     with self._writing('The metrics'):
-      self._metrics.write(_dumps(line) + '\n')
+      self._metrics.write(dumps(line) + '\n')
       self._metrics.flush()  # what was logged survives a kill
 
   def finish(self, **summary: Any) -> dict[str, Any]:
@@ -122,11 +118,11 @@ class Run:
     `with` ends well.
     """
     rows = summary.pop('rows', None)
-    content = _record('summary', summary)
+    content = record('summary', summary)
     if rows is not None:
-      content['rows'] = [_record('row', row) for row in rows]
+      content['rows'] = [record('row', row) for row in rows]
     self._summary = {**content, 'time': self._clock()}
-    return _summary(self._summary)
+    return decode_summary(self._summary)
 
   def _open_metrics(self, step):
     """Keeps the lines up to `step`; none of them for None."""
@@ -146,7 +142,7 @@ class Run:
     except OSError as error:
       raise OSError(
         f'{what} of the run in {str(self.workdir)!r} cannot be written:'
-        f' {_reason(error)}. What was saved before stays usable.'
+        f' {reason(error)}. What was saved before stays usable.'
       ) from error
 
   def _note_failure(self, error):
@@ -157,14 +153,14 @@ class Run:
     }
     # A disk that is full does not hide what happened.
     with contextlib.suppress(OSError):
-      _write_json(self.workdir / 'failed.json', content)
+      write_json(self.workdir / 'failed.json', content)
 
   def _clock(self) -> float:
     return round(time.perf_counter() - self._began, 3)
 
 
 def finished(workdir: str | os.PathLike, config: Any) -> dict[str, Any] | None:
-  """The summary of this config's finished run in workdir, or None.
+  """Returns the summary of this config's finished run in workdir, or None.
 
   ValueError where workdir holds the run of another config.
   """
@@ -172,11 +168,11 @@ def finished(workdir: str | os.PathLike, config: Any) -> dict[str, Any] | None:
   _check_same_config(workdir, _fields(config))
   if not (workdir / 'summary.json').exists():
     return None
-  return _summary(_read_json(workdir / 'summary.json'))
+  return decode_summary(read_json(workdir / 'summary.json'))
 
 
 def collate(root: str | os.PathLike) -> list[dict[str, Any]]:
-  """Every finished run under root, as flat rows, in the order of their paths.
+  """Returns the finished runs under root as flat rows, in order of their paths.
 
   A row holds the config's fields, the summary (with `rows`, one row each) and
   the columns of ENVIRONMENT_COLUMNS, which a measurement that knows better (a
@@ -194,124 +190,8 @@ def collate(root: str | os.PathLike) -> list[dict[str, Any]]:
   return rows
 
 
-def environment() -> dict[str, Any]:
-  """Versions, device, precision, commit: what a number depends on.
-
-  `cpus` counts those this process may use; `precision` is the default float's,
-  with jax's matmul precision; `commit` is that of the code imported here.
-  """
-  return {
-    **{name: _version(name) for name in _PACKAGES},
-    'python': platform.python_version(),
-    'device': device_name(),
-    'devices': jax.device_count(),
-    'cpus': len(os.sched_getaffinity(0))
-    if hasattr(os, 'sched_getaffinity')
-    else os.cpu_count(),
-    'precision': precision(),
-    'commit': commit(pathlib.Path(__file__)),
-    'created': datetime.datetime.now(datetime.UTC).isoformat(
-      timespec='seconds'
-    ),
-    'command': sys.argv,
-  }
-
-
-@functools.cache
-def device_name() -> str:
-  """What jax computes on; a CPU by its model's name, so that two differ."""
-  kind = jax.devices()[0].device_kind
-  if kind != 'cpu':
-    return kind
-  try:
-    lines = pathlib.Path('/proc/cpuinfo').read_text().splitlines()
-  except OSError:
-    lines = []
-  models = [line.split(':', 1)[1] for line in lines if 'model name' in line]
-  return f'cpu {(models or [platform.machine()])[0].strip()}'
-
-
-def precision() -> str:
-  """'float32 (matmul default)': the default float and jax's matmul setting."""
-  wide = jax.config.jax_enable_x64
-  matmul = jax.config.jax_default_matmul_precision or 'default'
-  return f'{"float64" if wide else "float32"} (matmul {matmul})'
-
-
-@functools.cache
-def commit(path: pathlib.Path) -> str:
-  """The git commit that a source file belongs to, or 'unknown'.
-
-  '-dirty' is added where Python files differ from that commit: tables and
-  figures that an experiment rewrites do not change what ran.
-  """
-
-  def git(*arguments):
-    return subprocess.run(
-      ['git', '-C', str(path.parent), *arguments],
-      capture_output=True,
-      text=True,
-      check=True,
-      timeout=20,
-    ).stdout.strip()
-
-  try:
-    # An installed copy may lie inside somebody else's repository.
-    git('ls-files', '--error-unmatch', path.name)
-    head = git('rev-parse', 'HEAD')
-    changed = git('status', '--porcelain', '-uno', '--', ':(top)*.py')
-  except (OSError, subprocess.SubprocessError):
-    return 'unknown'
-  return head + '-dirty' * bool(changed)
-
-
-def write_atomically(
-  path: str | os.PathLike, write: Callable[[pathlib.Path], Any]
-):
-  """Calls `write` on a temporary file that then takes the place of `path`.
-
-  OSError names `path`, and leaves what was there as it was.
-  """
-  path = pathlib.Path(path)
-  # The suffix stays last: matplotlib reads the format from it.
-  temporary = path.with_name(f'.{os.getpid()}.{path.name}')
-  try:
-    write(temporary)
-    os.replace(temporary, path)
-  except OSError as error:
-    raise OSError(
-      f'{str(path)!r} cannot be written: {error.strerror or error}. What was '
-      'there before stays as it was.'
-    ) from error
-  finally:
-    with contextlib.suppress(OSError):
-      temporary.unlink(missing_ok=True)
-
-
-def _reason(error: OSError) -> str:
-  """The system's words, also where `write_atomically` has added its own."""
-  return error.strerror or getattr(error.__cause__, 'strerror', str(error))
-
-
-def scalar(value: Any, what: str) -> bool | int | float | str | None:
-  """A number out of an array that holds one; text and None as they are."""
-  if isinstance(value, (jax.Array, np.ndarray, np.generic)):
-    if value.size != 1:
-      raise ValueError(
-        f'{what} is one number, but an array of shape {value.shape} was given;'
-        f' reduce it, or make it a list.'
-      )
-    value = np.asarray(value).item()
-  if not isinstance(value, (bool, int, float, str, type(None))):
-    raise ValueError(
-      f'{what} is a number, text, None or a flat list of them, but'
-      f' {type(value).__name__} was given.'
-    )
-  return value
-
-
 def _lines_until(path: pathlib.Path, step: int) -> list[str]:
-  """The lines up to `step`; one that was cut by a kill is none."""
+  """Returns the lines up to `step`, without one that was cut by a kill."""
   lines = []
   if not path.exists():  # it was saved before there were any
     return lines
@@ -335,58 +215,16 @@ def _step(path: pathlib.Path, line: str) -> int:
 def _fields(config: Any) -> dict[str, Any]:
   if not dataclasses.is_dataclass(config) or isinstance(config, type):
     raise ValueError(f'A config is an instance of a dataclass, not {config!r}.')
-  return _record('field', dataclasses.asdict(config), reserved=())
-
-
-def _record(
-  what: str, values: Mapping[str, Any], reserved: tuple[str, ...] = ('time',)
-) -> dict[str, Any]:
-  """The values as JSON holds them."""
-  for name in reserved:
-    if name in values:
-      raise ValueError(
-        f"{name!r} is the run's own clock; call the {what} by another name."
-      )
-  return {name: _encode(v, f'{what} {name!r}') for name, v in values.items()}
-
-
-def _encode(value: Any, what: str) -> Any:
-  if isinstance(value, (list, tuple)):
-    return [_encode_scalar(item, what) for item in value]
-  return _encode_scalar(value, what)
-
-
-def _encode_scalar(value: Any, what: str) -> Any:
-  value = scalar(value, what)
-  if isinstance(value, float) and not math.isfinite(value):
-    return str(value).replace('nan', 'NaN').replace('inf', 'Infinity')
-  return value
-
-
-def _decode(value: Any) -> Any:
-  if isinstance(value, list):
-    return tuple(_decode(item) for item in value)
-  return _NOT_FINITE.get(value, value) if isinstance(value, str) else value
-
-
-def _summary(content: Mapping[str, Any]) -> dict[str, Any]:
-  """What `finish` was given: tuples for lists, floats that are not finite."""
-  summary = {k: _decode(v) for k, v in content.items() if k != 'rows'}
-  if 'rows' in content:
-    summary['rows'] = [
-      {name: _decode(value) for name, value in row.items()}
-      for row in content['rows']
-    ]
-  return summary
+  return record('field', dataclasses.asdict(config), reserved=())
 
 
 def _rows(workdir: pathlib.Path) -> list[dict[str, Any]]:
-  content = _read_json(workdir / 'config.json')
-  config = {name: _decode(value) for name, value in content['config'].items()}
-  summary = _summary(_read_json(workdir / 'summary.json'))
+  content = read_json(workdir / 'config.json')
+  config = {name: decode(value) for name, value in content['config'].items()}
+  summary = decode_summary(read_json(workdir / 'summary.json'))
   del summary['time']
-  environment = content['environment']
-  where = {name: environment[name] for name in ENVIRONMENT_COLUMNS}
+  known = content['environment']
+  where = {name: known[name] for name in ENVIRONMENT_COLUMNS}
   rows = summary.pop('rows', [{}])
   merged = [_merge(workdir, config, summary, row) for row in rows]
   # The environment last: a column that is there already is not replaced.
@@ -394,7 +232,7 @@ def _rows(workdir: pathlib.Path) -> list[dict[str, Any]]:
 
 
 def _merge(workdir: pathlib.Path, *parts: Mapping[str, Any]) -> dict[str, Any]:
-  """One flat row; a column given two values is an error."""
+  """Merges parts into a flat row; a column given two values is an error."""
   merged = {}
   for part in parts:
     for name, value in part.items():
@@ -421,7 +259,7 @@ def _check_same_config(workdir: pathlib.Path, config: Mapping[str, Any]):
           f' whose run it is cannot be told; choose another workdir.'
         )
     return
-  content = _read_json(path)
+  content = read_json(path)
   there = content.get('config') if isinstance(content, dict) else None
   if not isinstance(there, dict):
     raise ValueError(f'{str(path)!r} is no config of a run.')
@@ -439,26 +277,3 @@ def _check_same_config(workdir: pathlib.Path, config: Mapping[str, Any]):
 
 def _given(values: Mapping[str, Any], name: str) -> str:
   return repr(values[name]) if name in values else 'absent'
-
-
-def _dumps(content: Any, indent: int | None = None) -> str:
-  return json.dumps(content, indent=indent, allow_nan=False)
-
-
-def _write_json(path: pathlib.Path, content: Any):
-  text = _dumps(content, indent=2) + '\n'
-  write_atomically(path, lambda temporary: temporary.write_text(text))
-
-
-def _read_json(path: pathlib.Path) -> Any:
-  try:
-    return json.loads(path.read_text())
-  except json.JSONDecodeError as error:
-    raise ValueError(f'{str(path)!r} is not JSON: {error}.') from error
-
-
-def _version(package: str) -> str:
-  try:
-    return importlib.metadata.version(package)
-  except importlib.metadata.PackageNotFoundError:
-    return 'unknown'

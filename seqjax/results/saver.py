@@ -1,4 +1,4 @@
-"""When a run's states go to disk: by the clock, and the best without fail."""
+"""Saves a run's states by the clock, and the best ones without fail."""
 
 import math
 import time
@@ -70,7 +70,7 @@ class Saver:
       self._write(step, state, extra)
 
   def save_last(self):
-    """The same of the state that was offered last, if there was one."""
+    """Saves the state that was offered last, if there was one."""
     if self._last is not None:
       self.save(*self._last)
 

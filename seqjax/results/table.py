@@ -1,4 +1,4 @@
-"""Rows of results as CSV, and as text to look at.
+"""Writes and reads rows of results as CSV, and formats them as text.
 
 A row is a dict of column -> bool, int, float, text, None, or a flat tuple of
 numbers or of texts. In a file a float has six significant digits, None is an
@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from seqjax.results import run
+from seqjax.results import json_files
 
 _INTEGER = re.compile(r'[-+]?\d+')
 _FLOAT = re.compile(r'[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|nan|-?inf')
@@ -36,11 +36,11 @@ def write(rows: Iterable[Mapping[str, Any]], path: str | os.PathLike):
     with open(temporary, 'w', newline='', encoding='utf-8') as file:
       csv.writer(file, lineterminator='\n').writerows([columns, *lines])
 
-  run.write_atomically(path, write_lines)
+  json_files.write_atomically(path, write_lines)
 
 
 def read(*paths: str | os.PathLike) -> list[dict[str, Any]]:
-  """The rows of one file, or of several (machines, say) one after another.
+  """Reads the rows of one file, or of several (machines, say) in turn.
 
   Every row has every column; what its file lacks is None. Rows of several files
   say in the column `source` which one they come from.
@@ -58,7 +58,7 @@ def read(*paths: str | os.PathLike) -> list[dict[str, Any]]:
 def select(
   rows: Iterable[Mapping[str, Any]], **fields: Any
 ) -> list[Mapping[str, Any]]:
-  """The rows that have these values in these columns."""
+  """Returns the rows that have these values in these columns."""
   return [
     row
     for row in rows
@@ -67,7 +67,7 @@ def select(
 
 
 def format(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
-  """An aligned table for the terminal: numbers to the right, text to the left.
+  """Returns an aligned table: numbers to the right, text to the left.
 
   A column that no row has is an error; None is '-'.
   """
@@ -87,7 +87,7 @@ def format(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
 
 
 def markdown(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
-  """The same as a Markdown table."""
+  """Returns a Markdown table of these columns."""
   header, *body = _shown(list(rows), columns)
   right = [_is_numeric(column) for column in zip(*body, strict=True)]
   rule = ['---:' if r else '---' for r in right or [False] * len(columns)]
@@ -101,7 +101,7 @@ def _columns(rows: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def _cell(value: Any, column: str) -> str:
-  """One value as it stands in a file."""
+  """Returns a value as it stands in a file."""
   if isinstance(value, (list, tuple)):
     items = [_scalar_cell(item, column) for item in value]
     if '' in items:
@@ -113,7 +113,7 @@ def _cell(value: Any, column: str) -> str:
 
 
 def _scalar_cell(value: Any, column: str) -> str:
-  value = run.scalar(value, f'Column {column!r}')
+  value = json_files.scalar(value, f'Column {column!r}')
   if value is None or value == '':
     return ''
   if isinstance(value, float):
@@ -128,7 +128,7 @@ def _scalar_cell(value: Any, column: str) -> str:
 
 
 def _parse(cell: str) -> Any:
-  """What `_cell` wrote."""
+  """Returns the value that `_cell` wrote."""
   if ';' not in cell:
     return _parse_scalar(cell)
   items = cell.split(';')
@@ -160,7 +160,7 @@ def _read_file(path: pathlib.Path) -> list[dict[str, Any]]:
 def _shown(
   rows: Sequence[Mapping[str, Any]], columns: Sequence[str]
 ) -> list[list[str]]:
-  """Header and rows as a reader wants them."""
+  """Returns header and rows as text; ValueError for an unknown column."""
   known = _columns(rows)
   unknown = [column for column in columns if rows and column not in known]
   if unknown:
@@ -174,7 +174,7 @@ def _shown(
 def _show(value: Any) -> str:
   if isinstance(value, (list, tuple)):
     return ' '.join(map(_show, value))
-  value = run.scalar(value, 'A cell')
+  value = json_files.scalar(value, 'A cell')
   if value is None:
     return '-'
   if isinstance(value, float) and math.isfinite(value):

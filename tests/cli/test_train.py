@@ -58,6 +58,15 @@ def test_a_corpus_is_any_file(tmp_path):
   [
     ({'task_options': 'dely=3', 'task': 'copy_memory'}, "mean 'delay'"),
     ({'mixer_options': 'num_heads'}, "got 'num_heads'"),
+    (
+      {'mixer_options': 'forget_bias=x'},
+      "forget_bias is of type float, but 'x'",
+    ),
+    ({'mixer_options': 'param_dtype=float9'}, "lstm are refused.*'float9'"),
+    ({'mixer_options': 'paramt=1'}, "Unknown mixer option 'paramt'"),
+    ({'task_options': 'lag=much'}, "lag is of type int, but 'much'"),
+    ({'dropout': 1.0}, 'dropout=1.0'),
+    ({'learning_rate': float('nan')}, 'learning_rate=nan'),
     ({'corpus': 'notes.txt'}, 'task=recall was given'),
     ({'mixer': 'bidirectional', 'task': 'synonyms'}, 'bidirectional sees'),
     ({'data_dir': 'here'}, 'recall reads no data'),

@@ -1,11 +1,12 @@
 """Figures: what is told apart, where labels stand, what a file holds."""
 
 import itertools
+import sys
 
 import numpy as np
 import pytest
 
-from seqjax.results import plotting, table
+from seqjax.results import labels, plotting, table
 
 NAMES = (
   'elman',
@@ -55,7 +56,7 @@ def draw(rows):
 
 
 def end_labels(panel):
-  return [text for text in panel.texts if text.get_gid() == plotting._END]
+  return [text for text in panel.texts if text.get_gid() == labels.END]
 
 
 def test_names_are_told_apart_without_colour():
@@ -93,8 +94,26 @@ def test_saving_twice_labels_once(tmp_path):
   plotting.save(figure, tmp_path / 'a.svg')
   assert [text.get_text() for text in end_labels(panel)] == list(NAMES)
   assert (tmp_path / 'a.png').read_bytes().startswith(b'\x89PNG')
-  with pytest.raises(ValueError, match="'.*a.pdf' is neither"):
-    plotting.save(figure, tmp_path / 'a.pdf')
+
+
+def test_a_figure_is_a_pdf_too_and_the_same_twice(tmp_path):
+  """A file of another kind is refused before anything is drawn."""
+  for name in ('a.pdf', 'b.pdf'):
+    figure, _ = draw(rows())
+    plotting.save(figure, tmp_path / name)
+  assert (tmp_path / 'a.pdf').read_bytes().startswith(b'%PDF')
+  assert (tmp_path / 'a.pdf').read_bytes() == (tmp_path / 'b.pdf').read_bytes()
+  for check in (plotting.check_path, lambda path: plotting.save(None, path)):
+    with pytest.raises(ValueError, match='.svg, .png, .pdf.*a.jpg. is none'):
+      check(tmp_path / 'a.jpg')
+
+
+def test_without_matplotlib_a_sentence_says_what_to_install(monkeypatch):
+  """It is an extra."""
+  for name in ('matplotlib', 'matplotlib.figure'):
+    monkeypatch.setitem(sys.modules, name, None)
+  with pytest.raises(ModuleNotFoundError, match=r"install 'seqjax\[plot\]'"):
+    plotting.new('Nothing')
 
 
 def test_labels_do_not_overlap_where_lines_meet(tmp_path):
@@ -131,7 +150,7 @@ def test_labels_do_not_overlap_where_lines_meet(tmp_path):
 )
 def test_places_are_spread_as_little_as_needed(wanted, placed):
   """Checked by hand, gap 0.1; too many to fit are centred."""
-  np.testing.assert_allclose(plotting.spread(wanted, 0.1), placed, atol=1e-12)
+  np.testing.assert_allclose(labels.spread(wanted, 0.1), placed, atol=1e-12)
 
 
 def test_machines_overlay_with_their_names_and_fillings(tmp_path):
@@ -188,7 +207,7 @@ def test_what_does_not_fit_is_told_above_the_lines(tmp_path):
   lowest = min(
     text.get_window_extent().y0
     for text in panel.texts
-    if text.get_gid() == plotting._MISSING
+    if text.get_gid() == labels.MISSING
   )
   assert height < lowest
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from seqjax import results
-from seqjax.results import run as run_lib
+from seqjax.results import environment, json_files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +58,7 @@ def test_a_run_writes_config_metrics_and_summary(tmp_path):
     'lengths': [64, 256],
     'rate': 1e-3,
   }
-  assert {*run_lib.ENVIRONMENT_COLUMNS, 'python', 'created'} <= {
+  assert {*environment.ENVIRONMENT_COLUMNS, 'python', 'created'} <= {
     *config['environment']
   }
   assert {**summary, 'time': 0} == {
@@ -312,7 +312,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     raise OSError('disk full')
 
   with pytest.raises(OSError, match='disk full'):
-    run_lib.write_atomically(path, write)
+    json_files.write_atomically(path, write)
   assert files(tmp_path) == {'table.csv': b'old'}
 
 
@@ -328,7 +328,7 @@ def test_collate_gives_a_flat_row_a_run_in_the_order_of_paths(tmp_path):
   assert rows[0]['lengths'] == (64, 256)
   assert set(rows[0]) == {
     *('mixer', 'lengths', 'rate', 'accuracy'),
-    *run_lib.ENVIRONMENT_COLUMNS,
+    *environment.ENVIRONMENT_COLUMNS,
   }
 
 
@@ -338,7 +338,7 @@ def test_rows_of_one_run_become_one_row_each(tmp_path):
   assert finish(tmp_path, peak=2.0, rows=rows)['rows'] == rows
   first, second = results.collate(tmp_path)
   assert (first['T'], first['peak'], first['rate']) == (8, 2.0, 1e-3)
-  assert first['device'] == run_lib.device_name()
+  assert first['device'] == environment.device_name()
   assert (second['T'], second['device']) == (16, 'child')
 
 
@@ -361,8 +361,8 @@ def test_the_commit_says_whether_code_was_changed(tmp_path):
     )
 
   def commit(name='code.py'):
-    run_lib.commit.cache_clear()
-    return run_lib.commit(tmp_path / 'package' / name)
+    environment.commit.cache_clear()
+    return environment.commit(tmp_path / 'package' / name)
 
   package = tmp_path / 'package'
   package.mkdir()
