@@ -9,12 +9,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
 from jaxtyping import Float, Int
 
 from seqjax.training import optimizer as optimizers
 from seqjax.typing import Array
 
 MEANS = ('loss', 'gradient_norm', 'padding')  # metrics of an interval
+
+
+class Parts(NamedTuple):
+  """The arguments that an update is compiled for."""
+
+  model: nn.Module
+  task: Any
+  optimizer: optax.GradientTransformation
+  mesh: Mesh | None = None
 
 
 class TrainState(NamedTuple):
@@ -65,24 +75,14 @@ def init(
   on, None for all other.
   """
   drawn = None if task.on_device else task.batch(key, 0, 1)
-  return _init(
-    key,
-    drawn,
-    learning_rate,
-    model=model,
-    task=task,
-    optimizer=optimizer,
-    carried_rows=carried_rows,
-  )
+  parts = Parts(model, task, optimizer)
+  return _init(key, drawn, learning_rate, parts, carried_rows)
 
 
-@functools.partial(
-  jax.jit, static_argnames=('model', 'task', 'optimizer', 'carried_rows')
-)
-def _init(
-  key, drawn, learning_rate, *, model, task, optimizer, carried_rows
-) -> TrainState:
+@functools.partial(jax.jit, static_argnames=('parts', 'carried_rows'))
+def _init(key, drawn, learning_rate, parts: Parts, carried_rows) -> TrainState:
   """`drawn` is a batch of a task that gives none on the device."""
+  model, task, optimizer, _ = parts
   batch = task.batch(key, 0, 1) if drawn is None else drawn
   variables = model.init(
     {'params': stream_key(key, 'params')}, batch.inputs, batch.segments
@@ -99,8 +99,8 @@ def _init(
 def check_fits(state: TrainState, model, task, optimizer, carried_rows=None):
   """Raises ValueError unless a run of these could have made the state."""
   drawn = None if task.on_device else task.batch(state.key, 0, 1)
-  parts = {'model': model, 'task': task, 'optimizer': optimizer}
-  made = functools.partial(_init, **parts, carried_rows=carried_rows)
+  parts = Parts(model, task, optimizer)
+  made = functools.partial(_init, parts=parts, carried_rows=carried_rows)
   expected = _leaves(jax.eval_shape(made, state.key, drawn, 0.0))
   given = _leaves(jax.eval_shape(lambda: state))
   for path in expected | given:
