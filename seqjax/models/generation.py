@@ -323,6 +323,6 @@ def grow(carry: Any, longer: Any) -> Any:
 
 @functools.cache  # layers and stages ask the same
 def _shapes_parameters(mixer: nn.Module, context: int) -> bool:
-  """Whether parameters have other shapes under this context."""
+  """Returns True if parameters have other shapes under this context."""
   short = mixer.clone(context=context)
   return variable_shapes(short) != variable_shapes(mixer)

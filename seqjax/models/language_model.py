@@ -1,4 +1,4 @@
-"""What counting and neural language models have in common."""
+"""The interface of counting and neural language models."""
 
 import dataclasses
 import functools

@@ -1,4 +1,4 @@
-"""What a model reads before it goes on by itself."""
+"""Prompts, which a model reads before it continues by itself."""
 
 from typing import Any, NamedTuple
 
@@ -27,7 +27,7 @@ class Prompt(NamedTuple):
 
 
 def reads(model: nn.Module) -> Spec:
-  """What stands at a position that a model goes on from."""
+  """Returns the spec of the positions that a model continues."""
   return model.output if isinstance(model, Seq2Seq) else model.input
 
 

@@ -18,7 +18,7 @@ from seqjax.typing import Array, Segments, Spec
 
 
 class Seq2SeqCarry(NamedTuple):
-  """What a decoder knows: its layers' states, and what each reads.
+  """A decoder's state: its layers' states, and the memory that each reads.
 
   The memories stay as the encoder made them; None without attention.
   """
@@ -165,7 +165,7 @@ class Seq2Seq(nn.Module):
 
   @property
   def hands_over(self) -> bool:
-    """Whether the encoder's final carry is what the decoder begins with.
+    """True if the decoder begins with the encoder's final carry.
 
     Where both have as many layers, and each pair of mixers the same type and
     options, as only then their carries are known to mean the same; the options
@@ -221,7 +221,7 @@ class DecoderBlock(nn.Module):
       self.perceptron = MLP(features, hidden, self.mlp, **types)
 
   def remember(self, source, segments: Segments | None) -> Memory | None:
-    """What the block reads at every position; the same for all of them."""
+    """Projects the memory that the block reads at every position."""
     if self.attention is None:
       return None
     return self.reader.project(source, segments)
@@ -254,7 +254,7 @@ def _clones(mixers):
 
 
 def _meaning(value: Any) -> Any:
-  """What a carry's meaning depends on: types and options, whatever the name."""
+  """Returns the types and options that give a carry its meaning."""
   if isinstance(value, tuple):
     return tuple(_meaning(part) for part in value)
   if not isinstance(value, nn.Module):

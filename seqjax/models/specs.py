@@ -12,7 +12,7 @@ from seqjax.typing import Array, Spec
 
 
 def read_by(model: nn.Module) -> Spec:
-  """What stands at an input position of a model, or of a mixer: features."""
+  """Returns the spec of a model's inputs; of a mixer's, which are features."""
   return getattr(model, 'input', None) or Spec((model.features,))
 
 

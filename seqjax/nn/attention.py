@@ -284,7 +284,7 @@ def _empty_cache(
 
 
 def _held_positions(carry: AttentionCarry) -> Int[Array, 'B S']:
-  """Which position of the piece each slot holds; -1 where it is empty."""
+  """Returns the position that each slot holds; -1 where it is empty."""
   return attention_lib.slot_positions(carry.count, carry.key.shape[1])
 
 

@@ -67,7 +67,7 @@ def log_counts(key, shape, dtype):
 
 @wide
 def griffin_logit(key, shape, dtype):
-  """Of a in sigmoid(logit) = a: a^8 is uniform in 0.9..0.999."""
+  """Draws logits of decays a = sigmoid(logit); a^8 is uniform in 0.9..0.999."""
   power = jax.random.uniform(key, shape, dtype, minval=0.9, maxval=0.999)
   log_decay = jnp.log(power) / 8
   return log_decay - jnp.log(-jnp.expm1(log_decay))
@@ -76,7 +76,7 @@ def griffin_logit(key, shape, dtype):
 def ring(
   r_min: float, r_max: float, max_phase: float
 ) -> tuple[Callable, Callable]:
-  """Of nu and theta in exp(-exp(nu) + i exp(theta)), so that a ring is filled.
+  """Makes initializers of nu and theta: exp(-exp(nu) + i exp(theta)) on a ring.
 
   |lambda|^2 is uniform in r_min^2..r_max^2, the phase in 0..max_phase (Orvieto
   et al., 2023, lemma 3.2).

@@ -13,7 +13,7 @@ from seqjax.ops.blockwise_attention import (
 )
 from seqjax.typing import Array
 
-ALGORITHMS = ('auto', 'plain', 'dense', 'blockwise', 'cudnn')
+ALGORITHMS = ('auto', 'plain', 'blockwise', 'cudnn')
 BLOCK = 128  # queries, and keys, whose logits should fit into a cache
 
 
@@ -46,11 +46,11 @@ def attention(
     window: how many positions a query sees, its own included; None: all.
     slopes: what a head's logits lose with every position of distance, to either
       side (Press et al., 2022, section 3); constants; None: nothing.
-    algorithm: 'plain', also called 'dense', holds all T x S logits and is
-      differentiable in every mode; 'blockwise' holds O(T) numbers; 'cudnn' is
-      that of `jax.nn.dot_product_attention` for sequences without segments,
-      positions and slopes, in half precision on NVIDIA GPUs; 'auto' takes it
-      there, 'blockwise' where there is more than one block, 'dense' otherwise.
+    algorithm: 'plain' holds all T x S logits and is differentiable in every
+      mode; 'blockwise' holds O(T) numbers; 'cudnn' is that of
+      `jax.nn.dot_product_attention` for sequences without segments, positions
+      and slopes, in half precision on NVIDIA GPUs; 'auto' takes it there,
+      'blockwise' where there is more than one block, 'plain' otherwise.
 
   Returns:
     What each query reads; zeros where it sees nothing.
@@ -66,7 +66,7 @@ def attention(
   obstacle = _cudnn_obstacle(query, key, bare)
   if algorithm == 'cudnn' and obstacle:
     raise ValueError(
-      f"algorithm='cudnn' {obstacle}; there are 'blockwise' and 'dense', and "
+      f"algorithm='cudnn' {obstacle}; there are 'blockwise' and 'plain', and "
       "'auto' chooses."
     )
   if query.size == 0 or key.size == 0:
@@ -89,8 +89,8 @@ def attention(
   )
   if algorithm == 'auto':
     large = query.shape[1] > BLOCK and key.shape[1] > BLOCK
-    algorithm = 'blockwise' if large else 'dense'
-  read = _blockwise if algorithm == 'blockwise' else _dense
+    algorithm = 'blockwise' if large else 'plain'
+  read = _blockwise if algorithm == 'blockwise' else _plain
   rule = Rule(causal, window, BLOCK)
   return read(rule, query, key, value, slopes, *places)
 
@@ -117,7 +117,7 @@ def _cudnn_obstacle(query, key, bare: bool) -> str | None:
 
 
 def _key_pieces(query_segments, key_segments):
-  """Where queries have no pieces, keys are of the only one, or of none."""
+  """Puts all keys into the only piece, or none, if queries have no pieces."""
   if key_segments is None or query_segments is not None:
     return key_segments
   return jnp.minimum(key_segments, 0)
@@ -134,7 +134,7 @@ def _places(positions, pieces, x) -> Places:
   return Places(positions, pieces)
 
 
-def _dense(rule, query, key, value, slopes, query_places, key_places):
+def _plain(rule, query, key, value, slopes, query_places, key_places):
   """All logits at once."""
   logits = jnp.einsum(
     'bghtk,bgsk->bghts',

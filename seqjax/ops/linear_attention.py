@@ -18,7 +18,7 @@ from seqjax.ops import algorithms
 from seqjax.ops.segments import zero_padding
 from seqjax.typing import Array, Segments
 
-ALGORITHMS = ('auto', 'plain', 'scan', 'chunked')
+ALGORITHMS = ('auto', 'plain', 'chunked')
 
 
 def gated_outer_step(
@@ -62,9 +62,8 @@ def gated_outer(
     segments: padding holds the state, a start clears it.
     chunk: how many positions 'chunked' takes at once; an eighth as many where
       every channel has a decay, for then they take a tensor [L L K] a head.
-    algorithm: 'plain', also called 'scan', takes T sequential steps, 'chunked'
-      T / chunk, both differentiable in every mode; 'auto'
-      chooses 'chunked'.
+    algorithm: 'plain' takes T sequential steps, 'chunked' T / chunk, both
+      differentiable in every mode; 'auto' chooses 'chunked'.
 
   Returns:
     The last state, and y at all positions (zero at padding).
@@ -72,7 +71,7 @@ def gated_outer(
   check_algorithm(algorithm)
   operands = _cast(carry.dtype, query, key, value, _per_channel(log_decay, key))
   operands = [zero_padding(operand, segments) for operand in operands]
-  if algorithm in ('plain', 'scan'):
+  if algorithm == 'plain':
     return _scan(gated_outer_step, carry, operands, segments)
   length = chunk if log_decay.ndim == 3 else max(chunk // 8, 1)
   num_positions = query.shape[1]
@@ -147,9 +146,8 @@ def delta_rule(
     log_decay: at most 0, one a head.
     segments: padding holds the state, a start clears it.
     chunk: how many positions 'chunked' takes at once.
-    algorithm: 'plain', also called 'scan', takes T sequential steps, 'chunked'
-      T / chunk, both differentiable in every mode; 'auto'
-      chooses 'chunked'.
+    algorithm: 'plain' takes T sequential steps, 'chunked' T / chunk, both
+      differentiable in every mode; 'auto' chooses 'chunked'.
 
   Returns:
     The last state, and y at all positions (zero at padding).
@@ -157,7 +155,7 @@ def delta_rule(
   check_algorithm(algorithm)
   operands = _cast(carry.dtype, query, key, value, beta, log_decay)
   operands = [zero_padding(operand, segments) for operand in operands]
-  if algorithm in ('plain', 'scan'):
+  if algorithm == 'plain':
     return _scan(delta_rule_step, carry, operands, segments)
   num_positions = query.shape[1]
   *operands, beta, log_decay = operands

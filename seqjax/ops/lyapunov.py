@@ -1,4 +1,4 @@
-"""How fast neighbouring trajectories of a recurrence part."""
+"""Rates at which neighbouring trajectories of a recurrence part."""
 
 from collections.abc import Callable
 from typing import Any

@@ -28,7 +28,7 @@ PROBES = 8  # patterns of rounding errors whose effect is looked at
 
 
 class NewtonSolution(NamedTuple):
-  """What `newton` found.
+  """The states that `newton` found, and how it went.
 
   Attributes:
     carry: the state after the last position; leaves are [B ...].
@@ -229,7 +229,7 @@ def _iterate(advance, states, tolerance, max_iterations):
 
 
 def _judge(cells, states, tolerance):
-  """Which rows have converged, and their relative update."""
+  """Marks the rows that have converged, and measures their update."""
   after, derivative = jax.linearize(cells, states)
   scale = 1 + jnp.abs(states)
   signs = jax.random.rademacher(

@@ -61,7 +61,7 @@ class LSTMWeights(NamedTuple):
 
 
 class LSTMCarry(NamedTuple):
-  """What an LSTM knows of the past."""
+  """The state of an LSTM."""
 
   cell: Float[Array, 'B H']
   hidden: Float[Array, 'B H']
@@ -79,7 +79,7 @@ class SLSTMWeights(NamedTuple):
 
 
 class SLSTMCarry(NamedTuple):
-  """What an sLSTM knows of the past; all zeros before the first position.
+  """The state of an sLSTM; all zeros before the first position.
 
   The paper's c and n are `cell` and `normalizer` times exp(`stabilizer`).
   """
@@ -327,7 +327,7 @@ def _solve(
   segments: Segments | None,
   read: Callable[[Any], Array] = lambda carry: carry,
 ) -> tuple[Any, Float[Array, 'B T H']]:
-  """The same by Newton's method, and by a scan for rows that it fails."""
+  """Solves for all states by Newton's method; scans the rows that it fails."""
   move, inputs = _masked(step, weights, x, segments)
   solution = newton(move, carry, inputs)
   return solution.carry, zero_padding(read(solution.states), segments)

@@ -114,7 +114,7 @@ def piece_index(
 
 
 def num_starts(segments: Segments | None, batch_size: int) -> Int[Array, 'B']:
-  """How many starts each row holds: the index of its last piece."""
+  """Counts the starts of each row, which is the index of its last piece."""
   if segments is None:
     return jnp.zeros((batch_size,), jnp.int32)
   return jnp.sum(segments.start, axis=1, dtype=jnp.int32)

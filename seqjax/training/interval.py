@@ -88,7 +88,7 @@ def _stack(progress, stop, batches: Batch, first, *, parts: Parts) -> Progress:
 
 
 def _stack_size(batch: Batch, most: int) -> int:
-  """How many batches go to the device at once: up to 32, fewer large ones.
+  """Returns how many batches are sent at once: up to 32, fewer large ones.
 
   As few as it takes for an interval of `most` steps in that many stacks.
   """

@@ -204,7 +204,7 @@ def _stack(trees):
 
 
 def _resolve(how: str, task) -> str:
-  """What 'auto' is here; ValueError for what cannot be."""
+  """Resolves 'auto'; raises ValueError for what the task cannot do."""
   if how not in HOW:
     raise ValueError(unknown('way to train a population', how, HOW))
   if not task.on_device and how in ('map', 'vmap'):

@@ -45,13 +45,13 @@ class TrainState(NamedTuple):
 
 
 def no_sums() -> dict[str, Array]:
-  """Those of the metrics where an interval begins."""
+  """Returns the sums of the metrics where an interval begins: zeros."""
   sums = {name: jnp.zeros((), jnp.float32) for name in MEANS}
   return sums | {'steps': jnp.zeros((), jnp.int32)}
 
 
 def means(sums: dict[str, Array]) -> dict[str, Array]:
-  """Of each metric over the steps that were summed."""
+  """Divides the sums of the metrics by the number of steps."""
   return {name: sums[name] / sums['steps'] for name in MEANS}
 
 
@@ -134,7 +134,7 @@ def check_continues(state: TrainState, key: jax.Array, learning_rate: float):
 
 
 def path_names(tree: Any) -> list[str]:
-  """What each leaf is called, as in 'encoder/dense/kernel'."""
+  """Names the leaves of a tree, as in 'encoder/dense/kernel'."""
   paths, _ = jax.tree_util.tree_flatten_with_path(tree)
   return [
     jax.tree_util.keystr(path, simple=True, separator='/') for path, _ in paths

@@ -72,7 +72,7 @@ def padding(batch: Batch) -> Float[Array, '']:
 def first_fault(
   loss: Float[Array, ''], grads: Any, params: Any, carry: Any = None
 ) -> Int[Array, '']:
-  """Where something is not finite: `fault_name` says it; FINITE if nowhere."""
+  """Finds what is not finite, for `fault_name` to name; FINITE if nothing."""
   parts = jax.tree.leaves((loss, grads, params, carry))
   finite = jnp.stack([jnp.all(jnp.isfinite(part)) for part in parts])
   fault = jnp.where(jnp.all(finite), FINITE, jnp.argmin(finite))

@@ -1,4 +1,4 @@
-"""How often every n-gram occurs: sorted arrays, one set for each length.
+"""Counts of n-grams: sorted arrays, one set for each length.
 
 An n-gram is named by a chain. The empty one has id 0; a longer one has the key
 
@@ -55,7 +55,7 @@ class Grams(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Counts:
-  """What `count` gives: the n-grams of length 1, 2, ... `order`."""
+  """The n-grams of length 1, 2, ... `order`, as `count` finds them."""
 
   vocab: int
   levels: tuple[Grams, ...]
@@ -65,7 +65,7 @@ class Counts:
     return len(self.levels)
 
   def truncate(self, order: int) -> 'Counts':
-    """The same text counted up to a lower order, without counting again."""
+    """Returns the counts up to a lower order, without counting again."""
     _check_order(order, highest=self.order)
     return dataclasses.replace(self, levels=self.levels[:order])
 
@@ -152,7 +152,7 @@ def find(
 def flatten(
   tokens: Int[Array, 'B T'], segments: Segments | None, vocab: int
 ) -> tuple[Bool[Array, 'B T'], Stream]:
-  """Which positions are valid, and their tokens in one line.
+  """Marks the valid positions, and puts their tokens in one line.
 
   Raises:
     ValueError: tokens are no integers [B T], or a valid one lies outside

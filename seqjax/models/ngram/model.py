@@ -60,7 +60,7 @@ class NGram:
 
   @property
   def num_entries(self) -> int:
-    """How many n-grams are stored, of all lengths."""
+    """The number of n-grams stored, of all lengths."""
     return sum(len(table.keys) for table in self.tables)
 
   @property

@@ -134,7 +134,7 @@ def katz(counts: Counts, cutoff: int = 5) -> NGram:
 
 
 def _kept_by_katz(numbers, cutoff):
-  """What is left of each count: d(n) n, or n minus an absolute discount."""
+  """Discounts each count: d(n) n, or n minus an absolute discount."""
   discounts = good_turing_discounts(numbers, cutoff)
   if discounts is None:
     return numbers - absolute_discount(numbers)
