@@ -46,7 +46,7 @@ def generate(
   stop_token: int | None = None,
   pad_token: int = 0,
 ) -> Int[Array, 'B N']:
-  """Draws the tokens after a prompt, one after the other.
+  """Samples the tokens after a prompt, one after the other.
 
       prompt          5 3 .      lengths 2      tokens   7 1 0 0      (stop 1)
                       2 8 4              3               9 6 6 2
@@ -101,7 +101,7 @@ def rollout(
   source: Shaped[Array, 'B S *J'] | None = None,
   source_segments: Segments | None = None,
 ) -> Float[Array, 'B N *I']:
-  """Goes on with a series by reading its own outputs; differentiable.
+  """Continues a series by reading its own outputs; differentiable.
 
   Arguments are those of `generate`, values in place of tokens.
 
@@ -236,7 +236,7 @@ def _rollout(model, variables, prompt, *, num_steps):
 
 
 def _plan(model, variables, prompt, num_steps: int) -> list:
-  """The stages of the loop, which begins with the last position of a prompt."""
+  """Lists the stages of the loop, from the last position of a prompt on."""
   return list(
     stages(
       model,
@@ -266,7 +266,7 @@ def stages(
   filled: int,
   num_steps: int,
 ) -> Iterator[Stage]:
-  """The model at contexts that double from stage to stage.
+  """Returns the model at contexts that double from stage to stage.
 
   One stage alone where contexts change no carry.
 
@@ -291,7 +291,7 @@ def stages(
 
 
 def shortened(module: nn.Module, context: int) -> nn.Module:
-  """The module with contexts cut to `context`, its own and its parts'.
+  """Returns the module with contexts cut to `context`, its own and its parts'.
 
   Those that parameters depend on, as learned positions do, are left alone.
   """
@@ -312,7 +312,7 @@ def shortened(module: nn.Module, context: int) -> nn.Module:
 
 
 def grow(carry: Any, longer: Any) -> Any:
-  """The carry with zeros at the end of its axes, in the shapes of `longer`."""
+  """Pads the carry with zeros at the end of its axes, to those of `longer`."""
 
   def pad(leaf, like):
     missing = [(0, b - a) for a, b in zip(leaf.shape, like.shape, strict=True)]

@@ -108,7 +108,7 @@ class Seq2Seq(nn.Module):
     inputs: tuple[Shaped[Array, 'B S *I'], Shaped[Array, 'B T *O']],
     segments: tuple[Segments | None, Segments | None] | None = None,
   ) -> Float[Array, 'B T *C']:
-    """The outputs for a source and a target that is given one position late."""
+    """Computes the outputs for a source, and a target given one step late."""
     source, target = inputs
     if isinstance(segments, Segments):
       raise ValueError(
@@ -123,7 +123,7 @@ class Seq2Seq(nn.Module):
   def encode(
     self, source: Shaped[Array, 'B S *I'], segments: Segments | None = None
   ) -> Seq2SeqCarry:
-    """The decoder's carry before the target's first position."""
+    """Returns the decoder's carry before the target's first position."""
     check(segments, *source.shape[:2])
     x = zero_padding(source, segments)
     x = specs.embed(self.source_embedding, self.input, x)
@@ -140,7 +140,7 @@ class Seq2Seq(nn.Module):
   def step(
     self, carry: Seq2SeqCarry, x_t: Shaped[Array, 'B *O']
   ) -> tuple[Seq2SeqCarry, Float[Array, 'B *C']]:
-    """The decoder's next position, after reading x_t."""
+    """Returns the decoder's next position, after reading x_t."""
     after, y_t = [], specs.embed(self.target_embedding, self.output, x_t)
     for block, state, memory in zip(self.blocks, *carry, strict=True):
       state, y_t = block.step(state, memory, y_t)
@@ -153,7 +153,7 @@ class Seq2Seq(nn.Module):
     x: Shaped[Array, 'B T *O'],
     segments: Segments | None = None,
   ) -> tuple[Seq2SeqCarry, Float[Array, 'B T *C']]:
-    """Many positions of the decoder."""
+    """Reads many positions of the target."""
     check(segments, *x.shape[:2])
     x = zero_padding(x, segments)
     after, y = [], specs.embed(self.target_embedding, self.output, x)

@@ -142,7 +142,7 @@ def _save(rule, query, key, value, slopes, query_places, key_places):
 
 
 def _backward(rule, saved, gradient):
-  """Over blocks of keys, and for each over those of queries that see it.
+  """Loops over blocks of keys, and over those of queries that see each.
 
   Keys come before queries in what both have an axis of: of five products only
   the last then has an operand to turn, at which XLA is slow inside a product.
@@ -251,7 +251,7 @@ def _positions(
 
 
 def _product(formula: str, a, b):
-  """An einsum in the precision of b, accumulated in at least float32."""
+  """Computes an einsum in the precision of b, summed in at least float32."""
   return jnp.einsum(
     formula,
     a.astype(b.dtype),
@@ -287,7 +287,7 @@ def _pairs(
 
 
 def _bounds(rule, places) -> tuple[Places, Places, Bool[Array, 'B N']]:
-  """Least and greatest of each block, and whether all of it is somewhere."""
+  """Finds least and greatest of each block, and if all of it is somewhere."""
   # Constants, of one piece, would be folded when compiling, for a second.
   places = jax.lax.optimization_barrier(places)
   blocks = Places(*(a.reshape(len(a), -1, rule.block) for a in places))
@@ -303,7 +303,7 @@ def _bounds(rule, places) -> tuple[Places, Places, Bool[Array, 'B N']]:
 def _extent(
   pairs: Bool[Array, 'N M'],
 ) -> tuple[Int[Array, 'N'], Int[Array, 'N']]:
-  """For every n the first m that is true, and one beyond the last."""
+  """Finds for every n the first m that is true, and one beyond the last."""
   any_, width = jnp.any(pairs, axis=1), pairs.shape[1]
   first = jnp.argmax(pairs, axis=1).astype(jnp.int32)
   last = width - jnp.argmax(pairs[:, ::-1], axis=1).astype(jnp.int32)
@@ -311,14 +311,14 @@ def _extent(
 
 
 def _cut(size: int, tree, i, axis: int = 1):
-  """Block i of every array, along positions."""
+  """Takes block i of every array, along positions."""
   return jax.tree.map(
     lambda a: jax.lax.dynamic_slice_in_dim(a, i * size, size, axis), tree
   )
 
 
 def _paste(size: int, tree, blocks, i, axis: int = 1):
-  """Every array with its block i replaced."""
+  """Replaces block i of every array."""
   return jax.tree.map(
     lambda a, new: jax.lax.dynamic_update_slice_in_dim(a, new, i * size, axis),
     tree,

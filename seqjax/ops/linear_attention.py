@@ -48,7 +48,7 @@ def gated_outer(
   chunk: int = 64,
   algorithm: str = 'auto',
 ) -> tuple[Float[Array, 'B H K V'], Float[Array, 'B T H V']]:
-  """`gated_outer_step` at every position.
+  """Takes `gated_outer_step` at every position.
 
   Linear attention with gates (Yang et al., 2024, eq. 3); with one decay a head
   the state-space dual (Dao & Gu, 2024, section 6).
@@ -127,7 +127,7 @@ def delta_rule(
   chunk: int = 64,
   algorithm: str = 'auto',
 ) -> tuple[Float[Array, 'B H K V'], Float[Array, 'B T H V']]:
-  """`delta_rule_step` at every position.
+  """Takes `delta_rule_step` at every position.
 
   The gated delta rule (Yang et al., 2025, eq. 10); without decay the delta
   rule (Yang et al., 2024, section 2.2). The corrections u_t of a chunk solve
@@ -225,7 +225,7 @@ def _decays(
 
 
 def _sums(terms, axes: str):
-  """To t over r <= t, by a product, which XLA compiles and computes faster."""
+  """Sums to t over r <= t, by a product, which XLA computes faster."""
   length = terms.shape[-2]
   upto = jnp.tril(jnp.ones((length, length), terms.dtype))
   return jnp.einsum(f'tr,{axes}', upto, terms, precision='highest')
@@ -243,7 +243,7 @@ def _scores(query, key, between):
 def _unit_lower_inverse(
   below: Float[Array, '*N L L'],
 ) -> Float[Array, '*N L L']:
-  """(I + A)^-1, where A is what stands below the diagonal.
+  """Inverts I + A, where A is the part below the diagonal.
 
   Two inverted blocks of a diagonal make one of twice the size, [[P, 0], [C,
   Q]]^-1 = [[P', 0], [-Q' C P', Q']], so that log2 L such steps suffice; as
@@ -277,7 +277,7 @@ def _product(left, middle, right):
 
 
 def _scan(step, carry, operands, segments):
-  """The step at every position; operands that are zero hold the state."""
+  """Takes the step at every position; operands of zero hold the state."""
   if segments is None:
     start = jnp.zeros(operands[0].shape[:2], bool)
   else:
@@ -331,7 +331,7 @@ def _join(y, batch_size, heads, num_positions):
 
 
 def _per_channel(log_decay, key):
-  """A decay a head gets an axis of key channels, of size 1."""
+  """Gives one decay per head an axis of key channels, of size 1."""
   return log_decay if log_decay.ndim == key.ndim else log_decay[..., None]
 
 

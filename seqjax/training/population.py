@@ -133,12 +133,12 @@ def train_population(
 def select_members(
   states: Any, index: int | slice | Int[np.ndarray, ' N']
 ) -> Any:
-  """The state of one member, as of a solo run; or a smaller population's."""
+  """Returns the state of one member, as of a solo run, or of a few."""
   return jax.tree.map(lambda leaf: leaf[index], states)
 
 
 def _one_by_one(runs):
-  """Each member's interval in turn."""
+  """Runs each member's interval in turn."""
   named = [_naming_faults(i, run) for i, run in enumerate(runs)]
   return map(_stack, zip(*named, strict=True))
 
@@ -149,7 +149,7 @@ def _naming_faults(member, run):
 
 
 def _together(states: TrainState, recipe: Recipe, how: str):
-  """All members' intervals in one call to the device."""
+  """Runs all members' intervals in one call to the device."""
   parts, batch_size = recipe.parts, recipe.batch_size
   for stop, is_end in stops(int(states.step[0]), recipe):
     progress = _interval(states, stop, parts, batch_size, how)
@@ -172,7 +172,7 @@ def _interval(
   batch_size: int,
   how: str,
 ) -> interval.Progress:
-  """An interval of `train` for each member."""
+  """Runs an interval of `train` for each member."""
 
   def run(state):
     progress = interval.Progress.begin(state)

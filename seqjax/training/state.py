@@ -56,7 +56,7 @@ def means(sums: dict[str, Array]) -> dict[str, Array]:
 
 
 def stream_key(key: jax.Array, name: str) -> jax.Array:
-  """The run's key for one purpose; streams of different names are apart."""
+  """Returns the run's key for one purpose; names give separate streams."""
   return jax.random.fold_in(key, zlib.crc32(name.encode()))
 
 
@@ -69,7 +69,7 @@ def init(
   *,
   carried_rows: int | None = None,
 ) -> TrainState:
-  """The state at step 0, compiled once for all keys and learning rates.
+  """Returns the state at step 0, compiled once for all keys and learning rates.
 
   `carried_rows` is the batch size of training that carries the model's state
   on, None for all other.
@@ -81,7 +81,7 @@ def init(
 
 @functools.partial(jax.jit, static_argnames=('parts', 'carried_rows'))
 def _init(key, drawn, learning_rate, parts: Parts, carried_rows) -> TrainState:
-  """`drawn` is a batch of a task that gives none on the device."""
+  """Makes the state; `drawn` is a batch of a task that is on the host."""
   model, task, optimizer, _ = parts
   batch = task.batch(key, 0, 1) if drawn is None else drawn
   variables = model.init(

@@ -70,7 +70,7 @@ class Counts:
     return dataclasses.replace(self, levels=self.levels[:order])
 
   def ngrams(self, length: int) -> Int[Array, 'E n']:
-    """The tokens of every n-gram of one length, as `levels` orders them."""
+    """Returns the tokens of every n-gram of one length, in `levels`' order."""
     ids = np.arange(len(self.levels[length - 1].keys))
     tokens = []
     for grams in reversed(self.levels[:length]):
@@ -116,7 +116,7 @@ def count(
 
 
 def _extend(stream, ids, length, vocab, num_contexts):
-  """The n-grams of one length, and their ids where they end, from shorter."""
+  """Extends n-grams by one token: those found, and their ids where they end."""
   ends = np.flatnonzero(stream.past >= length - 1)
   contexts = ids[ends - 1]  # of length 1: the empty one, wherever it is read
   keys, inverse, counts = np.unique(

@@ -186,7 +186,7 @@ def _adjusted(counts: Counts) -> list[Int[Array, 'E']]:
 
 
 def _sum(values, grams: Grams) -> Float[Array, 'C']:
-  """The sum over the n-grams of each context."""
+  """Returns the sum over the n-grams of each context."""
   return np.bincount(grams.contexts, values, grams.num_contexts)
 
 
