@@ -1,4 +1,4 @@
-"""What decoding costs: bytes that a stream holds, seconds that a step takes."""
+"""Costs of decoding: bytes that a stream holds, seconds that a step takes."""
 
 import functools
 import math
@@ -115,7 +115,7 @@ def filled(shapes: Any, count: int) -> Any:
 
 
 def _arguments(model, shapes, length: int) -> tuple:
-  """What is timed: all filled, and tokens of the vocabulary."""
+  """Makes the arrays to time, all filled, tokens from the vocabulary."""
   variables, carry, x = filled(shapes, length)
   if jnp.issubdtype(x.dtype, jnp.integer):
     rng = np.random.default_rng(0)

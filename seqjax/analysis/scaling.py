@@ -1,4 +1,4 @@
-"""How cost grows with length, and where two costs cross, with intervals.
+"""Growth of cost with length, and crossings of two costs, with intervals.
 
 `seconds` (or bytes) is Float[L R], R rounds at each of L lengths, as
 `timing.compare` gives them; every round makes one curve, and the interval says

@@ -55,7 +55,7 @@ class Eager(NamedTuple):
 
 
 class Timing(NamedTuple):
-  """What one contestant cost.
+  """The measured cost of one contestant.
 
   `seconds` has one entry a round, in the order of the rounds. `compile_seconds`
   is tracing, lowering and compiling with nothing remembered, or an Eager
@@ -89,7 +89,7 @@ class Timing(NamedTuple):
 
 
 class _Contestant(NamedTuple):
-  """What the rounds need: something to call, and what to call it with."""
+  """A compiled function with its arguments, ready for the rounds."""
 
   name: str
   call: Callable

@@ -22,7 +22,7 @@ from seqjax.models import model_for
 from seqjax.nn import NONCAUSAL_MIXERS
 from seqjax.tasks import TASKS
 from seqjax.tasks.task import Metric
-from seqjax.training import loop
+from seqjax.training import recipe
 from seqjax.typing import Batch
 
 SCORED_ROWS = 64  # of a batch; four of validation, sixteen of test
@@ -121,7 +121,7 @@ def check_model(task, model: nn.Module, config: Config):
   the context, say.
   """
   if config.carried:
-    loop.check_carries(model, task)
+    recipe.check_carries(model, task)
   batch = example(task)
   key = jax.random.key(0)
   with _refusing(f'the mixer {config.mixer}'):

@@ -77,7 +77,7 @@ class Block(StreamingLayer):
     return streaming(self.mixer).receptive_field
 
   def _finish(self, x, y):
-    """The residual around the mixer, and the perceptron with its own."""
+    """Adds the residual around the mixer, then the perceptron with its own."""
     deterministic = not self.has_rng('dropout')
     x = x + self.drop(y, deterministic=deterministic)
     if not self.expansion:
@@ -106,7 +106,7 @@ def check_options(expansion: int, dropout: float, mlp: str):
 
 
 def streaming(mixer: SequenceLayer) -> StreamingLayer:
-  """The mixer, if it can go step by step.
+  """Returns the mixer, if it can go step by step.
 
   Raises:
     ValueError: it sees whole sequences only.

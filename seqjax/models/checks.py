@@ -1,4 +1,4 @@
-"""What models refuse of tokens, lengths and numbers, in one sentence each.
+"""Checks of tokens, lengths and numbers, shared by models; one sentence each.
 
 Ranges are checked where values are concrete; traced ones pass.
 """

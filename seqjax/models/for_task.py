@@ -14,7 +14,7 @@ from seqjax.typing import TaskShape
 def model_for(
   task: Any, mixers: tuple[SequenceLayer, ...], **options: Any
 ) -> nn.Module:
-  """One answer a row, one a position, or a sequence of another length.
+  """Builds the model for a task: a classifier, Seq2Seq or SequenceModel.
 
   Args:
     task: has `shape`, `input` and `output`; see `seqjax.tasks.Task`.

@@ -1,11 +1,19 @@
-"""Sequences that a model goes on by itself: tokens drawn, values fed back.
+"""Sequences that a model continues by itself: sampled tokens, or values.
 
 A prompt is read at once by `unroll`, then `step` reads what it wrote, in a
-compiled loop whose cache doubles as it fills (`seqjax.models.stages`).
+compiled loop whose cache doubles as it fills: a token costs what has been read,
+not the context. `context` sizes what grows with the past. As long as no more
+than c positions have been read, a mixer of context c computes what one of a
+longer context does, and its carry is the beginning of the longer one's: along
+the axis that differs, position p has slot p, and what was never written is
+zero. So decoding begins with a short context, and the carry is padded to the
+next one when it is full.
 """
 
+import dataclasses
 import functools
 import numbers
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -15,9 +23,11 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from seqjax.models import checks
 from seqjax.models import prompt as prompt_lib
-from seqjax.models.stages import grow, stages
+from seqjax.models.size import variable_shapes
 from seqjax.ops.sampling import NO_TOKEN, sample
 from seqjax.typing import Array, Segments
+
+SMALLEST = 32  # slots; fewer save next to nothing
 
 
 def generate(
@@ -36,7 +46,7 @@ def generate(
   stop_token: int | None = None,
   pad_token: int = 0,
 ) -> Int[Array, 'B N']:
-  """Draws the tokens after a prompt, one after the other.
+  """Samples the tokens after a prompt, one after the other.
 
       prompt          5 3 .      lengths 2      tokens   7 1 0 0      (stop 1)
                       2 8 4              3               9 6 6 2
@@ -73,17 +83,12 @@ def generate(
     )
   prompt_lib.check_vocabularies(model)
   checks.num_steps(num_tokens)
-  checks.temperature(temperature)
-  _check_options(top_k, top_p, stop_token, model.output.vocab)
-  return _generate(
-    model,
-    variables,
-    key,
-    prompt_lib.make(model, prompt, prompt_lengths, source, source_segments),
-    _Draw(temperature, top_p, stop_token, pad_token),
-    num_tokens=num_tokens,
-    top_k=top_k,
+  rule = _Sampling(temperature, top_k, top_p, stop_token, pad_token)
+  rule.check(model.output.vocab)
+  begun = prompt_lib.make(
+    model, prompt, prompt_lengths, source, source_segments
   )
+  return _generate(model, variables, key, begun, rule, num_tokens=num_tokens)
 
 
 def rollout(
@@ -96,7 +101,7 @@ def rollout(
   source: Shaped[Array, 'B S *J'] | None = None,
   source_segments: Segments | None = None,
 ) -> Float[Array, 'B N *I']:
-  """Goes on with a series by reading its own outputs; differentiable.
+  """Continues a series by reading its own outputs; differentiable.
 
   Arguments are those of `generate`, values in place of tokens.
 
@@ -118,13 +123,50 @@ def rollout(
   return _rollout(model, variables, prompt, num_steps=num_steps)
 
 
-class _Draw(NamedTuple):
-  """How tokens are drawn, apart from what the compiled loop depends on."""
+@functools.partial(
+  jax.tree_util.register_dataclass,
+  data_fields=('temperature', 'top_p', 'stop_token', 'pad_token'),
+  meta_fields=('top_k',),
+)
+@dataclasses.dataclass(frozen=True)
+class _Sampling:
+  """The options of `generate`, of which a compiled loop knows `top_k` alone."""
 
   temperature: Any
+  top_k: Any
   top_p: Any
   stop_token: Any
   pad_token: Any
+
+  def check(self, vocab: int):
+    """Raises ValueError for what is out of its range; traced numbers pass."""
+    top_k, top_p, stop_token = self.top_k, self.top_p, self.stop_token
+    checks.temperature(self.temperature)
+    if top_k is not None:
+      if not isinstance(top_k, numbers.Integral) or top_k < 1:
+        raise ValueError(
+          f'top_k keeps at least 1 token, a whole number, but {top_k} was '
+          'given.'
+        )
+    if _is_known(top_p) and not 0 < top_p <= 1:
+      raise ValueError(
+        f'top_p is a probability greater than 0, but {top_p} was given.'
+      )
+    if _is_known(stop_token) and not 0 <= stop_token < vocab:
+      raise ValueError(
+        f'stop_token is one of the tokens 0..{vocab - 1}, but {stop_token} was '
+        'given.'
+      )
+
+  def draw(self, key: jax.Array, logits: Float[Array, 'B C']):
+    """Samples the next token of every row."""
+    return sample(
+      key,
+      logits,
+      temperature=self.temperature,
+      top_k=self.top_k,
+      top_p=self.top_p,
+    )
 
 
 class _State(NamedTuple):
@@ -137,11 +179,11 @@ class _State(NamedTuple):
   tokens: Int[Array, 'B N']
 
 
-@functools.partial(jax.jit, static_argnames=('model', 'num_tokens', 'top_k'))
-def _generate(model, variables, key, prompt, draw, *, num_tokens, top_k):
+@functools.partial(jax.jit, static_argnames=('model', 'num_tokens'))
+def _generate(model, variables, key, prompt, rule: _Sampling, *, num_tokens):
   plan = _plan(model, variables, prompt, num_tokens)
   carry, token = prompt_lib.read(plan[0].model, variables, prompt, model)
-  tokens = jnp.full((len(token), num_tokens), draw.pad_token, jnp.int32)
+  tokens = jnp.full((len(token), num_tokens), rule.pad_token, jnp.int32)
   done = jnp.zeros(token.shape, bool)
   state = _State(jnp.int32(0), carry, token.astype(jnp.int32), done, tokens)
 
@@ -149,18 +191,12 @@ def _generate(model, variables, key, prompt, draw, *, num_tokens, top_k):
     carry, logits = model.apply(
       variables, state.carry, state.token, method='step'
     )
-    token = sample(
-      jax.random.fold_in(key, state.t),
-      logits,
-      temperature=draw.temperature,
-      top_k=top_k,
-      top_p=draw.top_p,
-    )
-    token = jnp.where(state.done, draw.pad_token, token)
+    token = rule.draw(jax.random.fold_in(key, state.t), logits)
+    token = jnp.where(state.done, rule.pad_token, token)
     tokens = state.tokens.at[:, state.t].set(token)
     done = state.done | (token == NO_TOKEN)
-    if draw.stop_token is not None:
-      done |= token == draw.stop_token
+    if rule.stop_token is not None:
+      done |= token == rule.stop_token
     return _State(state.t + 1, carry, token, done, tokens)
 
   def unfinished(end, state):
@@ -200,7 +236,7 @@ def _rollout(model, variables, prompt, *, num_steps):
 
 
 def _plan(model, variables, prompt, num_steps: int) -> list:
-  """The stages of the loop, which begins with the last position of a prompt."""
+  """Lists the stages of the loop, from the last position of a prompt on."""
   return list(
     stages(
       model,
@@ -211,23 +247,82 @@ def _plan(model, variables, prompt, num_steps: int) -> list:
   )
 
 
-def _check_options(top_k, top_p, stop_token, vocab: int):
-  """Raises ValueError for what is outside its range; traced numbers pass."""
-  if top_k is not None:
-    if not isinstance(top_k, numbers.Integral) or top_k < 1:
-      raise ValueError(
-        f'top_k keeps at least 1 token, a whole number, but {top_k} was given.'
-      )
-  if _is_known(top_p) and not 0 < top_p <= 1:
-    raise ValueError(
-      f'top_p is a probability greater than 0, but {top_p} was given.'
-    )
-  if _is_known(stop_token) and not 0 <= stop_token < vocab:
-    raise ValueError(
-      f'stop_token is one of the tokens 0..{vocab - 1}, but {stop_token} was '
-      'given.'
-    )
-
-
 def _is_known(option: Any) -> bool:
   return option is not None and not isinstance(option, jax.core.Tracer)
+
+
+class Stage(NamedTuple):
+  """A model, the shapes of its carry, and how many positions it reads."""
+
+  model: nn.Module
+  carry: Any
+  num_steps: int
+
+
+def stages(
+  model: nn.Module,
+  first_step: Callable[[nn.Module], tuple[Any, Any]],
+  *,
+  filled: int,
+  num_steps: int,
+) -> Iterator[Stage]:
+  """Returns the model at contexts that double from stage to stage.
+
+  One stage alone where contexts change no carry.
+
+  Args:
+    model: at its full context.
+    first_step: from a model to the carry and output of its first step; only
+      traced.
+    filled: the most positions that are read before the stages.
+    num_steps: how many positions the stages read together.
+  """
+  full, _ = jax.eval_shape(lambda: first_step(model))
+  capacity = max(SMALLEST, 1 << filled.bit_length())  # more than is filled
+  end = filled + num_steps
+  while filled < end:
+    short = shortened(model, capacity)
+    carry, _ = jax.eval_shape(functools.partial(first_step, short))
+    if carry == full:
+      yield Stage(model, full, end - filled)
+      return
+    yield Stage(short, carry, min(capacity, end) - filled)
+    filled, capacity = min(capacity, end), 2 * capacity
+
+
+def shortened(module: nn.Module, context: int) -> nn.Module:
+  """Returns the module with contexts cut to `context`, its own and its parts'.
+
+  Those that parameters depend on, as learned positions do, are left alone.
+  """
+
+  def cut(value):
+    if isinstance(value, nn.Module):
+      return shortened(value, context)
+    if type(value) is tuple:  # of mixers, say; named ones are left alone
+      return tuple(cut(part) for part in value)
+    return value
+
+  names = {field.name for field in dataclasses.fields(module)} - {'parent'}
+  updates = {name: cut(getattr(module, name)) for name in names}
+  if (updates.get('context') or 0) > context:
+    if not _shapes_parameters(module, context):
+      updates['context'] = context
+  return module.clone(**updates)
+
+
+def grow(carry: Any, longer: Any) -> Any:
+  """Pads the carry with zeros at the end of its axes, to those of `longer`."""
+
+  def pad(leaf, like):
+    missing = [(0, b - a) for a, b in zip(leaf.shape, like.shape, strict=True)]
+    return jnp.pad(leaf, missing)
+
+  return jax.tree.map(pad, carry, longer)
+
+
+@functools.cache  # layers and stages ask the same
+def _shapes_parameters(mixer: nn.Module, context: int) -> bool:
+  """Returns True if parameters have other shapes under this context."""
+  short = mixer.clone(context=context)
+  return variable_shapes(short) != variable_shapes(mixer)

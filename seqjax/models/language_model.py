@@ -1,4 +1,4 @@
-"""What counting and neural language models have in common."""
+"""The interface of counting and neural language models."""
 
 import dataclasses
 import functools
@@ -25,7 +25,7 @@ class LanguageModel(Protocol):
   def log_prob(
     self, tokens: Int[Array, 'B T'], segments: Segments | None = None
   ) -> Float[Array, 'B T']:
-    """log p of each token given those before it in its piece; 0 at padding."""
+    """Returns log p of each token given those before it; 0 at padding."""
 
   def sample(
     self,
@@ -76,7 +76,7 @@ class NeuralLanguageModel:
   def log_prob(
     self, tokens: Int[Array, 'B T'], segments: Segments | None = None
   ) -> Float[Array, 'B T']:
-    """log p of each token given those before it in its piece; 0 at padding.
+    """Returns log p of each token given those before it; 0 at padding.
 
     At least float32, whatever the dtype of the model.
 
@@ -121,7 +121,7 @@ class NeuralLanguageModel:
 def previous_tokens(
   tokens: Int[Array, 'B T'], segments: Segments | None, begin_token: int
 ) -> Int[Array, 'B T']:
-  """The valid token before each in its piece, `begin_token` if there is none.
+  """Returns the valid token before each, `begin_token` where a piece begins.
 
   tokens      7 8 . 9 5 6
   pieces      0 0 - 0 1 1      (- is padding)

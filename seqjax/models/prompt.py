@@ -1,4 +1,4 @@
-"""What a model reads before it goes on by itself."""
+"""Prompts, which a model reads before it continues by itself."""
 
 from typing import Any, NamedTuple
 
@@ -27,7 +27,7 @@ class Prompt(NamedTuple):
 
 
 def reads(model: nn.Module) -> Spec:
-  """What stands at a position that a model goes on from."""
+  """Returns the spec of the positions that a model continues."""
   return model.output if isinstance(model, Seq2Seq) else model.input
 
 
@@ -55,7 +55,7 @@ def check_vocabularies(model: nn.Module):
 
 
 def make(model: nn.Module, positions, lengths, source, segments) -> Prompt:
-  """A prompt, all of whose positions count if no lengths are given.
+  """Returns a prompt, all of whose positions count if no lengths are given.
 
   Raises:
     ValueError: it is not of the shape that the model reads, it has no position,
@@ -96,7 +96,7 @@ def make(model: nn.Module, positions, lengths, source, segments) -> Prompt:
 
 
 def num_read(model: nn.Module, prompt: Prompt) -> int:
-  """The most positions that a carry has seen before the last of a row.
+  """Returns the most positions that a carry has seen before the last of a row.
 
   Those of a source are among them if the decoder goes on from its encoder.
   """
@@ -109,7 +109,7 @@ def num_read(model: nn.Module, prompt: Prompt) -> int:
 def begin(
   model: nn.Module, variables: Any, prompt: Prompt, full: nn.Module
 ) -> Any:
-  """The carry before the prompt, from the source if there is one.
+  """Returns the carry before the prompt, from the source if there is one.
 
   Args:
     model: `full`, or the same with shorter contexts.
@@ -130,7 +130,7 @@ def begin(
 def read(
   model: nn.Module, variables: Any, prompt: Prompt, full: nn.Module
 ) -> tuple[Any, Shaped[Array, 'B *I']]:
-  """The carry after all of each row but its last position, and that one."""
+  """Reads all of each row but its last position: the carry, and that one."""
   carry, last = begin(model, variables, prompt, full), prompt.lengths - 1
   before = prompt.positions[:, :-1]
   if before.shape[1]:
@@ -142,6 +142,6 @@ def read(
 def first_step(
   model: nn.Module, variables: Any, prompt: Prompt, full: nn.Module
 ) -> tuple[Any, Any]:
-  """One step on the prompt's first position: what `stages` traces."""
+  """Takes one step, on the prompt's first position: what `stages` traces."""
   carry = begin(model, variables, prompt, full)
   return model.apply(variables, carry, prompt.positions[:, 0], method='step')

@@ -18,7 +18,7 @@ from seqjax.typing import Array, Segments, Spec
 
 
 class Seq2SeqCarry(NamedTuple):
-  """What a decoder knows: its layers' states, and what each reads.
+  """A decoder's state: its layers' states, and the memory that each reads.
 
   The memories stay as the encoder made them; None without attention.
   """
@@ -108,7 +108,7 @@ class Seq2Seq(nn.Module):
     inputs: tuple[Shaped[Array, 'B S *I'], Shaped[Array, 'B T *O']],
     segments: tuple[Segments | None, Segments | None] | None = None,
   ) -> Float[Array, 'B T *C']:
-    """The outputs for a source and a target that is given one position late."""
+    """Computes the outputs for a source, and a target given one step late."""
     source, target = inputs
     if isinstance(segments, Segments):
       raise ValueError(
@@ -123,7 +123,7 @@ class Seq2Seq(nn.Module):
   def encode(
     self, source: Shaped[Array, 'B S *I'], segments: Segments | None = None
   ) -> Seq2SeqCarry:
-    """The decoder's carry before the target's first position."""
+    """Returns the decoder's carry before the target's first position."""
     check(segments, *source.shape[:2])
     x = zero_padding(source, segments)
     x = specs.embed(self.source_embedding, self.input, x)
@@ -140,7 +140,7 @@ class Seq2Seq(nn.Module):
   def step(
     self, carry: Seq2SeqCarry, x_t: Shaped[Array, 'B *O']
   ) -> tuple[Seq2SeqCarry, Float[Array, 'B *C']]:
-    """The decoder's next position, after reading x_t."""
+    """Returns the decoder's next position, after reading x_t."""
     after, y_t = [], specs.embed(self.target_embedding, self.output, x_t)
     for block, state, memory in zip(self.blocks, *carry, strict=True):
       state, y_t = block.step(state, memory, y_t)
@@ -153,7 +153,7 @@ class Seq2Seq(nn.Module):
     x: Shaped[Array, 'B T *O'],
     segments: Segments | None = None,
   ) -> tuple[Seq2SeqCarry, Float[Array, 'B T *C']]:
-    """Many positions of the decoder."""
+    """Reads many positions of the target."""
     check(segments, *x.shape[:2])
     x = zero_padding(x, segments)
     after, y = [], specs.embed(self.target_embedding, self.output, x)
@@ -165,7 +165,7 @@ class Seq2Seq(nn.Module):
 
   @property
   def hands_over(self) -> bool:
-    """Whether the encoder's final carry is what the decoder begins with.
+    """True if the decoder begins with the encoder's final carry.
 
     Where both have as many layers, and each pair of mixers the same type and
     options, as only then their carries are known to mean the same; the options
@@ -221,7 +221,7 @@ class DecoderBlock(nn.Module):
       self.perceptron = MLP(features, hidden, self.mlp, **types)
 
   def remember(self, source, segments: Segments | None) -> Memory | None:
-    """What the block reads at every position; the same for all of them."""
+    """Projects the memory that the block reads at every position."""
     if self.attention is None:
       return None
     return self.reader.project(source, segments)
@@ -254,7 +254,7 @@ def _clones(mixers):
 
 
 def _meaning(value: Any) -> Any:
-  """What a carry's meaning depends on: types and options, whatever the name."""
+  """Returns the types and options that give a carry its meaning."""
   if isinstance(value, tuple):
     return tuple(_meaning(part) for part in value)
   if not isinstance(value, nn.Module):

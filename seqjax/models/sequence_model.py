@@ -88,7 +88,7 @@ class SequenceModel(StreamingLayer):
     )
 
   def _begin(self, x, segments):
-    """Embedded inputs; padding is zero before and after, whatever it held."""
+    """Embeds inputs; padding is zero before and after, whatever it held."""
     check(segments, *x.shape[:2])
     x = zero_padding(x, segments)
     return zero_padding(self._embed(x), segments)

@@ -17,7 +17,7 @@ TOLERANCE = 0.1  # counts within a tenth of each other are called equal
 
 
 def num_parameters(model: nn.Module) -> int:
-  """The number of entries of all parameters; nothing is allocated.
+  """Returns the number of entries of all parameters; nothing is allocated.
 
   Args:
     model: a mixer, or one of the models that read tokens or values.
@@ -27,7 +27,7 @@ def num_parameters(model: nn.Module) -> int:
 
 
 def variable_shapes(model: nn.Module) -> Any:
-  """The shapes of what `init` makes."""
+  """Returns the shapes of what `init` makes."""
   x = specs.shapes(specs.read_by(model), 1, 1)
   if isinstance(model, Seq2Seq):
     x = x, specs.shapes(model.output, 1, 1)

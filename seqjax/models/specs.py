@@ -12,18 +12,18 @@ from seqjax.typing import Array, Spec
 
 
 def read_by(model: nn.Module) -> Spec:
-  """What stands at an input position of a model, or of a mixer: features."""
+  """Returns the spec of a model's inputs; of a mixer's, which are features."""
   return getattr(model, 'input', None) or Spec((model.features,))
 
 
 def shapes(spec: Spec, *leading: int) -> jax.ShapeDtypeStruct:
-  """The shape and dtype of what stands at many positions."""
+  """Returns the shape and dtype of what stands at many positions."""
   dtype = jnp.float32 if spec.vocab is None else jnp.int32
   return jax.ShapeDtypeStruct((*leading, *spec.shape), dtype)
 
 
 def embedding(spec: Spec, features: int, **types: Any) -> nn.Module:
-  """The layer for `embed`: a table of tokens, or a projection of values."""
+  """Makes the layer for `embed`: a table of tokens, or a projection."""
   if spec.vocab is None:
     return nn.Dense(features, **types)
   return nn.Embed(spec.vocab, features, **types)
@@ -50,7 +50,7 @@ def embed(
 
 
 def readout(spec: Spec, **types: Any) -> nn.Dense:
-  """The layer for `read`."""
+  """Returns the layer for `read`."""
   return nn.Dense(spec.vocab or math.prod(spec.shape), **types)
 
 

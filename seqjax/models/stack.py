@@ -113,7 +113,7 @@ def check_mixers(mixers: Any, name: str = 'mixers'):
 
 
 def _shown(given: Any) -> str:
-  """What was given, in a few words; modules print over many lines."""
+  """Describes an argument in a few words; modules print over many lines."""
   if isinstance(given, tuple | list):
     listed = ', '.join(_shown(part) for part in given)
     return f'the {type(given).__name__} of {listed}'

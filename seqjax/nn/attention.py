@@ -101,7 +101,7 @@ class SelfAttention(SequenceMixer):
   def _whole(
     self, x: Float[Array, 'B T D'], segments: Segments | None, **sight: Any
   ) -> Float[Array, 'B T D']:
-    """Every position attends within x; `sight` says which it sees."""
+    """Attends within x at every position; `sight` says which it sees."""
     check_inputs(self, x, segments)
     batch_size, num_positions = x.shape[:2]
     self._check_length(num_positions)
@@ -124,7 +124,7 @@ class SelfAttention(SequenceMixer):
     return segments_lib.zero_padding(y, segments)
 
   def _project(self, x, places):
-    """Queries, keys and values of positions; x has zeros at padding."""
+    """Projects to queries, keys and values; x has zeros at padding."""
     if self.positions == 'learned':
       x = x + look_up(self.table.astype(x.dtype), places)
     if self.positions == 'sinusoidal':
@@ -135,7 +135,7 @@ class SelfAttention(SequenceMixer):
     return query, key, value
 
   def _attend(self, query, key, value, **where):
-    """The outputs of queries; `where` says what stands where and is seen."""
+    """Computes the outputs of queries; `where` places queries and keys."""
     slopes = alibi_slopes(self.num_heads) if self.positions == 'alibi' else None
     y = attention_lib.attention(
       query, key, value, slopes=slopes, algorithm=self.algorithm, **where
@@ -240,7 +240,7 @@ class Attention(SelfAttention, CausalMixer):
   def __call__(
     self, x: Float[Array, 'B T D'], segments: Segments | None = None
   ) -> Float[Array, 'B T D']:
-    """`unroll` from the initial carry, without its empty cache."""
+    """Unrolls from the initial carry, without its empty cache."""
     return self._whole(x, segments, window=self.receptive_field)
 
   @property
@@ -274,7 +274,7 @@ class LocalAttention(Attention):
 def _empty_cache(
   batch_size: int, num_slots: int, heads: tuple[int, int], dtype: Any
 ) -> AttentionCarry:
-  """Before the first position; `heads` is (G, K)."""
+  """Makes the carry before the first position; `heads` is (G, K)."""
   shape = batch_size, num_slots, *heads
   return AttentionCarry(  # an array each, so that a carry can be donated
     jnp.zeros(shape, dtype),
@@ -284,7 +284,7 @@ def _empty_cache(
 
 
 def _held_positions(carry: AttentionCarry) -> Int[Array, 'B S']:
-  """Which position of the piece each slot holds; -1 where it is empty."""
+  """Returns the position that each slot holds; -1 where it is empty."""
   return attention_lib.slot_positions(carry.count, carry.key.shape[1])
 
 
@@ -294,7 +294,7 @@ def _extend_cache(
   value: Float[Array, 'B T G K'],
   segments: Segments | None = None,
 ) -> AttentionCarry:
-  """After T more positions: the last S valid ones of each row's last piece."""
+  """Reads T positions: keeps the last S valid ones of each row's last piece."""
   batch_size, num_positions = key.shape[:2]
   count, places = segments_lib.positions(carry.count, segments, num_positions)
   pieces = segments_lib.piece_index(segments, batch_size, num_positions)

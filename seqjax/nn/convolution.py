@@ -88,7 +88,7 @@ class TCN(CausalMixer):
     return tuple(2**i for i in range(self.levels))
 
   def _climb(self, convolve, carry, x):
-    """All levels, given what convolves one position or many."""
+    """Runs all levels, given the op for one position or many."""
     windows = []
     for i, dilation in enumerate(self._dilations):
       kernel, bias = (

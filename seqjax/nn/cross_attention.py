@@ -70,7 +70,7 @@ class CrossAttention(nn.Module):
     memory: Float[Array, 'B S E'],
     memory_segments: Segments | None = None,
   ) -> Float[Array, 'B T D']:
-    """What the stream x reads from the memory."""
+    """Reads the memory at every position of the stream x."""
     return self.read(self.project(memory, memory_segments), x)
 
   def project(
@@ -89,7 +89,7 @@ class CrossAttention(nn.Module):
   def read(
     self, memory: Memory, x: Float[Array, 'B T D']
   ) -> Float[Array, 'B T D']:
-    """What each position of x reads, no other position having a part in it."""
+    """Reads the memory at each position of x, independently of the others."""
     if self.score == 'additive':
       weight = self.weight.astype(self.dtype)
       y = attention_lib.additive_attention(

@@ -85,6 +85,6 @@ class GatedDeltaNet(DeltaNet):
 
 
 def _unit(x):
-  """Divided by its norm; zero stays zero, with a gradient."""
+  """Divides by the norm; zero stays zero, with a gradient."""
   squares = jnp.sum(jnp.square(x), axis=-1, keepdims=True)
   return x * jax.lax.rsqrt(squares + 1e-6)

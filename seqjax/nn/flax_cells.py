@@ -47,7 +47,7 @@ _LAYOUTS = {
 def from_flax(
   cell: nn.RNN | nn.RNNCellBase, variables: Mapping[str, Any]
 ) -> tuple[CausalMixer, dict]:
-  """The mixer that computes what a Flax cell does, and its variables.
+  """Returns the mixer that computes what a Flax cell does, and its variables.
 
   Args:
     cell: `SimpleCell`, `GRUCell`, `LSTMCell`, `OptimizedLSTMCell`, or an
@@ -76,8 +76,9 @@ def from_flax(
 def to_flax(
   mixer: CausalMixer, variables: Mapping[str, Any]
 ) -> tuple[nn.RNN, dict]:
-  """The `nn.RNN` that computes what an Elman, GRU or LSTM does, and its
-  variables; an LSTM becomes an `OptimizedLSTMCell`.
+  """Returns the `nn.RNN` that computes what a mixer does, and its variables.
+
+  The mixer is an Elman, a GRU or an LSTM, which becomes an `OptimizedLSTMCell`.
 
   Raises:
     ValueError: the mixer is of another kind, or a parameter is missing,
@@ -93,7 +94,7 @@ def to_flax(
 
 
 def _mixer_of(cell: nn.RNNCellBase) -> CausalMixer:
-  """The mixer without its weights."""
+  """Returns the mixer without its weights."""
   if type(cell) not in _MIXERS:
     known = ', '.join(kind.__name__ for kind in _MIXERS)
     raise ValueError(
@@ -115,7 +116,7 @@ def _mixer_of(cell: nn.RNNCellBase) -> CausalMixer:
 
 
 def _cell_of(mixer: CausalMixer) -> nn.RNNCellBase:
-  """The cell without its weights."""
+  """Returns the cell without its weights."""
   if type(mixer) not in _CELLS:
     raise ValueError(
       'Flax has cells for Elman, GRU and LSTM, but a '
@@ -141,7 +142,7 @@ def _refuse_options(module: nn.Module, **supported):
 def _checked_params(
   module: nn.Module, features: int, variables: Mapping[str, Any]
 ) -> dict[str, jax.Array]:
-  """The parameters by path, which must be those that the module has.
+  """Returns the parameters by path, which must be those that the module has.
 
   Raises:
     ValueError: one is missing, unknown or of the wrong shape.
@@ -166,7 +167,7 @@ def _checked_params(
 
 
 def _params(variables: Mapping[str, Any]) -> Mapping[str, Any]:
-  """The collection that holds the weights."""
+  """Returns the collection that holds the weights."""
   if 'params' not in variables:
     raise ValueError(
       "Variables must be what `init` returns, with 'params' in them, but these "

@@ -10,18 +10,18 @@ from seqjax.nn.mixer import carry_dtype
 
 
 def identity(key, shape, dtype):
-  """The identity matrix."""
+  """Returns the identity matrix."""
   return jnp.eye(*shape, dtype=dtype)
 
 
 def spectral(key, shape, dtype):
-  """A Gaussian matrix divided by its largest absolute eigenvalue."""
+  """Returns a Gaussian matrix divided by its largest absolute eigenvalue."""
   kernel = jax.random.normal(key, shape, dtype)
   return kernel / jnp.max(jnp.abs(jnp.linalg.eigvals(kernel)))
 
 
 def wide(init: Callable) -> Callable:
-  """`init` in at least single precision, rounded at the end."""
+  """Runs `init` in at least single precision, and rounds at the end."""
 
   def initialize(key, shape, dtype):
     return init(key, shape, carry_dtype(dtype)).astype(dtype)
@@ -30,7 +30,7 @@ def wide(init: Callable) -> Callable:
 
 
 def side_by_side(init: Callable) -> Callable:
-  """[.. K G*K] as G square blocks, each drawn by `init`: a gate each."""
+  """Draws [.. K G*K] as G square blocks by `init`, one per gate."""
 
   def initialize(key, shape, dtype):
     *leading, size, width = shape
@@ -54,20 +54,20 @@ def log_uniform(low: float, high: float) -> Callable:
 
 @wide
 def step_bias(key, shape, dtype):
-  """The inverse of softplus at steps log-uniform between 0.001 and 0.1."""
+  """Inverts softplus at steps log-uniform between 0.001 and 0.1."""
   step = jnp.exp(log_uniform(1e-3, 1e-1)(key, shape, dtype))
   return step + jnp.log(-jnp.expm1(-step))
 
 
 def log_counts(key, shape, dtype):
-  """log 1, log 2, .. log N along the last axis."""
+  """Returns log 1, log 2, .. log N along the last axis."""
   counts = jnp.arange(1, shape[-1] + 1, dtype=carry_dtype(dtype))
   return jnp.broadcast_to(jnp.log(counts), shape).astype(dtype)
 
 
 @wide
 def griffin_logit(key, shape, dtype):
-  """Of a in sigmoid(logit) = a: a^8 is uniform in 0.9..0.999."""
+  """Draws logits of decays a = sigmoid(logit); a^8 is uniform in 0.9..0.999."""
   power = jax.random.uniform(key, shape, dtype, minval=0.9, maxval=0.999)
   log_decay = jnp.log(power) / 8
   return log_decay - jnp.log(-jnp.expm1(log_decay))
@@ -76,7 +76,7 @@ def griffin_logit(key, shape, dtype):
 def ring(
   r_min: float, r_max: float, max_phase: float
 ) -> tuple[Callable, Callable]:
-  """Of nu and theta in exp(-exp(nu) + i exp(theta)), so that a ring is filled.
+  """Makes initializers of nu and theta: exp(-exp(nu) + i exp(theta)) on a ring.
 
   |lambda|^2 is uniform in r_min^2..r_max^2, the phase in 0..max_phase (Orvieto
   et al., 2023, lemma 3.2).

@@ -1,4 +1,4 @@
-"""What stands beside the mixers, at every position for itself."""
+"""Layers that act on every position alone: norms and perceptrons."""
 
 from typing import Any
 

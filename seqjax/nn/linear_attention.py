@@ -68,7 +68,7 @@ class MatrixStateMixer(CausalMixer):
     )
 
   def _head_norm(self) -> nn.LayerNorm:
-    """Every head [V] for itself, with scales and biases of its own."""
+    """Normalizes every head [V] for itself, with its own scales and biases."""
     return nn.LayerNorm(
       reduction_axes=-1,
       feature_axes=(-2, -1),
@@ -91,7 +91,7 @@ def with_ones(value: Float[Array, '*B V']) -> Float[Array, '*B V+1']:
 def with_normalizer(
   state: Float[Array, 'B H K V'], normalizer: Float[Array, 'B H K']
 ) -> Float[Array, 'B H K V+1']:
-  """The state that values with a one would have written."""
+  """Returns the state that values with a one would have written."""
   return jnp.concatenate([state, normalizer[..., None]], axis=-1)
 
 

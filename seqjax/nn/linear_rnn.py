@@ -64,7 +64,7 @@ class LinearRecurrentMixer(CausalMixer):
     raise NotImplementedError(f'{type(self).__name__} has no coefficients.')
 
   def read(self, states, x):
-    """The outputs, of states and inputs at the same positions."""
+    """Computes the outputs from states and inputs at the same positions."""
     return states.astype(self.dtype)
 
   def _dense(self) -> nn.Dense:

@@ -87,7 +87,7 @@ class ConvolvedMixer(CausalMixer):
     self.bias = self.param('bias', zeros, shape[1:], dtype) if bias else None
 
   def _run(self, convolve, recur, carry, x):
-    """The layer, given the ops for one position or many."""
+    """Runs the layer, given the ops for one position or many."""
     u, rest = self._enter(x)
     window, u = convolve(carry.window, u, self.kernel.astype(self.dtype))
     coefficients, rest = self._coefficients(self._activate(u), rest)

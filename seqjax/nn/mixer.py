@@ -211,7 +211,7 @@ def _check_carry(mixer, carry, x):
 
 
 def carry_dtype(dtype: Any) -> np.dtype:
-  """The precision of states for a module of `dtype`: at least float32."""
+  """Returns the dtype of states for a module of `dtype`: at least float32."""
   return jnp.promote_types(dtype, jnp.float32)
 
 

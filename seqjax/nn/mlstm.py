@@ -102,7 +102,7 @@ class MLSTM(MatrixStateMixer):
     return self.query(x), key, with_ones(self.value(x)), gates.log_forget
 
   def _read(self, y, maximum, x):
-    """Numerator and denominator times exp(min(m, 0)), so that none overflows.
+    """Scales numerator and denominator by exp(min(m, 0)): none overflows.
 
     The floor stays where its square is a float32: far below |n . q| by then.
     """
@@ -114,7 +114,7 @@ class MLSTM(MatrixStateMixer):
 
 
 def _init_gate_bias(key, shape, dtype):
-  """Input gates of 1, forget gates of sigmoid(3) to sigmoid(6) over heads."""
+  """Begins input gates at 1, forget gates at sigmoid(3) to sigmoid(6)."""
   num_heads = shape[0] // 2
   forget = jnp.linspace(3, 6, num_heads, dtype=dtype)
   return jnp.concatenate([jnp.zeros_like(forget), forget])

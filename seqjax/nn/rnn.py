@@ -275,7 +275,7 @@ class SLSTM(CausalMixer):
 def _kernels(
   module: nn.Module, num_gates: int, init_recurrent: Callable = _ORTHOGONAL
 ):
-  """Input and recurrent kernels; each gate's recurrent block is its own."""
+  """Declares both kernels; each gate's recurrent block is its own."""
   shape = module.features, num_gates * module.features
   return (
     module.param('input', _LECUN, shape, module.param_dtype),

@@ -180,7 +180,7 @@ class S5(LinearRecurrentMixer):
 
 
 def _declare_poles(module, initial, leading=()):
-  """log_rate and, of complex poles, frequency, as parameters."""
+  """Declares log_rate and, of complex poles, frequency, as parameters."""
   shape = *leading, *initial.shape
 
   def declare(name, value):
@@ -206,7 +206,7 @@ def _parts(matrix, like):
 
 
 def _state_dtype(dtype, initial):
-  """Complex where the poles are."""
+  """Returns the dtype of states: complex where the poles are."""
   dtype = carry_dtype(dtype)
   if np.isrealobj(initial):
     return dtype
@@ -214,7 +214,7 @@ def _state_dtype(dtype, initial):
 
 
 def _add_skip(y, skip, x, dtype):
-  """y + D x."""
+  """Adds the skip: y + D x."""
   skip = jnp.broadcast_to(skip.astype(dtype), x.shape)
   return (y + skip * x).astype(dtype)
 

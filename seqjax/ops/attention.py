@@ -13,7 +13,7 @@ from seqjax.ops.blockwise_attention import (
 )
 from seqjax.typing import Array
 
-ALGORITHMS = ('auto', 'plain', 'dense', 'blockwise', 'cudnn')
+ALGORITHMS = ('auto', 'plain', 'blockwise', 'cudnn')
 BLOCK = 128  # queries, and keys, whose logits should fit into a cache
 
 
@@ -31,7 +31,7 @@ def attention(
   slopes: Float[Array, 'H'] | None = None,
   algorithm: str = 'auto',
 ) -> Float[Array, 'B T H V']:
-  """softmax(Q K^T / sqrt(K)) V, heads in groups (Vaswani et al., 2017, eq. 1).
+  """Computes softmax(Q K^T / sqrt(K)) V (Vaswani et al., 2017, eq. 1).
 
   H is a multiple of G: H / G consecutive heads share a key and a value head
   (Ainslie et al., 2023).
@@ -46,11 +46,11 @@ def attention(
     window: how many positions a query sees, its own included; None: all.
     slopes: what a head's logits lose with every position of distance, to either
       side (Press et al., 2022, section 3); constants; None: nothing.
-    algorithm: 'plain', also called 'dense', holds all T x S logits and is
-      differentiable in every mode; 'blockwise' holds O(T) numbers; 'cudnn' is
-      that of `jax.nn.dot_product_attention` for sequences without segments,
-      positions and slopes, in half precision on NVIDIA GPUs; 'auto' takes it
-      there, 'blockwise' where there is more than one block, 'dense' otherwise.
+    algorithm: 'plain' holds all T x S logits and is differentiable in every
+      mode; 'blockwise' holds O(T) numbers; 'cudnn' is that of
+      `jax.nn.dot_product_attention` for sequences without segments, positions
+      and slopes, in half precision on NVIDIA GPUs; 'auto' takes it there,
+      'blockwise' where there is more than one block, 'plain' otherwise.
 
   Returns:
     What each query reads; zeros where it sees nothing.
@@ -66,7 +66,7 @@ def attention(
   obstacle = _cudnn_obstacle(query, key, bare)
   if algorithm == 'cudnn' and obstacle:
     raise ValueError(
-      f"algorithm='cudnn' {obstacle}; there are 'blockwise' and 'dense', and "
+      f"algorithm='cudnn' {obstacle}; there are 'blockwise' and 'plain', and "
       "'auto' chooses."
     )
   if query.size == 0 or key.size == 0:
@@ -89,8 +89,8 @@ def attention(
   )
   if algorithm == 'auto':
     large = query.shape[1] > BLOCK and key.shape[1] > BLOCK
-    algorithm = 'blockwise' if large else 'dense'
-  read = _blockwise if algorithm == 'blockwise' else _dense
+    algorithm = 'blockwise' if large else 'plain'
+  read = _blockwise if algorithm == 'blockwise' else _plain
   rule = Rule(causal, window, BLOCK)
   return read(rule, query, key, value, slopes, *places)
 
@@ -101,7 +101,7 @@ def check_algorithm(algorithm: str):
 
 
 def _cudnn_obstacle(query, key, bare: bool) -> str | None:
-  """Why cuDNN cannot be asked, or None."""
+  """Says why cuDNN cannot compute this, or None."""
   if jax.default_backend() != 'gpu':
     return f'needs a GPU, but this is a {jax.default_backend()}'
   if query.dtype not in (jnp.bfloat16, jnp.float16):
@@ -117,7 +117,7 @@ def _cudnn_obstacle(query, key, bare: bool) -> str | None:
 
 
 def _key_pieces(query_segments, key_segments):
-  """Where queries have no pieces, keys are of the only one, or of none."""
+  """Puts all keys into the only piece, or none, if queries have no pieces."""
   if key_segments is None or query_segments is not None:
     return key_segments
   return jnp.minimum(key_segments, 0)
@@ -134,8 +134,8 @@ def _places(positions, pieces, x) -> Places:
   return Places(positions, pieces)
 
 
-def _dense(rule, query, key, value, slopes, query_places, key_places):
-  """All logits at once."""
+def _plain(rule, query, key, value, slopes, query_places, key_places):
+  """Computes all logits at once."""
   logits = jnp.einsum(
     'bghtk,bgsk->bghts',
     _heads_first(query, key.shape[2]),
@@ -153,7 +153,7 @@ def _dense(rule, query, key, value, slopes, query_places, key_places):
 
 
 def _blockwise(rule, query, key, value, slopes, query_places, key_places):
-  """Block by block, the last ones filled with what is nowhere."""
+  """Computes block by block; filling in the last ones is seen by none."""
   if slopes is not None:
     slopes = jnp.asarray(slopes).reshape(key.shape[2], -1)
   read = blockwise_attention(
@@ -169,7 +169,7 @@ def _blockwise(rule, query, key, value, slopes, query_places, key_places):
 
 
 def _heads_first(query, groups: int):
-  """Scaled queries [B G R T K]: matmuls then run on contiguous matrices.
+  """Returns scaled queries [B G R T K], contiguous matrices for matmuls.
 
   On a CPU this more than halves the time.
   """
@@ -179,14 +179,14 @@ def _heads_first(query, groups: int):
 
 
 def _positions_first(read):
-  """[B T H V] of [B G R T V]."""
+  """Returns [B G R T V] as [B T H V]."""
   batch_size, groups, heads, length, size = read.shape
   read = jnp.transpose(read, (0, 3, 1, 2, 4))
   return read.reshape(batch_size, length, groups * heads, size)
 
 
 def _fill(x, value=0):
-  """x with more positions, up to a multiple of the block."""
+  """Pads positions, up to a multiple of the block."""
   widths = [(0, 0)] * x.ndim
   widths[1] = 0, -x.shape[1] % BLOCK
   return jnp.pad(x, widths, constant_values=value)
@@ -199,7 +199,7 @@ def additive_attention(
   weight: Float[Array, 'H K'],
   valid: Bool[Array, 'B S'],
 ) -> Float[Array, 'B T H V']:
-  """softmax_s(w^T tanh(q_t + k_s)) v_s (Bahdanau et al., 2015, section A.1.2).
+  """Sums softmax_s(w^T tanh(q_t + k_s)) v_s (Bahdanau et al., 2015, A.1.2).
 
   Every head has a weight vector of its own; the paper has one head. Every
   query sees every valid key.
@@ -252,7 +252,7 @@ def _unnormalized_softmax(
 
 
 def slot_positions(count: Int[Array, 'B'], num_slots: int) -> Int[Array, 'B S']:
-  """The position that each slot of a ring buffer holds; -1 where empty.
+  """Returns the position that each slot of a ring buffer holds; -1 where empty.
 
   Position p lies in slot p mod S, so after `count` positions slot s holds the
   latest p < count with p mod S = s.
@@ -269,7 +269,7 @@ def store(
   positions: Int[Array, 'B T'],
   keep: Bool[Array, 'B T'],
 ) -> Float[Array, 'B S *D']:
-  """The ring buffer after writing `new` where `keep`; positions are distinct.
+  """Writes `new` into the ring buffer where `keep`; positions are distinct.
 
   At most S positions a row may be kept, since a later one would take the
   slot of an earlier one in an unspecified order.

@@ -19,14 +19,14 @@ from seqjax.typing import Array
 
 
 class Places(NamedTuple):
-  """Where queries or keys stand: position and piece (-1: nowhere)."""
+  """Positions of queries or keys, and their pieces (-1: none)."""
 
   position: Int[Array, 'B T']
   piece: Int[Array, 'B T']
 
 
 class Rule(NamedTuple):
-  """Which keys of its piece a query sees, and how many of both are a block.
+  """The keys of its piece that a query sees, and the size of a block.
 
   Attributes:
     causal: none after it.
@@ -42,7 +42,7 @@ class Rule(NamedTuple):
 def see(
   rule: Rule, query: Places, key: Places, *, keys_first: bool = False
 ) -> Bool[Array, 'B T S']:
-  """Which key every query sees.
+  """Marks the keys that every query sees.
 
   [B S T] if keys are to be first: turned later, it would be read by strides.
   """
@@ -58,7 +58,7 @@ def see(
 
 
 def _axes(keys_first: bool):
-  """What gives queries [B T], and keys [B S], their axis of pairs."""
+  """Returns two functions that give queries, and keys, their axis of pairs."""
   axes = (1, 2) if keys_first else (2, 1)
   return (functools.partial(jnp.expand_dims, axis=axis) for axis in axes)
 
@@ -73,7 +73,7 @@ def blockwise_attention(
   query_places: Places,
   key_places: Places,
 ) -> Float[Array, 'B T H V']:
-  """What each query reads; zeros where it sees nothing.
+  """Reads values for each query; zeros where it sees nothing.
 
   T and S are multiples of the block; R = H / G consecutive heads share a key
   head. `slopes` times the distance is subtracted from the logits; they are
@@ -85,7 +85,7 @@ def blockwise_attention(
 
 
 def _forward(rule, query, key, value, slopes, query_places, key_places):
-  """What is read, and the log-sum [B H T] of each query's exponentials."""
+  """Returns what is read, and the log-sum [B H T] of the exponentials."""
   dtype = jnp.promote_types(query.dtype, jnp.float32)
   rows = functools.partial(_rows, key.shape[2])
   mask = functools.partial(_mask, rule, slopes)
@@ -142,7 +142,7 @@ def _save(rule, query, key, value, slopes, query_places, key_places):
 
 
 def _backward(rule, saved, gradient):
-  """Over blocks of keys, and for each over those of queries that see it.
+  """Loops over blocks of keys, and over those of queries that see each.
 
   Keys come before queries in what both have an axis of: of five products only
   the last then has an operand to turn, at which XLA is slow inside a product.
@@ -243,7 +243,7 @@ def _rows(
 def _positions(
   positions: int, rows: Shaped[Array, 'B G _ *D']
 ) -> Shaped[Array, 'B C H *D']:
-  """What `_rows` was made of."""
+  """Inverts `_rows`."""
   batch_size, groups, count, *shape = rows.shape
   split = batch_size, groups, count // positions, positions
   rows = rows.reshape(*split, *shape)
@@ -251,7 +251,7 @@ def _positions(
 
 
 def _product(formula: str, a, b):
-  """An einsum in the precision of b, accumulated in at least float32."""
+  """Computes an einsum in the precision of b, summed in at least float32."""
   return jnp.einsum(
     formula,
     a.astype(b.dtype),
@@ -263,7 +263,7 @@ def _product(formula: str, a, b):
 def _pairs(
   rule, query_places, key_places
 ) -> tuple[Bool[Array, 'N M'], Bool[Array, 'N M']]:
-  """Whether some query of block n may see a key of block m, in any row.
+  """Marks where a query of block n may see a key of block m, in any row.
 
   And whether every query sees every key, in all rows.
   """
@@ -287,7 +287,7 @@ def _pairs(
 
 
 def _bounds(rule, places) -> tuple[Places, Places, Bool[Array, 'B N']]:
-  """Least and greatest of each block, and whether all of it is somewhere."""
+  """Finds least and greatest of each block, and if all of it is somewhere."""
   # Constants, of one piece, would be folded when compiling, for a second.
   places = jax.lax.optimization_barrier(places)
   blocks = Places(*(a.reshape(len(a), -1, rule.block) for a in places))
@@ -303,7 +303,7 @@ def _bounds(rule, places) -> tuple[Places, Places, Bool[Array, 'B N']]:
 def _extent(
   pairs: Bool[Array, 'N M'],
 ) -> tuple[Int[Array, 'N'], Int[Array, 'N']]:
-  """For every n the first m that is true, and one beyond the last."""
+  """Finds for every n the first m that is true, and one beyond the last."""
   any_, width = jnp.any(pairs, axis=1), pairs.shape[1]
   first = jnp.argmax(pairs, axis=1).astype(jnp.int32)
   last = width - jnp.argmax(pairs[:, ::-1], axis=1).astype(jnp.int32)
@@ -311,14 +311,14 @@ def _extent(
 
 
 def _cut(size: int, tree, i, axis: int = 1):
-  """Block i of every array, along positions."""
+  """Takes block i of every array, along positions."""
   return jax.tree.map(
     lambda a: jax.lax.dynamic_slice_in_dim(a, i * size, size, axis), tree
   )
 
 
 def _paste(size: int, tree, blocks, i, axis: int = 1):
-  """Every array with its block i replaced."""
+  """Replaces block i of every array."""
   return jax.tree.map(
     lambda a, new: jax.lax.dynamic_update_slice_in_dim(a, new, i * size, axis),
     tree,

@@ -34,7 +34,7 @@ class Cell(NamedTuple):
 
 
 def _elman(squash: Callable, slope: Callable) -> Cell:
-  """h = squash(drive + product); its slope as a function of h."""
+  """Makes h = squash(drive + product); its slope is a function of h."""
 
   def forward(state, drive, product):
     return (squash(drive[0] + product[0]),), ()
@@ -47,7 +47,7 @@ def _elman(squash: Callable, slope: Callable) -> Cell:
 
 
 def _sigmoid(x):
-  """With tanh, which XLA computes on a CPU in two thirds of the time."""
+  """Computes it by tanh, which XLA does on a CPU in two thirds of the time."""
   return 0.5 * jnp.tanh(0.5 * x) + 0.5
 
 

@@ -49,7 +49,7 @@ def unroll(
   x: Float[Array, 'B T D'],
   segments: Segments | None = None,
 ) -> tuple[tuple[Float[Array, 'B H'], ...], Float[Array, 'B T H']]:
-  """The state after all positions, and the outputs at all of them.
+  """Returns the state after all positions, and the outputs at all of them.
 
   Padding, whatever x is there, holds the state, and a start clears it.
   """
@@ -73,13 +73,13 @@ class _Trace(NamedTuple):
 
 
 def _blank_outputs(state, x) -> Float[Array, 'B T H']:
-  """To be written over."""
+  """Makes outputs to be written over."""
   shape = *x.shape[:2], state[-1].shape[-1]
   return jnp.zeros(shape, state[-1].dtype)
 
 
 def _blank_trace(cell, state, length: int) -> _Trace:
-  """To be written over; no two arrays alike, or XLA makes one and copies it."""
+  """Makes a trace to write over; arrays alike would be one that XLA copies."""
   # Hidden from XLA, which would fill rows around a constant while it compiles.
   state = jax.lax.optimization_barrier(state)
 
@@ -99,7 +99,7 @@ def _chunk_size(batch_size: int) -> int:
 
 
 def _walk(cell, weights, state, trace, x, segments):
-  """Forwards: the last state, the trace, and the states before every chunk.
+  """Walks forwards: the last state, the trace, the states before every chunk.
 
   The trace may also be the outputs alone.
   """
@@ -117,7 +117,7 @@ def _walk(cell, weights, state, trace, x, segments):
 
 
 def _cut_inputs(x, segments, begin, size: int):
-  """A chunk of the inputs, zeros at padding, and of the segments."""
+  """Returns a chunk of the inputs, zeros at padding, and of the segments."""
   x, masks = _cut((x, segments), begin, size)
   return zero_padding(x, masks), masks
 
@@ -146,7 +146,7 @@ def _chunk(cell, weights, state, trace, begin, x, segments):
 
 
 def _write(trace, position, state, gates):
-  """The trace, or the outputs, with those of a position."""
+  """Writes a position into the trace, or into the outputs."""
   put = jax.lax.dynamic_update_index_in_dim
   if not isinstance(trace, _Trace):
     return put(trace, state[-1], position, 1)
@@ -171,7 +171,7 @@ def _unroll_forward(cell, weights, state, x, segments):
 
 
 def _unroll_backward(cell, residuals, gradients):
-  """Backwards: the same chunks in reverse."""
+  """Walks backwards, through the chunks in reverse."""
   weights, x, segments, saved = residuals
   gradient, dy = gradients
   batch_size, length = x.shape[:2]
@@ -218,7 +218,7 @@ unroll.defvjp(_unroll_forward, _unroll_backward)
 
 
 def _products(cell, weights) -> Callable:
-  """From the state that the kernel sees to what it gives each gate.
+  """Makes the map from the state that the kernel sees to each gate's product.
 
   By one matmul, or by one a gate where the kernel is large and there are many
   rows: XLA's matmul then copies the whole kernel into another order first, and
@@ -305,7 +305,7 @@ def _of_weights(weights, x, states, of_drive, of_product) -> Weights:
 
 
 def _matmul(x, kernel, like):
-  """x @ kernel in the kernel's precision, accumulated in that of the state."""
+  """Multiplies in the kernel's precision, sums in that of the state."""
   return jnp.matmul(
     x.astype(kernel.dtype), kernel, preferred_element_type=like.dtype
   )
@@ -320,7 +320,7 @@ def _clear(state, masks):
 
 
 def _hold(new, old, masks):
-  """The old where a position is padding."""
+  """Keeps the old state where a position is padding."""
   if masks is None:
     return new
   valid = masks.valid[:, None]
@@ -328,7 +328,7 @@ def _hold(new, old, masks):
 
 
 def _chunks(length: int, size: int) -> list[tuple[int, Int[Array, 'N']]]:
-  """(size, where chunks of that size begin); the rest is a smaller chunk."""
+  """Lists (size, where chunks of that size begin); the rest is smaller."""
   whole = length - length % size
   cuts = []
   if whole:
@@ -339,7 +339,7 @@ def _chunks(length: int, size: int) -> list[tuple[int, Int[Array, 'N']]]:
 
 
 def _cut(tree: Any, begin: int | Int[Array, ''], size: int) -> Any:
-  """Positions begin..begin + size of batch-major arrays, time first."""
+  """Cuts positions begin..begin + size of batch-major arrays, time first."""
 
   def cut_one(a):
     return jnp.swapaxes(jax.lax.dynamic_slice_in_dim(a, begin, size, 1), 0, 1)
@@ -352,6 +352,6 @@ def _paste(
   part: Shaped[Array, 'C B *D'],
   begin: int | Int[Array, ''],
 ) -> Shaped[Array, 'B T *D']:
-  """The batch-major array with a time-major part written from `begin` on."""
+  """Writes a time-major part into the batch-major array, from `begin` on."""
   part = jnp.swapaxes(part, 0, 1).astype(whole.dtype)
   return jax.lax.dynamic_update_slice_in_dim(whole, part, begin, 1)

@@ -35,7 +35,7 @@ def causal_convolution(
   *,
   dilation: int = 1,
 ) -> tuple[Float[Array, 'B W D'], Float[Array, 'B T E']]:
-  """`causal_convolution_step` at every position, one matmul a tap.
+  """Takes `causal_convolution_step` at every position, one matmul per tap.
 
   Under segments the valid positions are first moved together, so that a tap
   counts positions of the piece and never padding, and a tap that would reach
@@ -67,7 +67,7 @@ def depthwise_convolution(
   kernel: Float[Array, 'L D'],
   segments: Segments | None = None,
 ) -> tuple[Float[Array, 'B W D'], Float[Array, 'B T D']]:
-  """`depthwise_convolution_step` at every position.
+  """Takes `depthwise_convolution_step` at every position.
 
   Segments mean what they mean to `causal_convolution`.
 
@@ -80,7 +80,7 @@ def depthwise_convolution(
 def add_bias(
   y: Float[Array, 'B *T E'], bias: Float[Array, 'E']
 ) -> Float[Array, 'B *T E']:
-  """y plus one number a feature, in the precision of the bias."""
+  """Adds a number per feature, in the precision of the bias."""
   bias = jax.lax.expand_dims(bias, range(y.ndim - 1))
   return y.astype(bias.dtype) + bias
 
@@ -88,13 +88,13 @@ def add_bias(
 def _gather(
   x: Shaped[Array, 'B S *D'], index: Shaped[Array, 'B T']
 ) -> Shaped[Array, 'B T *D']:
-  """x[b, index[b, t]] for every b and t."""
+  """Returns x[b, index[b, t]] for every b and t."""
   rows = jnp.arange(x.shape[0])[:, None]
   return x[rows, index]
 
 
 def _convolve(window, x, kernel, segments, dilation, product):
-  """The sum over taps of `product`, and the window that is left."""
+  """Returns the sum over taps of `product`, and the window that is left."""
   num_positions, reach = x.shape[1], window.shape[1]
   x = zero_padding(x, segments).astype(window.dtype)
   if segments is None:
@@ -137,11 +137,11 @@ def _taps(seen, kernel, dilation, num_positions, product, before=None):
 
 
 def _matmul(tap, weight, dtype):
-  """Every output feature reads every input feature."""
+  """Multiplies so that every output feature reads every input feature."""
   return jnp.matmul(tap, weight, preferred_element_type=dtype)
 
 
 def _multiply(tap, weight, dtype):
-  """Every output feature reads its own input feature."""
+  """Multiplies so that every output feature reads its own input feature."""
   weight = jax.lax.expand_dims(weight, range(tap.ndim - weight.ndim))
   return tap.astype(dtype) * weight.astype(dtype)

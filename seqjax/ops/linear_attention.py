@@ -18,7 +18,7 @@ from seqjax.ops import algorithms
 from seqjax.ops.segments import zero_padding
 from seqjax.typing import Array, Segments
 
-ALGORITHMS = ('auto', 'plain', 'scan', 'chunked')
+ALGORITHMS = ('auto', 'plain', 'chunked')
 
 
 def gated_outer_step(
@@ -48,7 +48,7 @@ def gated_outer(
   chunk: int = 64,
   algorithm: str = 'auto',
 ) -> tuple[Float[Array, 'B H K V'], Float[Array, 'B T H V']]:
-  """`gated_outer_step` at every position.
+  """Takes `gated_outer_step` at every position.
 
   Linear attention with gates (Yang et al., 2024, eq. 3); with one decay a head
   the state-space dual (Dao & Gu, 2024, section 6).
@@ -62,9 +62,8 @@ def gated_outer(
     segments: padding holds the state, a start clears it.
     chunk: how many positions 'chunked' takes at once; an eighth as many where
       every channel has a decay, for then they take a tensor [L L K] a head.
-    algorithm: 'plain', also called 'scan', takes T sequential steps, 'chunked'
-      T / chunk, both differentiable in every mode; 'auto'
-      chooses 'chunked'.
+    algorithm: 'plain' takes T sequential steps, 'chunked' T / chunk, both
+      differentiable in every mode; 'auto' chooses 'chunked'.
 
   Returns:
     The last state, and y at all positions (zero at padding).
@@ -72,7 +71,7 @@ def gated_outer(
   check_algorithm(algorithm)
   operands = _cast(carry.dtype, query, key, value, _per_channel(log_decay, key))
   operands = [zero_padding(operand, segments) for operand in operands]
-  if algorithm in ('plain', 'scan'):
+  if algorithm == 'plain':
     return _scan(gated_outer_step, carry, operands, segments)
   length = chunk if log_decay.ndim == 3 else max(chunk // 8, 1)
   num_positions = query.shape[1]
@@ -128,7 +127,7 @@ def delta_rule(
   chunk: int = 64,
   algorithm: str = 'auto',
 ) -> tuple[Float[Array, 'B H K V'], Float[Array, 'B T H V']]:
-  """`delta_rule_step` at every position.
+  """Takes `delta_rule_step` at every position.
 
   The gated delta rule (Yang et al., 2025, eq. 10); without decay the delta
   rule (Yang et al., 2024, section 2.2). The corrections u_t of a chunk solve
@@ -147,9 +146,8 @@ def delta_rule(
     log_decay: at most 0, one a head.
     segments: padding holds the state, a start clears it.
     chunk: how many positions 'chunked' takes at once.
-    algorithm: 'plain', also called 'scan', takes T sequential steps, 'chunked'
-      T / chunk, both differentiable in every mode; 'auto'
-      chooses 'chunked'.
+    algorithm: 'plain' takes T sequential steps, 'chunked' T / chunk, both
+      differentiable in every mode; 'auto' chooses 'chunked'.
 
   Returns:
     The last state, and y at all positions (zero at padding).
@@ -157,7 +155,7 @@ def delta_rule(
   check_algorithm(algorithm)
   operands = _cast(carry.dtype, query, key, value, beta, log_decay)
   operands = [zero_padding(operand, segments) for operand in operands]
-  if algorithm in ('plain', 'scan'):
+  if algorithm == 'plain':
     return _scan(delta_rule_step, carry, operands, segments)
   num_positions = query.shape[1]
   *operands, beta, log_decay = operands
@@ -227,7 +225,7 @@ def _decays(
 
 
 def _sums(terms, axes: str):
-  """To t over r <= t, by a product, which XLA compiles and computes faster."""
+  """Sums to t over r <= t, by a product, which XLA computes faster."""
   length = terms.shape[-2]
   upto = jnp.tril(jnp.ones((length, length), terms.dtype))
   return jnp.einsum(f'tr,{axes}', upto, terms, precision='highest')
@@ -245,7 +243,7 @@ def _scores(query, key, between):
 def _unit_lower_inverse(
   below: Float[Array, '*N L L'],
 ) -> Float[Array, '*N L L']:
-  """(I + A)^-1, where A is what stands below the diagonal.
+  """Inverts I + A, where A is the part below the diagonal.
 
   Two inverted blocks of a diagonal make one of twice the size, [[P, 0], [C,
   Q]]^-1 = [[P', 0], [-Q' C P', Q']], so that log2 L such steps suffice; as
@@ -279,7 +277,7 @@ def _product(left, middle, right):
 
 
 def _scan(step, carry, operands, segments):
-  """The step at every position; operands that are zero hold the state."""
+  """Takes the step at every position; operands of zero hold the state."""
   if segments is None:
     start = jnp.zeros(operands[0].shape[:2], bool)
   else:
@@ -333,7 +331,7 @@ def _join(y, batch_size, heads, num_positions):
 
 
 def _per_channel(log_decay, key):
-  """A decay a head gets an axis of key channels, of size 1."""
+  """Gives one decay per head an axis of key channels, of size 1."""
   return log_decay if log_decay.ndim == key.ndim else log_decay[..., None]
 
 

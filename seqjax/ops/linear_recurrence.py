@@ -108,7 +108,7 @@ def _scan(carry, decay, drive, segments):
 
 
 def _walk(carry, decay, drive, segments):
-  """All states; every step reads and writes its position where it lies."""
+  """Returns all states; each step reads and writes its position in place."""
 
   def body(t, loop):
     state, states = loop
@@ -252,7 +252,7 @@ def stabilized_gates(
   *,
   algorithm: str = 'auto',
 ) -> tuple[Float[Array, 'B H'], StabilizedGates]:
-  """`stabilized_gates_step` at every position.
+  """Takes `stabilized_gates_step` at every position.
 
   Args:
     maximum: m_0; its dtype is the precision of everything returned.

@@ -18,7 +18,7 @@ def cross_entropy(
   targets: Int[Array, '*shape'],
   weights: Float[Array, '*shape'],
 ) -> Float[Array, '']:
-  """The weighted mean of -log softmax(logits)[target], in nats.
+  """Returns the weighted mean of -log softmax(logits)[target], in nats.
 
   At least float32, whatever the dtype of the logits.
   """

@@ -1,4 +1,4 @@
-"""How fast neighbouring trajectories of a recurrence part."""
+"""Rates at which neighbouring trajectories of a recurrence part."""
 
 from collections.abc import Callable
 from typing import Any
@@ -64,7 +64,7 @@ def _random_like(carry):
 
 
 def _normalized(tangent) -> tuple[Any, Float[Array, 'B']]:
-  """Each row of a pytree by its length, and that; zeros where it is zero."""
+  """Divides each row of a pytree by its length; zeros where it is zero."""
   square = sum(
     jnp.sum(leaf**2, axis=tuple(range(1, leaf.ndim)))
     for leaf in jax.tree.leaves(tangent)
@@ -75,5 +75,5 @@ def _normalized(tangent) -> tuple[Any, Float[Array, 'B']]:
 
 
 def _rows(per_row: Array, like: Array) -> Array:
-  """[B] as [B 1 ...], for what has the axes of `like`."""
+  """Returns [B] as [B 1 ...], with as many axes as `like`."""
   return jax.lax.expand_dims(per_row, range(1, like.ndim))

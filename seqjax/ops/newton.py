@@ -28,7 +28,7 @@ PROBES = 8  # patterns of rounding errors whose effect is looked at
 
 
 class NewtonSolution(NamedTuple):
-  """What `newton` found.
+  """The states that `newton` found, and how it went.
 
   Attributes:
     carry: the state after the last position; leaves are [B ...].
@@ -58,7 +58,7 @@ def newton(
   max_iterations: int = 64,
   fallback: bool = True,
 ) -> NewtonSolution:
-  """`jax.lax.scan` of `step` over time, by Newton's method.
+  """Solves a `jax.lax.scan` of `step` over time by Newton's method.
 
   A row has converged when, at the states returned, the next full update d is at
   most tolerance (1 + |h|) everywhere, and |d| plus what rounding errors grow to
@@ -161,7 +161,7 @@ def _check(jacobian, damping, tolerance, max_iterations):
 
 
 def _raveled(carry):
-  """The carry as [B N], and the ways there and back."""
+  """Returns the carry as [B N], and the ways there and back."""
   leaves, structure = jax.tree.flatten(carry)
   shapes = [leaf.shape[1:] for leaf in leaves]
   sizes = [math.prod(shape) for shape in shapes]
@@ -229,7 +229,7 @@ def _iterate(advance, states, tolerance, max_iterations):
 
 
 def _judge(cells, states, tolerance):
-  """Which rows have converged, and their relative update."""
+  """Marks the rows that have converged, and measures their update."""
   after, derivative = jax.linearize(cells, states)
   scale = 1 + jnp.abs(states)
   signs = jax.random.rademacher(
@@ -246,14 +246,14 @@ def _judge(cells, states, tolerance):
 
 
 def _solve_tangent(linear, y):
-  """v of v_t - J_t v_{t-1} = y_t, given the left-hand side as a function."""
+  """Solves v_t - J_t v_{t-1} = y_t, given the left-hand side as a function."""
   identity = jnp.eye(y.shape[-1], dtype=y.dtype)[None, None]
   matrix = identity - _jacobians(linear, y)
   return matrix_recurrence(matrix, y[..., None])[..., 0]
 
 
 def _jacobians(derivative, states) -> Float[Array, 'B T N N']:
-  """The derivative at every position with respect to the state before it."""
+  """Returns the derivative at every position by the state before it."""
 
   def column(direction):
     return derivative(jnp.broadcast_to(direction, states.shape))
@@ -263,7 +263,7 @@ def _jacobians(derivative, states) -> Float[Array, 'B T N N']:
 
 
 def _diagonals(derivative, states) -> Float[Array, 'B T N']:
-  """Their diagonals, one entry after the other: columns are not kept."""
+  """Returns the diagonals of `_jacobians`, without keeping their columns."""
 
   def entry(direction):
     column = derivative(jnp.broadcast_to(direction, states.shape))
@@ -275,7 +275,7 @@ def _diagonals(derivative, states) -> Float[Array, 'B T N']:
 
 
 def _scan(cell, start, x) -> Float[Array, 'B T N']:
-  """The states, one position after the other."""
+  """Returns the states, one position after the other."""
 
   def body(state, x_t):
     state = cell(state, x_t)

@@ -10,7 +10,7 @@ from seqjax.typing import Array
 def last(
   x: Float[Array, 'B T D'], keep: Bool[Array, 'B T']
 ) -> Float[Array, 'B D']:
-  """The last position that is kept; zeros where none is."""
+  """Returns the last position that is kept; zeros where none is."""
   places = jnp.arange(x.shape[1])[None]
   chosen = keep & (places == jnp.max(jnp.where(keep, places, -1), 1)[:, None])
   return jnp.sum(_masked(x, chosen, 0), axis=1)
@@ -19,7 +19,7 @@ def last(
 def mean(
   x: Float[Array, 'B T D'], keep: Bool[Array, 'B T']
 ) -> Float[Array, 'B D']:
-  """The mean of the positions that are kept; zeros where none is.
+  """Returns the mean of the positions that are kept; zeros where none is.
 
   Summed in at least float32, whatever the dtype of x.
   """
@@ -33,12 +33,12 @@ def mean(
 def maximum(
   x: Float[Array, 'B T D'], keep: Bool[Array, 'B T']
 ) -> Float[Array, 'B D']:
-  """The largest entry of each feature among them; zeros where none is."""
+  """Returns the largest kept entry of each feature; zeros where none is."""
   largest = jnp.max(_masked(x, keep, -jnp.inf), axis=1)
   return jnp.where(jnp.any(keep, axis=1)[:, None], largest, 0)
 
 
 def _masked(x, keep, filler):
-  """x where kept; what stands elsewhere reaches neither value nor gradient."""
+  """Masks x; what is not kept reaches neither value nor gradient."""
   keep = jax.lax.expand_dims(keep, [2])
   return jnp.where(keep, x, jnp.asarray(filler, x.dtype))

@@ -1,4 +1,4 @@
-"""What a position adds to a query and a key."""
+"""Encodings of positions, for queries and keys."""
 
 from typing import Any
 
@@ -56,7 +56,7 @@ def look_up(
 
 
 def alibi_slopes(num_heads: int) -> Float[np.ndarray, 'H']:
-  """How fast each head forgets distance: 2^(-8h/H) for h = 1 .. H.
+  """Returns the slope of each head over distance: 2^(-8h/H) for h = 1 .. H.
 
   Press et al. (2022), section 3. Where H is no power of two, the slopes are
   those of the next lower power n, and then every other one of those of 2n, as

@@ -61,7 +61,7 @@ class LSTMWeights(NamedTuple):
 
 
 class LSTMCarry(NamedTuple):
-  """What an LSTM knows of the past."""
+  """The state of an LSTM."""
 
   cell: Float[Array, 'B H']
   hidden: Float[Array, 'B H']
@@ -79,7 +79,7 @@ class SLSTMWeights(NamedTuple):
 
 
 class SLSTMCarry(NamedTuple):
-  """What an sLSTM knows of the past; all zeros before the first position.
+  """The state of an sLSTM; all zeros before the first position.
 
   The paper's c and n are `cell` and `normalizer` times exp(`stabilizer`).
   """
@@ -182,7 +182,7 @@ def elman(
   activation: str = 'tanh',
   algorithm: str = 'auto',
 ) -> tuple[Float[Array, 'B H'], Float[Array, 'B T H']]:
-  """`elman_step` at every position: the last state, and all of them."""
+  """Takes `elman_step` at every position: the last state, and all of them."""
   check_activation(activation)
   check_algorithm(algorithm)
   if algorithm in SOLVERS:
@@ -206,7 +206,7 @@ def gru(
   *,
   algorithm: str = 'auto',
 ) -> tuple[Float[Array, 'B H'], Float[Array, 'B T H']]:
-  """`gru_step` at every position: the last state, and all of them."""
+  """Takes `gru_step` at every position: the last state, and all of them."""
   check_algorithm(algorithm)
   if algorithm in SOLVERS:
     return SOLVERS[algorithm](gru_step, weights, carry, x, segments)
@@ -230,7 +230,7 @@ def lstm(
   *,
   algorithm: str = 'auto',
 ) -> tuple[LSTMCarry, Float[Array, 'B T H']]:
-  """`lstm_step` at every position: the last carry, and all hidden states."""
+  """Takes `lstm_step` at every position: last carry, all hidden states."""
   check_algorithm(algorithm)
   if algorithm in SOLVERS:
     solve = SOLVERS[algorithm]
@@ -254,7 +254,7 @@ def slstm(
   forget_gate: str = 'sigmoid',
   algorithm: str = 'auto',
 ) -> tuple[SLSTMCarry, Float[Array, 'B T H']]:
-  """`slstm_step` at every position: the last carry, and all hidden states.
+  """Takes `slstm_step` at every position: last carry, all hidden states.
 
   There is no 'fast' form.
   """
@@ -282,14 +282,14 @@ def check_forget_gate(forget_gate: str):
 
 
 def _project(x, kernel, like):
-  """x @ kernel in the kernel's precision, accumulated in that of the state."""
+  """Multiplies in the kernel's precision, sums in that of the state."""
   return jnp.matmul(
     x.astype(kernel.dtype), kernel, preferred_element_type=like.dtype
   )
 
 
 def _project_heads(state, kernel):
-  """Every head's state through a kernel of its own; blocks stay gates."""
+  """Multiplies each head's state by a kernel of its own; blocks stay gates."""
   num_heads, size = kernel.shape[:2]
   heads = state.reshape(-1, num_heads, size).astype(kernel.dtype)
   gates = jnp.einsum(
@@ -327,7 +327,7 @@ def _solve(
   segments: Segments | None,
   read: Callable[[Any], Array] = lambda carry: carry,
 ) -> tuple[Any, Float[Array, 'B T H']]:
-  """The same by Newton's method, and by a scan for rows that it fails."""
+  """Solves for all states by Newton's method; scans the rows that it fails."""
   move, inputs = _masked(step, weights, x, segments)
   solution = newton(move, carry, inputs)
   return solution.carry, zero_padding(read(solution.states), segments)
@@ -337,7 +337,7 @@ SOLVERS = {'plain': _unroll, 'newton': _solve}
 
 
 def _masked(step, weights, x, segments):
-  """One position under segments, and its inputs.
+  """Puts a step under segments, and collects its inputs.
 
   Padding holds the carry, a start clears it.
   """
@@ -353,5 +353,5 @@ def _masked(step, weights, x, segments):
 
 
 def _select(keep, new, old):
-  """Rows of `new` where `keep`, else of `old`."""
+  """Takes rows of `new` where `keep`, else of `old`."""
   return jax.tree.map(lambda a, b: jnp.where(keep[:, None], a, b), new, old)

@@ -70,7 +70,7 @@ def check(segments: Segments | None, batch_size: int, num_positions: int):
 def zero_padding(
   x: Shaped[Array, 'B T *D'], segments: Segments | None
 ) -> Shaped[Array, 'B T *D']:
-  """x with zeros (False) wherever a position is not valid, NaN or not."""
+  """Puts zeros (False) wherever a position is not valid, NaN or not."""
   if segments is None:
     return x
   valid = jax.lax.expand_dims(segments.valid, range(2, x.ndim))
@@ -106,7 +106,7 @@ def positions(
 def piece_index(
   segments: Segments | None, batch_size: int, num_positions: int
 ) -> Int[Array, 'B T']:
-  """The running count of starts; -1 where a position is not valid."""
+  """Returns the running count of starts; -1 where a position is not valid."""
   if segments is None:
     return jnp.zeros((batch_size, num_positions), jnp.int32)
   index = jnp.cumsum(segments.start, axis=1, dtype=jnp.int32)
@@ -114,7 +114,7 @@ def piece_index(
 
 
 def num_starts(segments: Segments | None, batch_size: int) -> Int[Array, 'B']:
-  """How many starts each row holds: the index of its last piece."""
+  """Counts the starts of each row, which is the index of its last piece."""
   if segments is None:
     return jnp.zeros((batch_size,), jnp.int32)
   return jnp.sum(segments.start, axis=1, dtype=jnp.int32)

@@ -56,7 +56,7 @@ def hippo_matrix(state_size: int) -> Float[np.ndarray, 'N N']:
 def hippo(
   state_size: int,
 ) -> tuple[Complex[np.ndarray, 'M'], Complex[np.ndarray, 'N M']]:
-  """The upper poles of `hippo_matrix`, and their unit eigenvectors."""
+  """Returns the upper poles of `hippo_matrix`, and their unit eigenvectors."""
   skew = hippo_matrix(state_size) + 0.5 * np.eye(state_size)
   frequency, vectors = np.linalg.eigh(-1j * skew)
   upper = slice(state_size // 2, None)

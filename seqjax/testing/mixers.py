@@ -55,7 +55,7 @@ def reference_unroll(
   x: Any,
   segments: Segments | None = None,
 ) -> tuple[Any, Any]:
-  """What `unroll` means: `step` at every position, restarts and padding too."""
+  """Defines `unroll`: `step` at every position, restarts and padding too."""
   if segments is None:
     valid = jnp.ones(x.shape[:2], bool)
     segments = Segments(jnp.zeros_like(valid), valid)
@@ -134,7 +134,7 @@ def _assert_noncausal(make):
 
 
 class _Case(NamedTuple):
-  """What an unroll is given, and whether gradients are of its carry too."""
+  """The arguments of an unroll, and the weight of its carry in gradients."""
 
   carry: Any
   x: Any
@@ -143,7 +143,7 @@ class _Case(NamedTuple):
 
 
 class _Result(NamedTuple):
-  """What comes out of an unroll, with gradients of a random projection."""
+  """The results of an unroll, with gradients of a random projection."""
 
   y: Any
   carry: Any
@@ -408,7 +408,7 @@ def _check_call(subject, carry):
 
   @jax.jit
   def run(*args):
-    """What the class inherits is `unroll` by its definition."""
+    """Unrolls; calls too, unless the class inherits the call from `unroll`."""
     forms = {'unroll': unroll_bare}
     if not inherited:
       forms |= {'call': subject.apply_call, 'bare call': subject.apply_bare}
@@ -534,7 +534,7 @@ def _compare_exactly(law, what, given, expected):
 
 
 def _compare_zeros(law, what, *tensors):
-  """What was said to be zero by construction."""
+  """Raises unless tensors that were said to be zero are."""
   for tensor in tensors:
     if not np.max(np.abs(np.asarray(tensor))) < VACUOUS:
       raise LawBroken(law, f'{what} was said to be zero, and is not.')

@@ -24,7 +24,7 @@ def evaluate(
   split: str = 'validation',
   at_once: int | None = None,
 ) -> dict[Any, tuple[float, float]]:
-  """{group: (mean score, total weight)} over the first batches of a split.
+  """Returns {group: (mean score, total weight)} over a split's first batches.
 
   Groups are those of `Batch.group` that have weight, in ascending order; a
   task without groups has the single entry None. Dropout is off. The split
@@ -81,7 +81,7 @@ def evaluate_lengths(
   batch_size: int,
   split: str = 'validation',
 ) -> dict[Any, tuple[float, float]]:
-  """{group: (mean score, total weight)} for examples of many lengths.
+  """Returns {group: (mean score, total weight)} for examples of many lengths.
 
   At most three functions are compiled, for as many tasks that share the lengths
   evenly, so that the short ones are not padded to the longest:
@@ -120,13 +120,13 @@ def evaluate_lengths(
 
 
 def length_ranges(lengths: Sequence[int]) -> list[tuple[int, int]]:
-  """(shortest, longest) of at most three ranges that share them evenly."""
+  """Returns (shortest, longest) of at most three ranges of equal share."""
   parts = np.array_split(np.array(lengths, int), NUM_RANGES)
   return [(int(part[0]), int(part[-1])) for part in parts if part.size]
 
 
 def overall(scores: Mapping[Any, tuple[float, float]]) -> float:
-  """The mean score over all groups, each by its weight; 0 if there is none."""
+  """Returns the mean score over groups, each by its weight; 0 if none."""
   total = sum(weight for _, weight in scores.values())
   weighted = sum(score * weight for score, weight in scores.values())
   return weighted / total if total else 0.0
@@ -138,14 +138,14 @@ def overall(scores: Mapping[Any, tuple[float, float]]) -> float:
 def _drawn_scores(
   params, step: int | Int[Array, ''], *, model, task, rows, batch_size, split
 ):
-  """(score, weight, group) of one batch, drawn on the device."""
+  """Returns (score, weight, group) of a batch, generated on the device."""
   batch = task.batch(jax.random.key(0), step, batch_size, split)
   return _scores(params, batch, model=model, task=task, rows=rows)
 
 
 @functools.partial(jax.jit, static_argnames=('model', 'task', 'rows'))
 def _scores(params, batch: Batch, *, model, task, rows):
-  """(score, weight, group) of one batch, so many rows at a time."""
+  """Returns (score, weight, group) of a batch, so many rows at a time."""
 
   def score(batch):
     outputs = model.apply({'params': params}, batch.inputs, batch.segments)
@@ -158,7 +158,7 @@ def _scores(params, batch: Batch, *, model, task, rows):
 
 
 def _rows(batch_size: int, most: int) -> int:
-  """The largest equal parts of a batch that have at most so many rows."""
+  """Returns the most rows, up to a limit, that divide a batch evenly."""
   fitting = range(1, min(batch_size, most) + 1)
   return max(rows for rows in fitting if batch_size % rows == 0)
 
@@ -168,7 +168,7 @@ def _flat(arrays) -> np.ndarray:
 
 
 def _means(members, scores, weights) -> dict[Any, tuple[float, float]]:
-  """Summed in float64; what has no weight is left out."""
+  """Averages in float64; what has no weight is left out."""
   means = {}
   for group, member in members.items():
     member = member & (weights != 0)

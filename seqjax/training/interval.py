@@ -2,16 +2,15 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
 from jaxtyping import Int
 
 from seqjax.training import sharding
-from seqjax.training.state import TrainState
+from seqjax.training.state import Parts, TrainState
 from seqjax.training.step import FINITE, train_step
 from seqjax.typing import Array, Batch
 
@@ -29,17 +28,12 @@ class Progress(NamedTuple):
     return cls(state, jnp.full((), FINITE, jnp.int32))
 
 
-@functools.partial(
-  jax.jit, static_argnames=('model', 'task', 'optimizer', 'mesh', 'batch_size')
-)
+@functools.partial(jax.jit, static_argnames=('parts', 'batch_size'))
 def drawn(
   progress: Progress,
   stop: int | Int[Array, ''],
   *,
-  model: Any,
-  task: Any,
-  optimizer: Any,
-  mesh: Mesh | None,
+  parts: Parts,
   batch_size: int,
 ) -> Progress:
   """Steps until `stop`, or until a step is at fault; batches drawn on the way.
@@ -48,11 +42,10 @@ def drawn(
   """
 
   def draw(state):
-    batch = task.batch(state.key, state.step, batch_size)
-    return sharding.split_rows(batch, mesh)
+    batch = parts.task.batch(state.key, state.step, batch_size)
+    return sharding.split_rows(batch, parts.mesh)
 
-  parts = {'model': model, 'task': task, 'optimizer': optimizer}
-  return _advance_until(progress, stop, draw, mesh, **parts)
+  return _advance_until(progress, stop, draw, parts)
 
 
 def fed(
@@ -61,10 +54,9 @@ def fed(
   stop: int,
   *,
   most: int,
-  mesh: Mesh | None,
-  **parts: Any,
+  parts: Parts,
 ) -> Progress:
-  """The same with batches drawn here, some steps at a time.
+  """Runs steps on batches that are drawn on the host, some at a time.
 
   While the device takes one stack of them, the next one is drawn. All stacks
   are of one size, which suits intervals of `most` steps.
@@ -77,31 +69,26 @@ def fed(
     batches += [draw(i) for i in range(step + 1, min(step + size, stop))]
     batches += [batches[-1]] * (size - len(batches))  # never looked at
     stack = jax.tree.map(lambda *leaves: np.stack(leaves), *batches)
-    stack = sharding.put_stack(stack, mesh)
-    progress = _stack(progress, stop, stack, step, mesh=mesh, **parts)
+    stack = sharding.put_stack(stack, parts.mesh)
+    progress = _stack(progress, stop, stack, step, parts=parts)
     step += size
   return progress
 
 
-@functools.partial(
-  jax.jit, static_argnames=('model', 'task', 'optimizer', 'mesh')
-)
-def _stack(
-  progress, stop, batches: Batch, first, *, model, task, optimizer, mesh
-) -> Progress:
+@functools.partial(jax.jit, static_argnames='parts')
+def _stack(progress, stop, batches: Batch, first, *, parts: Parts) -> Progress:
   """Steps through a stack of batches, of which one has number `first`."""
   size = len(jax.tree.leaves(batches)[0])
 
   def draw(state):
     return jax.tree.map(lambda leaf: leaf[state.step - first], batches)
 
-  parts = {'model': model, 'task': task, 'optimizer': optimizer}
   stop = jnp.minimum(stop, first + size)
-  return _advance_until(progress, stop, draw, mesh, **parts)
+  return _advance_until(progress, stop, draw, parts)
 
 
 def _stack_size(batch: Batch, most: int) -> int:
-  """How many batches go to the device at once: up to 32, fewer large ones.
+  """Returns how many batches are sent at once: up to 32, fewer large ones.
 
   As few as it takes for an interval of `most` steps in that many stacks.
   """
@@ -111,13 +98,13 @@ def _stack_size(batch: Batch, most: int) -> int:
   return -(-most // num_stacks)
 
 
-def _advance_until(progress, stop, draw, mesh, **parts) -> Progress:
+def _advance_until(progress, stop, draw, parts: Parts) -> Progress:
   def unfinished(progress):
     return (progress.state.step < stop) & (progress.fault == FINITE)
 
   def advance(progress):
     batch = draw(progress.state)
-    state, metrics = train_step(progress.state, batch, mesh=mesh, **parts)
-    return Progress(sharding.keep(state, mesh), metrics['fault'])
+    state, metrics = train_step(progress.state, batch, **parts._asdict())
+    return Progress(sharding.keep(state, parts.mesh), metrics['fault'])
 
   return jax.lax.while_loop(unfinished, advance, progress)

@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 
 from seqjax.training import interval, sharding
 from seqjax.training import optimizer as optimizers
+from seqjax.training.recipe import Recipe
 from seqjax.training.state import (
   TrainState,
   check_continues,
@@ -107,38 +108,53 @@ def train(
     ValueError: an argument is out of range, or the state does not fit.
     NotFinite: on the first loss, gradient or carry that is not finite.
   """
-  _check_counts(
-    steps=(steps, 0), batch_size=(batch_size, 1), log_every=(log_every, 1)
+  recipe = Recipe(
+    model,
+    task,
+    optimizer,
+    steps,
+    batch_size,
+    log_every,
+    pause,
+    mesh,
+    carried,
   )
-  if mesh is not None:
-    mesh = sharding.check(mesh, batch_size)
-  if carried:
-    check_carries(model, task)
-  parts = {'model': model, 'task': task, 'optimizer': optimizer}
-  carried_rows = batch_size if carried else None
+  return follow(recipe, key, learning_rate, state)
+
+
+def follow(
+  recipe: Recipe,
+  key: jax.Array,
+  learning_rate: float,
+  state: TrainState | None = None,
+) -> Iterator[tuple[TrainState, dict[str, jax.Array]]]:
+  """Runs `train` from a checked recipe."""
+  parts, carried_rows = recipe.parts, recipe.carried_rows
+  task = recipe.task
+  made_of = recipe.model, task, recipe.optimizer
   if state is None:
-    state = init(
-      **parts, key=key, learning_rate=learning_rate, carried_rows=carried_rows
-    )
+    state = init(*made_of, key, learning_rate, carried_rows=carried_rows)
   else:
-    check_fits(state, **parts, carried_rows=carried_rows)
+    check_fits(state, *made_of, carried_rows)
     check_continues(state, key, learning_rate)
   if task.on_device:
-    run = functools.partial(interval.drawn, **parts, batch_size=batch_size)
+    run = functools.partial(
+      interval.drawn, parts=parts, batch_size=recipe.batch_size
+    )
   else:
-    draw = functools.partial(task.batch, key, batch_size=batch_size)
-    run = functools.partial(interval.fed, draw, most=log_every, **parts)
-  run = functools.partial(run, mesh=mesh)
-  return _intervals(
-    run, sharding.put(state, mesh), steps, log_every, pause, mesh
-  )
+    draw = functools.partial(task.batch, key, batch_size=recipe.batch_size)
+    run = functools.partial(
+      interval.fed, draw, most=recipe.log_every, parts=parts
+    )
+  return _intervals(run, sharding.put(state, parts.mesh), recipe)
 
 
-def _intervals(run, state, steps, log_every, pause, mesh):
+def _intervals(run: Callable, state: TrainState, recipe: Recipe):
   """Runs from one multiple of `log_every` to the next, up to `steps`."""
-  for stop, is_end in pieces(int(state.step), steps, log_every, pause):
+  mesh = recipe.parts.mesh
+  for stop, is_end in stops(int(state.step), recipe):
     progress = run(interval.Progress.begin(state), stop)
-    _check_finite(progress)
+    check_finite(progress)
     state, metrics = progress.state, {}
     if is_end:
       rate = optimizers.learning_rate(state.opt_state)
@@ -147,44 +163,20 @@ def _intervals(run, state, steps, log_every, pause, mesh):
     yield state, metrics
 
 
-def pieces(
-  start: int, steps: int, log_every: int, pause: Callable[[int], int] | None
-) -> Iterator[tuple[int, bool]]:
-  """Where to stop next, and whether an interval ends there, up to `steps`."""
-  while start < steps:
-    end = min(steps, (start // log_every + 1) * log_every)
-    stop = end if pause is None else min(end, pause(start))
+def stops(start: int, recipe: Recipe) -> Iterator[tuple[int, bool]]:
+  """Yields the steps to stop at, and whether an interval ends there."""
+  log_every = recipe.log_every
+  while start < recipe.steps:
+    end = min(recipe.steps, (start // log_every + 1) * log_every)
+    stop = end if recipe.pause is None else min(end, recipe.pause(start))
     yield stop, stop == end
     start = stop
 
 
-def _check_finite(progress):
+def check_finite(progress: interval.Progress):
+  """Raises NotFinite where an interval met a fault."""
   fault = int(progress.fault)
   if fault != FINITE:
     step = int(progress.state.step) - 1  # the one that has just been counted
     name = fault_name(fault, progress.state.params)
     raise NotFinite(step, progress.state.key, name)
-
-
-def _check_counts(**counts):
-  for name, (given, least) in counts.items():
-    if given < least:
-      raise ValueError(
-        f'train needs {name} of at least {least}, but {name}={given} was given.'
-      )
-
-
-def check_carries(model, task):
-  """Raises ValueError unless a carry can be handed from batch to batch."""
-  if not getattr(task, 'sequential', False):
-    raise ValueError(
-      'A carry is handed from row to row of batches that read on where the one '
-      f'before stood, but those of {task} do not: use a task that is '
-      "sequential, such as Text(sampling='sequential')."
-    )
-  if getattr(type(model), 'initialize_carry', None) is None:
-    raise ValueError(
-      f'A {type(model).__name__} reads whole sequences and has no carry that '
-      'could be handed on: use a SequenceModel of causal mixers.'
-    )
-  model.initialize_carry(1)  # which says what cannot stream

@@ -21,7 +21,7 @@ def adamw(
   clip: float = 1.0,
   weight_decay: float = 0.01,
 ) -> optax.GradientTransformation:
-  """AdamW with clipping, a linear warm-up and a cosine decay to 0.
+  """Returns AdamW with clipping, a linear warm-up and a cosine decay to 0.
 
   Make it once and share it: compiled functions are kept by optimizer, and two
   calls make two. The peak learning rate is NaN until `with_learning_rate` sets
@@ -61,7 +61,7 @@ def adamw(
 
 
 def with_learning_rate(opt_state: Any, value: float | Float[Array, '']) -> Any:
-  """The optimizer's state with another (peak) learning rate.
+  """Returns the optimizer's state with another (peak) learning rate.
 
   Raises:
     ValueError: the state holds no learning rate.
@@ -73,7 +73,7 @@ def with_learning_rate(opt_state: Any, value: float | Float[Array, '']) -> Any:
 
 
 def learning_rate(opt_state: Any) -> Float[Array, '']:
-  """The (peak) learning rate that the optimizer's state holds."""
+  """Returns the (peak) learning rate that the optimizer's state holds."""
   return optax.tree.get(opt_state, 'learning_rate')
 
 

@@ -16,14 +16,10 @@ from seqjax.errors import unknown
 from seqjax.ops.algorithms import by_platform
 from seqjax.training import interval
 from seqjax.training import optimizer as optimizers
-from seqjax.training.loop import (
-  NotFinite,
-  _check_counts,
-  _check_finite,
-  pieces,
-  train,
-)
+from seqjax.training.loop import NotFinite, check_finite, follow, stops
+from seqjax.training.recipe import Recipe
 from seqjax.training.state import (
+  Parts,
   TrainState,
   check_continues,
   check_fits,
@@ -117,7 +113,9 @@ def train_population(
   """
   how = _resolve(how, task)
   _check_members(keys, learning_rates, state)
-  parts = {'model': model, 'task': task, 'optimizer': optimizer}
+  if pause is not None:
+    pause = functools.cache(pause)  # asked once for all members
+  recipe = Recipe(model, task, optimizer, steps, batch_size, log_every, pause)
   members = [
     {
       'key': keys[i],
@@ -127,29 +125,20 @@ def train_population(
     for i in range(len(keys))
   ]
   if how == 'one_by_one':
-    every = {'steps': steps, 'batch_size': batch_size, 'log_every': log_every}
-    if pause is not None:
-      every['pause'] = functools.cache(pause)
-    return _one_by_one(
-      [train(**parts, **every, **member) for member in members]
-    )
-  _check_counts(
-    steps=(steps, 0), batch_size=(batch_size, 1), log_every=(log_every, 1)
-  )
-  states = _stack([_begin(parts, **member) for member in members])
-  run = functools.partial(_interval, **parts, batch_size=batch_size, how=how)
-  return _together(run, states, steps, log_every, pause)
+    return _one_by_one([follow(recipe, **member) for member in members])
+  states = _stack([_begin(recipe.parts, **member) for member in members])
+  return _together(states, recipe, how)
 
 
 def select_members(
   states: Any, index: int | slice | Int[np.ndarray, ' N']
 ) -> Any:
-  """The state of one member, as of a solo run; or a smaller population's."""
+  """Returns the state of one member, as of a solo run, or of a few."""
   return jax.tree.map(lambda leaf: leaf[index], states)
 
 
 def _one_by_one(runs):
-  """Each member's interval in turn."""
+  """Runs each member's interval in turn."""
   named = [_naming_faults(i, run) for i, run in enumerate(runs)]
   return map(_stack, zip(*named, strict=True))
 
@@ -159,13 +148,14 @@ def _naming_faults(member, run):
     yield from run
 
 
-def _together(run, states, steps, log_every, pause):
-  """All members' intervals in one call to the device."""
-  for stop, is_end in pieces(int(states.step[0]), steps, log_every, pause):
-    progress = run(states, stop)
+def _together(states: TrainState, recipe: Recipe, how: str):
+  """Runs all members' intervals in one call to the device."""
+  parts, batch_size = recipe.parts, recipe.batch_size
+  for stop, is_end in stops(int(states.step[0]), recipe):
+    progress = _interval(states, stop, parts, batch_size, how)
     for i in np.flatnonzero(np.asarray(progress.fault) != FINITE).tolist():
       with _naming(i):
-        _check_finite(select_members(progress, i))
+        check_finite(select_members(progress, i))
     states, metrics = progress.state, {}
     if is_end:
       rates = jax.vmap(optimizers.learning_rate)(states.opt_state)
@@ -174,31 +164,19 @@ def _together(run, states, steps, log_every, pause):
     yield states, metrics
 
 
-@functools.partial(
-  jax.jit, static_argnames=('model', 'task', 'optimizer', 'batch_size', 'how')
-)
+@functools.partial(jax.jit, static_argnames=('parts', 'batch_size', 'how'))
 def _interval(
   states: TrainState,
   stop: int | Int[Array, ''],
-  *,
-  model,
-  task,
-  optimizer,
-  batch_size,
-  how,
+  parts: Parts,
+  batch_size: int,
+  how: str,
 ) -> interval.Progress:
-  """An interval of `train` for each member."""
+  """Runs an interval of `train` for each member."""
 
   def run(state):
-    return interval.drawn(
-      interval.Progress.begin(state),
-      stop,
-      model=model,
-      task=task,
-      optimizer=optimizer,
-      mesh=None,
-      batch_size=batch_size,
-    )
+    progress = interval.Progress.begin(state)
+    return interval.drawn(progress, stop, parts=parts, batch_size=batch_size)
 
   return jax.vmap(run)(states) if how == 'vmap' else jax.lax.map(run, states)
 
@@ -212,10 +190,11 @@ def _naming(member: int):
     raise MemberNotFinite(member, fault) from None
 
 
-def _begin(parts, key, learning_rate, state) -> TrainState:
+def _begin(parts: Parts, key, learning_rate, state) -> TrainState:
+  made_of = parts[:3]  # of one device
   if state is None:
-    return init(**parts, key=key, learning_rate=learning_rate)
-  check_fits(state, **parts)
+    return init(*made_of, key, learning_rate)
+  check_fits(state, *made_of)
   check_continues(state, key, learning_rate)
   return state
 
@@ -225,7 +204,7 @@ def _stack(trees):
 
 
 def _resolve(how: str, task) -> str:
-  """What 'auto' is here; ValueError for what cannot be."""
+  """Resolves 'auto'; raises ValueError for what the task cannot do."""
   if how not in HOW:
     raise ValueError(unknown('way to train a population', how, HOW))
   if not task.on_device and how in ('map', 'vmap'):

@@ -17,7 +17,7 @@ from seqjax.typing import Batch
 
 
 def check(mesh: Mesh, batch_size: int) -> Mesh:
-  """The mesh, its axis left to the compiler.
+  """Returns the mesh, its axis left to the compiler.
 
   Raises:
     ValueError: it has several axes, or does not divide the batch.
@@ -37,7 +37,7 @@ def check(mesh: Mesh, batch_size: int) -> Mesh:
 
 
 def put(state: TrainState, mesh: Mesh | None) -> TrainState:
-  """The state on the devices of the mesh, from wherever it is."""
+  """Returns the state on the devices of the mesh, from wherever it is."""
   if mesh is None:
     return state
   return jax.device_put(state, _of_state(state, mesh))
@@ -51,7 +51,7 @@ def put_stack(batches: Batch, mesh: Mesh | None) -> Batch:
 
 
 def split_rows(batch: Batch, mesh: Mesh | None) -> Batch:
-  """Each device keeps its rows of a batch that all of them draw; in `jit`.
+  """Keeps each device's rows of a batch that all of them generate; in `jit`.
 
   Drawing is cheap, and what draws may look across rows.
   """
@@ -70,7 +70,7 @@ def keep(state: TrainState, mesh: Mesh | None) -> TrainState:
 
 
 def by_rows(read: Callable, mesh: Mesh | None) -> Callable:
-  """`read(params, key, carry, inputs, segments)`, each device its own rows.
+  """Makes `read(params, key, carry, inputs, segments)` run device by device.
 
   Said outright, for a compiler that is to find it gathers what it need not.
   Each device has a key of its own.
@@ -94,7 +94,7 @@ def by_rows(read: Callable, mesh: Mesh | None) -> Callable:
 
 
 def _of_state(state: TrainState, mesh: Mesh) -> Any:
-  """Everything everywhere, but the carry where its rows are."""
+  """Returns shardings: all on every device, but the carry by its rows."""
   everywhere, rows = NamedSharding(mesh, P()), _rows(mesh)
   shardings = jax.tree.map(lambda _: everywhere, state)
   return shardings._replace(carry=jax.tree.map(lambda _: rows, state.carry))

@@ -9,12 +9,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
 from jaxtyping import Float, Int
 
 from seqjax.training import optimizer as optimizers
 from seqjax.typing import Array
 
 MEANS = ('loss', 'gradient_norm', 'padding')  # metrics of an interval
+
+
+class Parts(NamedTuple):
+  """The arguments that an update is compiled for."""
+
+  model: nn.Module
+  task: Any
+  optimizer: optax.GradientTransformation
+  mesh: Mesh | None = None
 
 
 class TrainState(NamedTuple):
@@ -35,18 +45,18 @@ class TrainState(NamedTuple):
 
 
 def no_sums() -> dict[str, Array]:
-  """Those of the metrics where an interval begins."""
+  """Returns the sums of the metrics where an interval begins: zeros."""
   sums = {name: jnp.zeros((), jnp.float32) for name in MEANS}
   return sums | {'steps': jnp.zeros((), jnp.int32)}
 
 
 def means(sums: dict[str, Array]) -> dict[str, Array]:
-  """Of each metric over the steps that were summed."""
+  """Divides the sums of the metrics by the number of steps."""
   return {name: sums[name] / sums['steps'] for name in MEANS}
 
 
 def stream_key(key: jax.Array, name: str) -> jax.Array:
-  """The run's key for one purpose; streams of different names are apart."""
+  """Returns the run's key for one purpose; names give separate streams."""
   return jax.random.fold_in(key, zlib.crc32(name.encode()))
 
 
@@ -59,30 +69,20 @@ def init(
   *,
   carried_rows: int | None = None,
 ) -> TrainState:
-  """The state at step 0, compiled once for all keys and learning rates.
+  """Returns the state at step 0, compiled once for all keys and learning rates.
 
   `carried_rows` is the batch size of training that carries the model's state
   on, None for all other.
   """
   drawn = None if task.on_device else task.batch(key, 0, 1)
-  return _init(
-    key,
-    drawn,
-    learning_rate,
-    model=model,
-    task=task,
-    optimizer=optimizer,
-    carried_rows=carried_rows,
-  )
+  parts = Parts(model, task, optimizer)
+  return _init(key, drawn, learning_rate, parts, carried_rows)
 
 
-@functools.partial(
-  jax.jit, static_argnames=('model', 'task', 'optimizer', 'carried_rows')
-)
-def _init(
-  key, drawn, learning_rate, *, model, task, optimizer, carried_rows
-) -> TrainState:
-  """`drawn` is a batch of a task that gives none on the device."""
+@functools.partial(jax.jit, static_argnames=('parts', 'carried_rows'))
+def _init(key, drawn, learning_rate, parts: Parts, carried_rows) -> TrainState:
+  """Makes the state; `drawn` is a batch of a task that is on the host."""
+  model, task, optimizer, _ = parts
   batch = task.batch(key, 0, 1) if drawn is None else drawn
   variables = model.init(
     {'params': stream_key(key, 'params')}, batch.inputs, batch.segments
@@ -99,8 +99,8 @@ def _init(
 def check_fits(state: TrainState, model, task, optimizer, carried_rows=None):
   """Raises ValueError unless a run of these could have made the state."""
   drawn = None if task.on_device else task.batch(state.key, 0, 1)
-  parts = {'model': model, 'task': task, 'optimizer': optimizer}
-  made = functools.partial(_init, **parts, carried_rows=carried_rows)
+  parts = Parts(model, task, optimizer)
+  made = functools.partial(_init, parts=parts, carried_rows=carried_rows)
   expected = _leaves(jax.eval_shape(made, state.key, drawn, 0.0))
   given = _leaves(jax.eval_shape(lambda: state))
   for path in expected | given:
@@ -134,7 +134,7 @@ def check_continues(state: TrainState, key: jax.Array, learning_rate: float):
 
 
 def path_names(tree: Any) -> list[str]:
-  """What each leaf is called, as in 'encoder/dense/kernel'."""
+  """Names the leaves of a tree, as in 'encoder/dense/kernel'."""
   paths, _ = jax.tree_util.tree_flatten_with_path(tree)
   return [
     jax.tree_util.keystr(path, simple=True, separator='/') for path, _ in paths

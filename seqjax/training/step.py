@@ -27,7 +27,7 @@ def train_step(
   optimizer: optax.GradientTransformation,
   mesh: Mesh | None = None,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
-  """The next state and what was measured on the way to it.
+  """Returns the next state and what was measured on the way to it.
 
   Dropout is on: the model is given a key for it, a function of the run's key
   and the step. A state with a carry reads on from it: the batch continues the
@@ -60,7 +60,7 @@ def train_step(
 
 
 def padding(batch: Batch) -> Float[Array, '']:
-  """The share of positions that are not valid; of both sides together."""
+  """Returns the share of positions that are not valid, on both sides."""
   sides = jax.tree.leaves(
     batch.segments, is_leaf=lambda side: isinstance(side, Segments)
   )
@@ -72,7 +72,7 @@ def padding(batch: Batch) -> Float[Array, '']:
 def first_fault(
   loss: Float[Array, ''], grads: Any, params: Any, carry: Any = None
 ) -> Int[Array, '']:
-  """Where something is not finite: `fault_name` says it; FINITE if nowhere."""
+  """Finds what is not finite, for `fault_name` to name; FINITE if nothing."""
   parts = jax.tree.leaves((loss, grads, params, carry))
   finite = jnp.stack([jnp.all(jnp.isfinite(part)) for part in parts])
   fault = jnp.where(jnp.all(finite), FINITE, jnp.argmin(finite))
@@ -80,15 +80,17 @@ def first_fault(
 
 
 def fault_name(fault: int, params: Any) -> str:
-  """'loss', the path of the parameter with the gradient, that of one whose
-  update was too large, with these words, or 'carry'."""
+  """Names a fault: 'loss', the path of a parameter, or 'carry'.
+
+  The path is that of a gradient, or with more words that of an update.
+  """
   paths = path_names(params)
   names = ['loss', *paths, *(f'{path} after its update' for path in paths)]
   return names[fault] if fault < len(names) else 'carry'
 
 
 def _read(model, params, dropout_key, carry, inputs, segments):
-  """The carry after a batch, None if there was none; and the outputs."""
+  """Reads a batch: the carry after it, if there was one, and the outputs."""
   apply = functools.partial(
     model.apply, {'params': params}, rngs={'dropout': dropout_key}
   )

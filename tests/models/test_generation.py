@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from seqjax.models import Classifier, MLPClassifier, Stack
+from seqjax.models import generation as generation_lib
 from seqjax.models import prompt as prompt_lib
-from seqjax.models import stages as stages_lib
 from seqjax.models.generation import generate, rollout
 from seqjax.models.seq2seq import Seq2Seq
 from seqjax.models.sequence_model import SequenceModel
@@ -114,7 +114,7 @@ def test_contexts_double_from_stage_to_stage():
       carry = model.initialize_carry(1)
       return model.apply(variables, carry, x_t, method='step')
 
-    stages = stages_lib.stages(
+    stages = generation_lib.stages(
       model, first_step, filled=filled, num_steps=num_steps
     )
     return [(s.model.mixers[-1].context, s.num_steps) for s in stages]
@@ -139,7 +139,7 @@ def stages_of(model, filled, num_steps):
       variables,
     )
 
-  for stage in stages_lib.stages(
+  for stage in generation_lib.stages(
     model, first_step, filled=filled, num_steps=num_steps
   ):
     yield stage, filled
@@ -152,7 +152,7 @@ def test_a_token_costs_at_most_twice_what_is_filled(filled):
   model = SequenceModel(TOKENS, TOKENS, (Attention(8, 1024),))
   for stage, before in stages_of(model, filled, 700):
     slots = stage.carry[0].key.shape[1]
-    assert before < slots <= max(stages_lib.SMALLEST, 2 * before)
+    assert before < slots <= max(generation_lib.SMALLEST, 2 * before)
     assert slots == stage.model.mixers[0].context
 
 
@@ -196,11 +196,11 @@ def test_each_stage_is_one_compiled_loop():
 def test_a_shorter_context_is_the_beginning_of_a_longer_one(name):
   """What has been read with one goes on with the other, if carries differ."""
   mixer = MIXERS[name](8, 32)
-  short = stages_lib.shortened(mixer, 8)
+  short = generation_lib.shortened(mixer, 8)
   carry, longer = (m.initialize_carry(2) for m in (short, mixer))
   shapes = jax.tree.map(jnp.shape, (carry, longer))
   if shapes[0] == shapes[1]:
-    grown = stages_lib.grow(carry, longer)
+    grown = generation_lib.grow(carry, longer)
     jax.tree.map(np.testing.assert_array_equal, grown, longer)
     return
   x = jax.random.normal(KEY, (2, 8, 8))
@@ -211,7 +211,7 @@ def test_a_shorter_context_is_the_beginning_of_a_longer_one(name):
     carry, y = short.apply(
       variables, short.initialize_carry(2), x, method='unroll'
     )
-    grown = stages_lib.grow(carry, longer)
+    grown = generation_lib.grow(carry, longer)
     return (grown, y), mixer.apply(variables, longer, x, method='unroll')
 
   jax.tree.map(

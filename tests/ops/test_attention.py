@@ -140,7 +140,7 @@ def test_storing_writes_what_is_kept_and_nothing_else():
   assert after[0, :, 0].tolist() == [7.0, 5.0, 0.0]
 
 
-@pytest.mark.parametrize('algorithm', ['dense', 'blockwise'])
+@pytest.mark.parametrize('algorithm', ['plain', 'blockwise'])
 def test_no_keys_are_read_as_zeros(algorithm):
   """By products and by additive scores, as where nothing is visible."""
   query, key, value = normal(2, 3, 4, 6), normal(2, 0, 2, 6), normal(2, 0, 2, 5)

@@ -19,6 +19,7 @@ from seqjax.nn import GRU, Attention
 from seqjax.tasks import Recall
 from seqjax.tasks.text import Text
 from seqjax.training import interval, sharding
+from seqjax.training.state import Parts
 
 KEY, BATCH_SIZE = jax.random.key(0), 40
 OPTIMIZER = optax.inject_hyperparams(optax.sgd, hyperparam_dtype=jnp.float32)(
@@ -58,13 +59,15 @@ def case(task, mesh, *, carried):
   mesh = sharding.check(mesh, BATCH_SIZE)
   if task.on_device:
     lowered = interval.drawn.lower(
-      progress, 8, **parts, mesh=mesh, batch_size=BATCH_SIZE
+      progress, 8, parts=Parts(**parts, mesh=mesh), batch_size=BATCH_SIZE
     )
   else:
     batch = task.batch(KEY, 0, BATCH_SIZE)
     stack = jax.tree.map(lambda leaf: np.stack([leaf] * 32), batch)
     stack = sharding.put_stack(stack, mesh)
-    lowered = interval._stack.lower(progress, 8, stack, 6, **parts, mesh=mesh)
+    lowered = interval._stack.lower(
+      progress, 8, stack, 6, parts=Parts(**parts, mesh=mesh)
+    )
   scores = training.evaluate(
     model, state.params, task, batches=1, batch_size=BATCH_SIZE
   )

@@ -99,7 +99,7 @@ def test_a_member_of_a_population_is_its_solo_run_to_rounding():
   [
     (MinGRU(8, algorithm='scan'), MinGRU(8, algorithm='associative')),
     (
-      Attention(8, 71, algorithm='dense'),
+      Attention(8, 71, algorithm='plain'),
       Attention(8, 71, algorithm='blockwise'),
     ),
   ],

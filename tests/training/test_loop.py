@@ -14,6 +14,7 @@ from seqjax import training
 from seqjax.ops import losses
 from seqjax.tasks import Recall, bucketing
 from seqjax.training import interval, sharding
+from seqjax.training.state import Parts
 from seqjax.training.step import padding
 from seqjax.typing import Batch, Segments
 
@@ -200,7 +201,7 @@ def test_the_host_draws_on_while_the_device_computes(monkeypatch):
   monkeypatch.setattr(interval, '_stack', stack)
   monkeypatch.setattr(interval, 'STACK_BYTES', two)
   begun = interval.Progress.begin(_last(_train(steps=1)))
-  interval.fed(draw, begun, 5, most=4, mesh=None)
+  interval.fed(draw, begun, 5, most=4, parts=Parts(None, None, None))
   assert events == [1, 2, 'from 1', 3, 4, 'from 3']
 
 

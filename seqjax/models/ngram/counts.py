@@ -1,4 +1,4 @@
-"""How often every n-gram occurs: sorted arrays, one set for each length.
+"""Counts of n-grams: sorted arrays, one set for each length.
 
 An n-gram is named by a chain. The empty one has id 0; a longer one has the key
 
@@ -55,7 +55,7 @@ class Grams(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Counts:
-  """What `count` gives: the n-grams of length 1, 2, ... `order`."""
+  """The n-grams of length 1, 2, ... `order`, as `count` finds them."""
 
   vocab: int
   levels: tuple[Grams, ...]
@@ -65,12 +65,12 @@ class Counts:
     return len(self.levels)
 
   def truncate(self, order: int) -> 'Counts':
-    """The same text counted up to a lower order, without counting again."""
+    """Returns the counts up to a lower order, without counting again."""
     _check_order(order, highest=self.order)
     return dataclasses.replace(self, levels=self.levels[:order])
 
   def ngrams(self, length: int) -> Int[Array, 'E n']:
-    """The tokens of every n-gram of one length, as `levels` orders them."""
+    """Returns the tokens of every n-gram of one length, in `levels`' order."""
     ids = np.arange(len(self.levels[length - 1].keys))
     tokens = []
     for grams in reversed(self.levels[:length]):
@@ -116,7 +116,7 @@ def count(
 
 
 def _extend(stream, ids, length, vocab, num_contexts):
-  """The n-grams of one length, and their ids where they end, from shorter."""
+  """Extends n-grams by one token: those found, and their ids where they end."""
   ends = np.flatnonzero(stream.past >= length - 1)
   contexts = ids[ends - 1]  # of length 1: the empty one, wherever it is read
   keys, inverse, counts = np.unique(
@@ -152,7 +152,7 @@ def find(
 def flatten(
   tokens: Int[Array, 'B T'], segments: Segments | None, vocab: int
 ) -> tuple[Bool[Array, 'B T'], Stream]:
-  """Which positions are valid, and their tokens in one line.
+  """Marks the valid positions, and puts their tokens in one line.
 
   Raises:
     ValueError: tokens are no integers [B T], or a valid one lies outside

@@ -1,4 +1,4 @@
-"""How much of a count belongs to what was not seen.
+"""Shares of counts that are set aside for what was not seen.
 
 All of them look at n_i, how many n-grams of one length have the number i.
 """

@@ -60,7 +60,7 @@ class NGram:
 
   @property
   def num_entries(self) -> int:
-    """How many n-grams are stored, of all lengths."""
+    """The number of n-grams stored, of all lengths."""
     return sum(len(table.keys) for table in self.tables)
 
   @property
@@ -71,7 +71,7 @@ class NGram:
   def log_prob(
     self, tokens: Int[Array, 'B T'], segments: Segments | None = None
   ) -> Float[Array, 'B T']:
-    """log p(x_t | x_<t) of every token given those before it in its piece.
+    """Returns log p(x_t | x_<t) of every token, within its piece.
 
     Natural logarithms; -inf where the model says impossible, 0 at padding.
 
@@ -90,7 +90,7 @@ class NGram:
     context: Int[Array, 'B T'],
     context_lengths: Int[Array, 'B'] | None = None,
   ) -> Float[Array, 'B V']:
-    """The log-probability of every token to come next.
+    """Returns the log-probability of every token to come next.
 
     Args:
       context: what stands before it, oldest first; T may be 0.
@@ -144,7 +144,7 @@ class NGram:
     return contexts
 
   def _after(self, rows, lengths):
-    """The contexts of what follows each row, and how many tokens precede it."""
+    """Returns the contexts of what follows each row, and its length so far."""
     checks.rows(rows)
     batch_size, num_positions = rows.shape
     if lengths is None:
@@ -161,7 +161,7 @@ class NGram:
     return contexts, stream.past[last]
 
   def _read(self, contexts, tokens):
-    """The contexts one token later."""
+    """Returns the contexts one token later."""
     longer = (
       find(table.keys, ids, tokens, self.vocab)
       for table, ids in zip(self.tables[:-1], contexts[:-1], strict=True)
@@ -175,7 +175,7 @@ class NGram:
     return _log(self._probs(contexts, past[:, None], every))
 
   def _probs(self, contexts, past, tokens):
-    """The class's equation, from the empty context to the longest."""
+    """Applies the class's equation, from the empty context to the longest."""
     uniform = 1 / self.vocab
     probs = uniform
     for n, (table, ids) in enumerate(zip(self.tables, contexts, strict=True)):
@@ -193,7 +193,7 @@ def _log(probs: Float[Array, '*shape']) -> Float[Array, '*shape']:
 
 
 def _draw(rng, log_probs, temperature: float) -> Int[Array, 'B']:
-  """One token a row: the maximum of log-probabilities plus Gumbel noise."""
+  """Samples a token per row: the maximum of log p plus Gumbel noise."""
   if temperature == 0:
     return np.argmax(log_probs, axis=1)
   noise = rng.gumbel(size=log_probs.shape)

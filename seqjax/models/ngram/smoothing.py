@@ -134,7 +134,7 @@ def katz(counts: Counts, cutoff: int = 5) -> NGram:
 
 
 def _kept_by_katz(numbers, cutoff):
-  """What is left of each count: d(n) n, or n minus an absolute discount."""
+  """Discounts each count: d(n) n, or n minus an absolute discount."""
   discounts = good_turing_discounts(numbers, cutoff)
   if discounts is None:
     return numbers - absolute_discount(numbers)
@@ -186,7 +186,7 @@ def _adjusted(counts: Counts) -> list[Int[Array, 'E']]:
 
 
 def _sum(values, grams: Grams) -> Float[Array, 'C']:
-  """The sum over the n-grams of each context."""
+  """Returns the sum over the n-grams of each context."""
   return np.bincount(grams.contexts, values, grams.num_contexts)
 
 
