@@ -40,7 +40,7 @@ def windows(
       f'A window takes {span + 1} elements, but there are only {size}.'
     )
   count = max(1, (size - span) // span)
-  room = size - count * span  # how many offsets there are, at least `span`
+  room = size - count * span  # the number of offsets, at least `span`
   begin = np.empty(batch_size, np.int64)
   for epoch, rows, places in _epochs(step, batch_size, count):
     of_epoch = seed(key, split, epoch)

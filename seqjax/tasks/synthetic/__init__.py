@@ -1,1 +1,1 @@
-"""Tasks that are drawn on the device, one file a family."""
+"""Tasks that are sampled on the device, one file per family."""

@@ -26,7 +26,7 @@ Phrase = dict[int, Words]
 
 
 class Source(NamedTuple):
-  """Where the kinds of words begin in the source; a noun has two forms."""
+  """The first word of each kind in the source; a noun has two forms."""
 
   adjective: int
   noun: int
@@ -54,7 +54,7 @@ class Target(NamedTuple):
 
 
 def source_words(num_nouns: int, num_adjectives: int, num_verbs: int) -> Source:
-  """Words by kind; 0 is none."""
+  """Numbers the words by kind; 0 is none."""
   adjective = DETERMINER + 2
   noun = adjective + num_adjectives
   verb = noun + 2 * num_nouns
@@ -65,7 +65,7 @@ def source_words(num_nouns: int, num_adjectives: int, num_verbs: int) -> Source:
 def target_words(
   num_nouns: int, num_adjectives: int, num_verbs: int, seed: int
 ) -> Target:
-  """Draws a language: which word is which number, genders, second words."""
+  """Samples a language: numbers of words, genders, second words."""
   rng = np.random.Generator(np.random.Philox(seed))
   two_words = num_nouns // 4
   shapes = [
@@ -88,7 +88,7 @@ def target_words(
 
 
 def clause(target: Target) -> Phrase:
-  """A clause of the target language, all choices uniform."""
+  """Returns a clause of the target language, all choices uniform."""
   subject = noun_phrase(target)
   verb = word(target.verb, target.size)
   parts = np.split(target.negation, 2)
@@ -99,14 +99,17 @@ def clause(target: Target) -> Phrase:
 
 
 def noun_phrase(target: Target) -> Phrase:
-  """A noun phrase of the target language, all choices uniform."""
+  """Returns a noun phrase of the target language, all choices uniform."""
   nouns = [np.flatnonzero(target.second == 0), np.flatnonzero(target.second)]
   shares = [len(group) / len(target.second) for group in nouns]
   return mix([_around(target, group) for group in nouns], shares)
 
 
 def _around(target, nouns) -> Phrase:
-  """A noun phrase around one of these nouns, of one or all of two words."""
+  """Returns a noun phrase around one of these nouns.
+
+  Either all of them have one word, or all have two.
+  """
   size, gender = target.size, target.gender[nouns]
   adjective = word(target.adjective[:, gender], size)
   number = range(MAX_ADJECTIVES + 1)
@@ -122,18 +125,18 @@ def _around(target, nouns) -> Phrase:
 
 
 def word(choices: Int[np.ndarray, '...'], size: int) -> Phrase:
-  """One word, uniform among the choices; words are below `size`."""
+  """Returns one word, uniform among the choices, which are below `size`."""
   counts = np.bincount(np.ravel(choices), minlength=size)
   return {1: Words(1.0, counts[None] / counts.sum())}
 
 
 def nothing(size: int) -> Phrase:
-  """No word at all."""
+  """Returns a phrase of no word at all."""
   return {0: Words(1.0, np.zeros((0, size)))}
 
 
 def join(*phrases: Phrase) -> Phrase:
-  """One after the other, independently."""
+  """Joins phrases one after the other, independently."""
   joined = phrases[0]
   for phrase in phrases[1:]:
     joined = mix(
@@ -144,7 +147,7 @@ def join(*phrases: Phrase) -> Phrase:
 
 
 def mix(phrases: Sequence[Phrase], weights: Sequence[float] | None) -> Phrase:
-  """One of them, by weight; None adds up what excludes each other."""
+  """Mixes phrases by weight; None adds up what excludes each other."""
   mixed: Phrase = {}
   weights = [1.0] * len(phrases) if weights is None else weights
   for phrase, weight in zip(phrases, weights, strict=True):
@@ -157,7 +160,7 @@ def mix(phrases: Sequence[Phrase], weights: Sequence[float] | None) -> Phrase:
 
 
 def best_guesses(phrase: Phrase) -> tuple[float, float]:
-  """(words that the best constants get right, words there are)."""
+  """Returns (words that the best constants get right, number of words)."""
   right = sum(words.joint.max(axis=1).sum() for words in phrase.values())
   count = sum(n * words.probability for n, words in phrase.items())
   return float(right), float(count)

@@ -1,4 +1,4 @@
-"""Strings of many lengths: what tasks on formal languages have in common."""
+"""Base classes of tasks on strings of many lengths."""
 
 import dataclasses
 import math
@@ -16,17 +16,17 @@ from seqjax.typing import Array, Batch, Segments, Spec, TaskShape
 
 
 def prefix(lengths: Int[Array, 'B'], num_positions: int) -> Segments:
-  """Segments of rows that hold one piece: the first positions are valid."""
+  """Marks the first positions of each row as valid, in one segment."""
   valid = jnp.arange(num_positions)[None] < lengths[:, None]
   return Segments(jnp.zeros_like(valid), valid)
 
 
 @dataclasses.dataclass(frozen=True)
 class Strings(Classification):
-  """Strings whose length is drawn uniformly for every example.
+  """Strings whose length is sampled uniformly for every example.
 
   There are few short strings, so training has them all. Validation and test
-  draw only lengths at which two draws are the same string with a probability
+  have only lengths at which two samples are the same string with a probability
   of at most 2^-24 (`held_out_lengths`). Chance is that of validation and test;
   of training, where no string is long enough for them.
 
@@ -59,35 +59,35 @@ class Strings(Classification):
 
   @property
   def lengths(self) -> tuple[int, ...]:
-    """The lengths of training strings, equally likely."""
+    """Lists the lengths of training strings, equally likely."""
     return tuple(range(self.min_length, self.length + 1))
 
   @property
   def held_out_lengths(self) -> tuple[int, ...]:
-    """The lengths of validation and test strings, equally likely."""
+    """Lists the lengths of validation and test strings, equally likely."""
     return tuple(n for n in self.lengths if self._bits(n) >= HELD_OUT_BITS)
 
   @property
   def scored_lengths(self) -> tuple[int, ...]:
-    """The lengths that chance is a mean over: those held out, if any are."""
+    """Lists the lengths that chance is over: those held out, if any are."""
     return self.held_out_lengths or self.lengths
 
   @property
   def bits(self) -> float:
-    """-log2 of the probability that two of the longest strings are the same."""
+    """Returns -log2 P(two of the longest strings are the same)."""
     return max(map(self._bits, self.lengths))
 
   @property
   def num_positions(self) -> int:
-    """T, of the inputs."""
+    """Returns T, of the inputs."""
     return self.positions or self._positions_for(self.length)
 
   def _positions_for(self, length: int) -> int:
-    """How many positions an example with a string of this length takes."""
+    """Counts the positions of an example with a string of this length."""
     return length
 
   def _bits(self, length: int) -> float:
-    """-log2 of the probability that two draws of a length are the same."""
+    """Returns -log2 P(two samples of a length are the same)."""
     return length * math.log2(self.num_symbols)
 
   def _sample_strings(
@@ -129,12 +129,12 @@ class Question(Strings):
 
   @property
   def chance(self) -> float:
-    """The share of the commonest answer over `scored_lengths`."""
+    """Returns the share of the commonest answer over `scored_lengths`."""
     shares = [self._distribution(length) for length in self.scored_lengths]
     return float(np.max(np.mean(shares, axis=0)))
 
   def chance_at(self, length: int) -> float:
-    """The share of the commonest answer to strings of one length."""
+    """Returns the share of the commonest answer to strings of one length."""
     return float(np.max(self._distribution(length)))
 
   def _batch_from(
@@ -150,18 +150,18 @@ class Question(Strings):
     )
 
   def solve(self, batch: Batch) -> Int[Array, 'B']:
-    """The answers, from the inputs alone."""
+    """Returns the answers, from the inputs alone."""
     lengths = jnp.sum(batch.segments.valid, axis=1, dtype=jnp.int32)
     return self._answer(jnp.asarray(batch.inputs), lengths)
 
   def _answer(
     self, strings: Int[Array, 'B T'], lengths: Int[Array, 'B']
   ) -> Int[Array, 'B']:
-    """The answers to strings that are zero after their lengths."""
+    """Returns the answers to strings that are zero after their lengths."""
     raise NotImplementedError
 
   def _distribution(self, length: int) -> np.ndarray:
-    """How likely each answer is at one length; uniform unless it says so."""
+    """Returns the distribution of answers at one length; here uniform."""
     return np.full(self.num_answers, 1 / self.num_answers)
 
 
@@ -185,7 +185,7 @@ class Rewriting(Strings):
 
   @property
   def chance(self) -> float | None:
-    """Right answers over symbols asked for, over `scored_lengths`."""
+    """Returns right answers over scored symbols, over `scored_lengths`."""
     if self._expected(self.length) is None:
       return None
     expected = [self._expected(length) for length in self.scored_lengths]
@@ -193,7 +193,7 @@ class Rewriting(Strings):
     return float(right / asked)
 
   def chance_at(self, length: int) -> float | None:
-    """The same for strings of one length."""
+    """Returns chance for strings of one length."""
     expected = self._expected(length)
     return None if expected is None else float(expected[0] / expected[1])
 
@@ -215,14 +215,14 @@ class Rewriting(Strings):
     )
 
   def solve(self, batch: Batch) -> Int[Array, 'B T']:
-    """The answers, from the inputs alone."""
+    """Returns the answers, from the inputs alone."""
     inputs = jnp.asarray(batch.inputs)
     given = batch.segments.valid & (inputs != self.num_symbols)
     lengths = jnp.sum(given, axis=1, dtype=jnp.int32)
     return self._place(jnp.where(given, inputs, 0), lengths)[0]
 
   def _place(self, strings, lengths):
-    """(answers at their positions, zero elsewhere [B T]; which those are)."""
+    """Returns (answers in place, zero elsewhere [B T]; a mask of them)."""
     answers, counts = self._rewrite(strings[:, : self.length], lengths)
     index = jnp.arange(self.num_positions)[None] - lengths[:, None]
     asked = (index >= 0) & (index < counts[:, None])
@@ -233,9 +233,9 @@ class Rewriting(Strings):
   def _rewrite(
     self, strings: Int[Array, 'B T'], lengths: Int[Array, 'B']
   ) -> tuple[Int[Array, 'B W'], Int[Array, 'B']]:
-    """(the other strings, how many symbols they have), end symbols included."""
+    """Returns (the other strings, their lengths), end symbols included."""
     raise NotImplementedError
 
   def _expected(self, length: int) -> tuple[float, float] | None:
-    """Symbols that the best constants get right, and symbols asked for."""
+    """Returns symbols that the best constants get right, and all scored."""
     raise NotImplementedError

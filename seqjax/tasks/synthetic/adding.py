@@ -71,7 +71,7 @@ class Adding(Regression):
     )
 
   def solve(self, batch: Batch) -> Float[Array, 'B']:
-    """The targets, from the inputs alone."""
+    """Returns the targets, from the inputs alone."""
     return _marked_sum(batch.inputs)
 
 

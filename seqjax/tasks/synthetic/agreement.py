@@ -15,7 +15,7 @@ from seqjax.typing import Array, Batch, Spec, TaskShape
 
 @dataclasses.dataclass(frozen=True)
 class Agreement(Classification):
-  """The verb agrees with its subject, whatever stands between them.
+  """The number of a verb, which agrees with its distant subject.
 
   "The keys to the old cabinet next to the doors ... are". With 2 nouns (0 and
   1; in the plural 2 and 3), 3 other words (4 to 6), the verb (7; in the
@@ -37,8 +37,8 @@ class Agreement(Classification):
   attractors: nouns in between whose number is not that of the subject.
 
   Attributes:
-    num_nouns: how many nouns there are.
-    num_others: how many words there are that are neither noun nor verb.
+    num_nouns: the number of nouns.
+    num_others: the number of words that are neither noun nor verb.
     distance: from the subject to the verb, in positions; T.
     attraction: the probability of a noun in between.
   """
@@ -71,7 +71,7 @@ class Agreement(Classification):
 
   @property
   def bits(self) -> float:
-    """-log2 of the probability that two draws are the same row."""
+    """Returns -log2 of the probability that two samples are the same row."""
     nouns = self.attraction**2 / (2 * self.num_nouns)
     others = (1 - self.attraction) ** 2 / self.num_others
     between = (self.distance - 1) * math.log2(nouns + others)
@@ -98,12 +98,12 @@ class Agreement(Classification):
     )
 
   def solve(self, batch: Batch) -> Int[Array, 'B T']:
-    """The verb that agrees, everywhere, from the inputs alone."""
+    """Returns the verb that agrees, everywhere, from the inputs alone."""
     return jnp.broadcast_to(self._verb(batch.inputs), batch.inputs.shape)
 
   def _plural(self, noun):
     return (noun >= self.num_nouns).astype(jnp.int32)
 
   def _verb(self, inputs):
-    """The verb that agrees with the first word of each row."""
+    """Returns the verb that agrees with the first word of each row."""
     return self.input.vocab - 2 + self._plural(inputs[:, :1])

@@ -1,4 +1,4 @@
-"""Saying again what was said: after a silence, among noise, at a fixed lag."""
+"""Copying: after a silence, among noise, at a fixed lag."""
 
 import dataclasses
 import math
@@ -17,7 +17,7 @@ BLANK = 0
 
 @dataclasses.dataclass(frozen=True)
 class CopyMemory(Classification):
-  """Repeat the symbols, in order, when the silence is over.
+  """The symbols, repeated in order when the silence is over.
 
   With 8 symbols (1 to 8, as answers 0 to 7), 3 of them, the delay 5, blanks 0
   and the delimiter 9:
@@ -34,8 +34,8 @@ class CopyMemory(Classification):
   their rows.
 
   Attributes:
-    num_symbols: how many different symbols there are.
-    num_copied: how many symbols are to be remembered.
+    num_symbols: the number of different symbols.
+    num_copied: the number of symbols to remember.
     delay: from the last symbol to the delimiter, in positions.
   """
 
@@ -64,7 +64,7 @@ class CopyMemory(Classification):
 
   @property
   def bits(self) -> float:
-    """-log2 of the probability that two draws are the same row."""
+    """Returns -log2 of the probability that two samples are the same row."""
     return self.num_copied * math.log2(self.num_symbols)
 
   def _sample(self, key: jax.Array, batch_size: int) -> Batch:
@@ -81,14 +81,14 @@ class CopyMemory(Classification):
     )
 
   def solve(self, batch: Batch) -> Int[Array, 'B T']:
-    """The targets, from the inputs alone."""
+    """Returns the targets, from the inputs alone."""
     symbols = batch.inputs[:, : self.num_copied] - 1
     return jnp.pad(symbols, ((0, 0), (self.delay + self.num_copied, 0)))
 
 
 @dataclasses.dataclass(frozen=True)
 class SelectiveCopying(Classification):
-  """Repeat the symbols, in order, but not the blanks between them.
+  """The symbols, repeated in order without the blanks between them.
 
   With 8 symbols (1 to 8, as answers 0 to 7), 3 of them among 8 positions,
   blanks 0 and the marker 9, which asks for a symbol:
@@ -105,9 +105,9 @@ class SelectiveCopying(Classification):
   theirs.
 
   Attributes:
-    num_symbols: how many different symbols there are.
-    num_copied: how many symbols are to be remembered.
-    context: among how many positions they are spread.
+    num_symbols: the number of different symbols.
+    num_copied: the number of symbols to remember.
+    context: the number of positions that they are spread over.
   """
 
   num_symbols: int = 8
@@ -136,7 +136,7 @@ class SelectiveCopying(Classification):
 
   @property
   def bits(self) -> float:
-    """-log2 of the probability that two draws are the same row."""
+    """Returns -log2 of the probability that two samples are the same row."""
     places = math.log2(math.comb(self.context, self.num_copied))
     return places + self.num_copied * math.log2(self.num_symbols)
 
@@ -159,7 +159,7 @@ class SelectiveCopying(Classification):
     )
 
   def solve(self, batch: Batch) -> Int[Array, 'B T']:
-    """The targets, from the inputs alone."""
+    """Returns the targets, from the inputs alone."""
     spread = batch.inputs[:, : self.context]
     blank = jnp.zeros_like(spread)
     last_first = jnp.argsort(spread == BLANK, axis=1, stable=True)
@@ -171,7 +171,7 @@ class SelectiveCopying(Classification):
 
 @dataclasses.dataclass(frozen=True)
 class LagCopy(Classification):
-  """What stood here `lag` positions ago? A delay line, asked all the time.
+  """The symbol `lag` positions ago: a delay line, scored at every position.
 
   With 8 symbols (0 to 7) and the lag 3, in 10 positions:
 
@@ -183,7 +183,7 @@ class LagCopy(Classification):
   training would have theirs.
 
   Attributes:
-    num_symbols: how many different symbols there are.
+    num_symbols: the number of different symbols.
     lag: in positions; 0 asks for what stands here now.
     length: T, in positions.
   """
@@ -213,7 +213,7 @@ class LagCopy(Classification):
 
   @property
   def bits(self) -> float:
-    """-log2 of the probability that two draws are the same row."""
+    """Returns -log2 of the probability that two samples are the same row."""
     return self.length * math.log2(self.num_symbols)
 
   def _sample(self, key: jax.Array, batch_size: int) -> Batch:
@@ -228,7 +228,7 @@ class LagCopy(Classification):
     )
 
   def solve(self, batch: Batch) -> Int[Array, 'B T']:
-    """The targets, from the inputs alone."""
+    """Returns the targets, from the inputs alone."""
     return self._delay(batch.inputs)
 
   def _delay(self, inputs):

@@ -15,7 +15,7 @@ from seqjax.typing import Array, Batch, Spec, TaskShape
 
 @dataclasses.dataclass(frozen=True)
 class InductionHeads(Classification):
-  """What followed the special token, the last time it was seen?
+  """The token after the special one, the last time it was seen.
 
   With 8 symbols (0 to 7) and the special token 8, in 12 positions:
 
@@ -34,7 +34,7 @@ class InductionHeads(Classification):
   `Batch.group` is the distance between the two special tokens, in positions.
 
   Attributes:
-    num_symbols: how many tokens there are beside the special one.
+    num_symbols: the number of tokens beside the special one.
     length: T, in positions.
   """
 
@@ -62,7 +62,7 @@ class InductionHeads(Classification):
 
   @property
   def bits(self) -> float:
-    """-log2 of the probability that two draws are the same row."""
+    """Returns -log2 of the probability that two samples are the same row."""
     others = self.length - 2  # and as many places of the first special token
     return math.log2(others) + others * math.log2(self.num_symbols)
 
@@ -82,14 +82,14 @@ class InductionHeads(Classification):
     )
 
   def solve(self, batch: Batch) -> Int[Array, 'B']:
-    """The targets, from the inputs alone."""
+    """Returns the targets, from the inputs alone."""
     first = jnp.argmax(batch.inputs, axis=1, keepdims=True)
     return jnp.take_along_axis(batch.inputs, first + 1, axis=1)[:, 0]
 
 
 @dataclasses.dataclass(frozen=True)
 class Needle(Classification):
-  """A needle in a haystack: which word followed this key?
+  """A needle in a haystack: the word after a key that was seen once.
 
   With 6 words (0 to 5), 4 keys (6 to 9) and 2 needles, in 13 positions:
 
@@ -110,9 +110,9 @@ class Needle(Classification):
   positions.
 
   Attributes:
-    num_words: how many words there are, and so answers.
-    num_keys: how many keys there are.
-    num_needles: how many are hidden in a row.
+    num_words: the number of words, and so of answers.
+    num_keys: the number of keys.
+    num_needles: the number of needles per row.
     length: T, in positions.
   """
 
@@ -143,7 +143,7 @@ class Needle(Classification):
 
   @property
   def bits(self) -> float:
-    """-log2 of the probability that two draws are the same row."""
+    """Returns -log2 of the probability that two samples are the same row."""
     places = math.comb((self.length - 1) // 2, self.num_needles)
     keys = math.perm(self.num_keys, self.num_needles)
     words = self.length - 1 - self.num_needles
@@ -169,7 +169,7 @@ class Needle(Classification):
     )
 
   def solve(self, batch: Batch) -> Int[Array, 'B']:
-    """The targets, from the inputs alone."""
+    """Returns the targets, from the inputs alone."""
     same = batch.inputs == batch.inputs[:, -1:]
     first = jnp.argmax(same, axis=1, keepdims=True)
     return jnp.take_along_axis(batch.inputs, first + 1, axis=1)[:, 0]

@@ -1,4 +1,4 @@
-"""One token of a row, and nothing else, decides."""
+"""A label that one token of a row decides, and nothing else."""
 
 import dataclasses
 import math
@@ -15,7 +15,7 @@ from seqjax.typing import Array, Batch, Spec, TaskShape
 
 @dataclasses.dataclass(frozen=True)
 class LabelAtPosition(Classification):
-  """Which token stands at one fixed position?
+  """The token at one fixed position.
 
   With 8 symbols and position 2, in 8 positions:
 
@@ -27,7 +27,7 @@ class LabelAtPosition(Classification):
   training would have theirs.
 
   Attributes:
-    num_symbols: how many different tokens there are.
+    num_symbols: the number of different tokens.
     position: of the token that is asked for, from 0.
     length: T, in positions.
   """
@@ -57,7 +57,7 @@ class LabelAtPosition(Classification):
 
   @property
   def bits(self) -> float:
-    """-log2 of the probability that two draws are the same row."""
+    """Returns -log2 of the probability that two samples are the same row."""
     return self.length * math.log2(self.num_symbols)
 
   def _sample(self, key: jax.Array, batch_size: int) -> Batch:
@@ -69,5 +69,5 @@ class LabelAtPosition(Classification):
     )
 
   def solve(self, batch: Batch) -> Int[Array, 'B']:
-    """The targets, from the inputs alone."""
+    """Returns the targets, from the inputs alone."""
     return batch.inputs[:, self.position]

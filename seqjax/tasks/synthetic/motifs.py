@@ -16,7 +16,7 @@ from seqjax.typing import Array, Batch, Spec, TaskShape
 
 @dataclasses.dataclass(frozen=True)
 class Motifs(Classification):
-  """Which motif is hidden in the noise?
+  """The motif that is hidden in the noise.
 
   With 3 motifs, 0 1 2 and 1 2 0 and 2 0 1, and noise 3 to 6, in 10 positions:
 
@@ -33,8 +33,8 @@ class Motifs(Classification):
   another? `Batch.group` is where the motif begins.
 
   Attributes:
-    num_motifs: how many motifs there are, and their length in positions.
-    num_noise: how many noise symbols there are.
+    num_motifs: the number of motifs, and their length in positions.
+    num_noise: the number of noise symbols.
     length: T, in positions.
     positions: first and last place where a motif may begin; None: anywhere.
     evaluation_positions: the same for validation and test; None: as
@@ -75,7 +75,7 @@ class Motifs(Classification):
 
   @property
   def bits(self) -> float:
-    """-log2 of the probability that two held-out draws are the same row."""
+    """Returns -log2 P(two held-out samples are the same row)."""
     first, last = self._positions('test')
     noise = (self.length - self.num_motifs) * math.log2(self.num_noise)
     return math.log2(self.num_motifs * (last - first + 1)) + noise
@@ -104,13 +104,13 @@ class Motifs(Classification):
     )
 
   def solve(self, batch: Batch) -> Int[Array, 'B']:
-    """The targets, from the inputs alone."""
+    """Returns the targets, from the inputs alone."""
     inside = batch.inputs < self.num_motifs
     first = jnp.argmax(inside, axis=1, keepdims=True)
     return jnp.take_along_axis(batch.inputs, first, axis=1)[:, 0]
 
   def _positions(self, split: str) -> tuple[int, int]:
-    """First and last place where a motif of this split may begin."""
+    """Returns the first and last place where a motif of a split may begin."""
     train = self.positions or (0, self.length - self.num_motifs)
     if split == 'train':
       return train
@@ -119,7 +119,7 @@ class Motifs(Classification):
 
 @dataclasses.dataclass(frozen=True)
 class HierarchicalMotifs(Classification):
-  """Motifs of motifs: which symbol stands at the root of this tree?
+  """Motifs of motifs: the symbol at the root of a tree.
 
   With 4 symbols, 2 of them to a motif, 2 motifs to a symbol, and the depth 3,
   in 8 positions; above the inputs, what they were made from:
@@ -138,10 +138,10 @@ class HierarchicalMotifs(Classification):
   classes as symbols.
 
   Attributes:
-    depth: how many levels of motifs there are.
-    num_symbols: how many symbols a level has, and how many classes there are.
-    num_synonyms: how many motifs mean the same symbol.
-    branching: how many symbols make a motif; T is branching^depth.
+    depth: the number of levels of motifs.
+    num_symbols: the number of symbols of a level, and of classes.
+    num_synonyms: the number of motifs that mean the same symbol.
+    branching: the number of symbols that make a motif; T is branching^depth.
     seed: fixes the motifs.
   """
 
@@ -193,7 +193,7 @@ class HierarchicalMotifs(Classification):
     )
 
   def solve(self, batch: Batch) -> Int[Array, 'B']:
-    """The targets, from the inputs alone: motifs are read level by level."""
+    """Returns the targets from the inputs, which are read level by level."""
     symbols = jnp.asarray(batch.inputs)
     for level in reversed(range(self.depth)):
       motifs = symbols.reshape(len(symbols), -1, self.branching)
@@ -206,13 +206,13 @@ class HierarchicalMotifs(Classification):
 
   @property
   def bits(self) -> float:
-    """-log2 of the probability that two draws are the same row."""
+    """Returns -log2 of the probability that two samples are the same row."""
     num_choices = sum(self.branching**level for level in range(self.depth))
     choices = num_choices * math.log2(self.num_synonyms)
     return math.log2(self.num_symbols) + choices
 
   def _motifs(self, level: int) -> Int[Array, 'C L']:
-    """The motifs of each symbol, as numbers to the base num_symbols."""
+    """Returns the motifs of each symbol, as numbers to the base num_symbols."""
     shape = (self.num_symbols, self.num_synonyms)
     # Of all generators this one is promised never to change.
     codes = np.random.RandomState((self.seed, level)).permutation(
@@ -221,6 +221,6 @@ class HierarchicalMotifs(Classification):
     return jnp.asarray(codes[: math.prod(shape)].reshape(shape), jnp.int32)
 
   def _places(self) -> Int[Array, '1 1 L']:
-    """What a digit counts at each place of a motif, the first one most."""
+    """Returns the value of a digit at each place of a motif, highest first."""
     powers = [self.num_symbols**i for i in range(self.branching)]
     return jnp.array(powers[::-1], jnp.int32)[None, None]

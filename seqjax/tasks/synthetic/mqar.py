@@ -14,7 +14,7 @@ from seqjax.typing import Array, Batch, Spec, TaskShape
 
 
 class Bindings(NamedTuple):
-  """How a row begins, and what can be asked about it; P questions."""
+  """The beginning of a row, and P questions about it."""
 
   tokens: Int[Array, 'B S']
   asked: Int[Array, 'B P']
@@ -63,21 +63,21 @@ class _AssociativeRecall(Classification):
 
   @property
   def num_bindings(self) -> int:
-    """How many times a row says that a key has a value."""
+    """Counts the bindings of keys to values in a row."""
     raise NotImplementedError
 
   @property
   def bits(self) -> float:
-    """At most -log2 of the probability that two draws are the same row.
+    """Returns a lower bound of -log2 P(two samples are the same row).
 
-    That of bindings and noise; what is asked where can but add to them.
+    It counts bindings and noise; the places of questions can but add to them.
     """
     begun = 2 * self.num_bindings + self.num_pairs
     noise = (self.length - begun) * math.log2(self.vocab)
     return math.log2(self._num_bound()) + noise
 
   def _num_bound(self) -> int:
-    """How many different bindings there are, all equally likely."""
+    """Counts the different bindings, all equally likely."""
     raise NotImplementedError
 
   def _sample(self, key: jax.Array, batch_size: int) -> Batch:
@@ -104,14 +104,15 @@ class _AssociativeRecall(Classification):
     )
 
   def _bindings(self, key, batch_size: int) -> Bindings:
-    """What stands at the first 2 * num_bindings positions."""
+    """Samples the first 2 * num_bindings positions."""
     raise NotImplementedError
 
   def _turns(self, key, batch_size: int) -> Int[Array, 'B L']:
-    """In which turn each of L places is chosen, without replacement.
+    """Samples the turn in which each of L places is chosen.
 
-    Arrivals at rates w come in the order of draws with probabilities that are
-    proportional to w. They are ranked by comparison: sorting is slower.
+    Arrivals at rates w come in the order of sampling without replacement, with
+    probabilities proportional to w. They are ranked by comparison, which is
+    faster than sorting.
     """
     gap = 1 + jnp.arange(self.length // 2 - self.num_bindings)
     rate = gap.astype(jnp.float32) ** (self.power - 1)
@@ -123,7 +124,7 @@ class _AssociativeRecall(Classification):
     return jnp.sum(before, axis=-1, dtype=jnp.int32)
 
   def _look_up(self, inputs, tokens):
-    """What each token was bound to last; 0 where it was not."""
+    """Returns the value that each token was bound to last; 0 without one."""
     values = jnp.zeros_like(tokens)
     for at in range(0, 2 * self.num_bindings, 2):
       same = tokens == inputs[:, at : at + 1]
@@ -133,7 +134,7 @@ class _AssociativeRecall(Classification):
 
 @dataclasses.dataclass(frozen=True)
 class MQAR(_AssociativeRecall):
-  """Keys are bound to values, then asked for one by one among noise.
+  """The value of a key: keys are bound, then queried one by one among noise.
 
   With 8 keys (0 to 7), 8 values (8 to 15, as answers 0 to 7), 2 pairs, of
   which one is bound anew (num_overwrites=1), in 14 positions:
@@ -144,7 +145,7 @@ class MQAR(_AssociativeRecall):
   Keys, and values, differ within a row. The last binding of a key counts.
   Every key is asked for once, an even number of positions after the bindings;
   the first in the row chooses its place first, with P(place i) proportional
-  to i^(power - 1), i = 1, 2 ..., among those that are left. Noise is drawn
+  to i^(power - 1), i = 1, 2 ..., among those that are left. Noise is sampled
   from the whole vocabulary, and a key in it is not scored.
 
   Arora et al., "Zoology: Measuring and Improving Recall in Efficient Language
@@ -159,11 +160,11 @@ class MQAR(_AssociativeRecall):
   asked for, in positions.
 
   Attributes:
-    vocab: how many tokens there are; the first half are keys.
+    vocab: the number of tokens; the first half are keys.
     length: T, in positions; even.
-    num_pairs: how many keys are bound.
+    num_pairs: the number of keys that are bound.
     power: of the law of gaps; 1 places questions uniformly.
-    num_overwrites: how many of the keys are bound a second time.
+    num_overwrites: the number of keys that are bound a second time.
   """
 
   num_overwrites: int = 0
@@ -190,7 +191,7 @@ class MQAR(_AssociativeRecall):
     return keys * values * math.perm(self.num_pairs, self.num_overwrites)
 
   def solve(self, batch: Batch) -> Int[Array, 'B T']:
-    """The targets wherever a bound key stands, from the inputs alone."""
+    """Returns the targets wherever a bound key stands, from the inputs."""
     value = self._look_up(batch.inputs, batch.inputs)
     return jnp.maximum(value - self.num_keys, 0)
 
@@ -230,14 +231,14 @@ class CompositionalMQAR(_AssociativeRecall):
       targets  -  -  -  -  -  -  -  -  4  -  -  -  7  -
 
   The bindings stand in random order, and only keys whose value is a key are
-  asked for. Keys, values, places and noise are drawn as in `MQAR`.
+  asked for. Keys, values, places and noise are sampled as in `MQAR`.
 
   `Batch.group` is the distance from a question back to its key, in positions.
 
   Attributes:
-    vocab: how many tokens there are; the first half are keys.
+    vocab: the number of tokens; the first half are keys.
     length: T, in positions; even.
-    num_pairs: how many questions there are, and twice as many bindings.
+    num_pairs: the number of questions; there are twice as many bindings.
     power: of the law of gaps; 1 places questions uniformly.
   """
 
@@ -251,7 +252,7 @@ class CompositionalMQAR(_AssociativeRecall):
     return keys * values * math.perm(self.num_bindings, self.num_pairs)
 
   def solve(self, batch: Batch) -> Int[Array, 'B T']:
-    """The targets wherever a key with two hops stands, from the inputs."""
+    """Returns the targets wherever a key with two hops stands."""
     link = self._look_up(batch.inputs, batch.inputs)
     value = self._look_up(batch.inputs, link)
     return jnp.maximum(value - self.num_keys, 0)
@@ -279,6 +280,6 @@ class CompositionalMQAR(_AssociativeRecall):
 
 
 def _alternate(first, second):
-  """first[0], second[0], first[1], second[1], ... of every row."""
+  """Returns first[0], second[0], first[1], second[1], ... of every row."""
   pairs = jnp.stack([first, second], axis=-1)
   return pairs.reshape(len(first), -1)

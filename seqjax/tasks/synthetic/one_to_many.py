@@ -1,4 +1,4 @@
-"""One input, many answers: a sequence is made from a vector."""
+"""One input, many answers: a sequence made from a vector."""
 
 import dataclasses
 from typing import ClassVar
@@ -12,12 +12,12 @@ from seqjax.tasks.task import Classification, Regression, at_least
 from seqjax.typing import Array, Batch, Spec, TaskShape
 
 AMPLITUDE = (0.5, 1.0)
-FREQUENCY = (0.1, 0.5)  # radians a position
+FREQUENCY = (0.1, 0.5)  # radians per position
 
 
 @dataclasses.dataclass(frozen=True)
 class Unpacking(Classification):
-  """Spells out a message that came as one vector.
+  """A message that comes as one vector, spelt out.
 
   Symbols of 2 bits, 4 in all; the vector stands at position 0, here downwards,
   with the first bit of the first symbol on top:
@@ -37,7 +37,7 @@ class Unpacking(Classification):
 
   Attributes:
     num_bits: of a symbol; there are 2^num_bits of them.
-    length: how many symbols a message has; T.
+    length: the number of symbols of a message; T.
   """
 
   num_bits: int = 2
@@ -63,7 +63,7 @@ class Unpacking(Classification):
 
   @property
   def bits(self) -> float:
-    """-log2 of the probability that two draws are the same message."""
+    """Returns -log2 P(two samples are the same message)."""
     return float(self.num_bits * self.length)
 
   def _sample(self, key: jax.Array, batch_size: int) -> Batch:
@@ -77,7 +77,7 @@ class Unpacking(Classification):
     )
 
   def solve(self, batch: Batch) -> Int[Array, 'B T']:
-    """The targets, from the inputs alone."""
+    """Returns the targets, from the inputs alone."""
     return self._unpack(batch.inputs[:, 0])
 
   def _unpack(self, packed):
@@ -89,7 +89,7 @@ class Unpacking(Classification):
 
 @dataclasses.dataclass(frozen=True)
 class Oscillator(Regression):
-  """A wave, from where it begins and how fast it goes.
+  """A wave, from its phase and its frequency.
 
   The vector at position 0 holds a cos(phase), a sin(phase) and the frequency,
   here downwards; the target at position t is a cos(frequency t + phase):
@@ -99,9 +99,9 @@ class Oscillator(Regression):
                 .17    0    0    0    0    0
       targets  -.66 -.53 -.38 -.22 -.05  .12
 
-  The amplitude a is uniform in [0.5, 1), the frequency in [0.1, 0.5) radians a
-  position, the phase over the circle. Chance is the variance of the wave, half
-  the mean square of a.
+  The amplitude a is uniform in [0.5, 1), the frequency in [0.1, 0.5) radians
+  per position, the phase over the circle. Chance is the variance of the wave,
+  half the mean square of a.
 
   Attributes:
     length: T, in positions.
@@ -145,11 +145,11 @@ class Oscillator(Regression):
     )
 
   def solve(self, batch: Batch) -> Float[Array, 'B T']:
-    """The targets, from the inputs alone."""
+    """Returns the targets, from the inputs alone."""
     return self._wave(batch.inputs[:, 0])
 
   def _wave(self, begin: Float[Array, 'B 3']) -> Float[Array, 'B T']:
-    """a cos(w t + p) = a cos(p) cos(w t) - a sin(p) sin(w t)."""
+    """Computes a cos(w t + p) = a cos(p) cos(w t) - a sin(p) sin(w t)."""
     cosine, sine, frequency = jnp.split(begin, 3, axis=1)
     time = jnp.arange(self.length, dtype=jnp.float32)[None]
     return cosine * jnp.cos(frequency * time) - sine * jnp.sin(frequency * time)

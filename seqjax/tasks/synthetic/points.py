@@ -18,7 +18,7 @@ ADDRESS_BITS = (2, 3, 4)
 
 @dataclasses.dataclass(frozen=True)
 class Multiplexer(Classification):
-  """Some bits are the address of another one: what is that one?
+  """The bit at an address that other bits give.
 
   With 2 address bits, 1 1 being address 3, and 4 data bits after them:
 
@@ -32,7 +32,7 @@ class Multiplexer(Classification):
   with the one they were turned from, so both answers are equally frequent.
 
   Attributes:
-    address_bits: how many bits address the others; 2, 3 or 4.
+    address_bits: the number of bits that address the others; 2, 3 or 4.
   """
 
   address_bits: int = 4
@@ -71,7 +71,7 @@ class Multiplexer(Classification):
     )
 
   def solve(self, batch: Batch) -> Int[Array, 'B']:
-    """The targets, from the inputs alone."""
+    """Returns the targets, from the inputs alone."""
     return self._select(batch.inputs[:, 0].astype(jnp.int32))
 
   def _select(self, bits: Int[Array, 'B L']) -> Int[Array, 'B']:
@@ -83,7 +83,7 @@ class Multiplexer(Classification):
 
 @dataclasses.dataclass(frozen=True)
 class TwoSpirals(Classification):
-  """On which of two spirals is the point?
+  """The one of two spirals that a point is on.
 
   With 1.5 turns; a point has an x and a y, one above the other:
 
@@ -98,7 +98,7 @@ class TwoSpirals(Classification):
   and 3 turns.
 
   Attributes:
-    turns: how many times a spiral goes round.
+    turns: the number of turns of a spiral.
   """
 
   turns: float = 1.5
@@ -131,7 +131,7 @@ class TwoSpirals(Classification):
     )
 
   def solve(self, batch: Batch) -> Int[Array, 'B']:
-    """The targets, from the inputs alone."""
+    """Returns the targets, from the inputs alone."""
     x, y = batch.inputs[:, 0].T
     arm = 2 * math.pi * self.turns * jnp.hypot(x, y)
     return (jnp.cos(jnp.arctan2(y, x) - arm) < 0).astype(jnp.int32)
@@ -140,7 +140,7 @@ class TwoSpirals(Classification):
 def _held_out(
   key: jax.Array, batch_size: int, num_bits: int, split: str
 ) -> Int[Array, 'B']:
-  """Numbers below 2^num_bits, uniform among those of the split."""
+  """Samples numbers below 2^num_bits, uniform among those of the split."""
   eighth = 2 ** (num_bits - 3)
   low, high = {'train': (0, 6), 'validation': (6, 7), 'test': (7, 8)}[split]
   numbers = integers(key, (batch_size,), low * eighth, high * eighth)
@@ -148,7 +148,7 @@ def _held_out(
 
 
 def _scramble(numbers: Int[Array, 'B'], num_bits: int) -> Int[Array, 'B']:
-  """A fixed permutation of the numbers below 2^num_bits, num_bits <= 32.
+  """Permutes the numbers below 2^num_bits in a fixed way, num_bits <= 32.
 
   Multiplying by an odd number, and adding high bits to low ones, can be
   undone.

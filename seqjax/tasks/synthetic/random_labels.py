@@ -1,4 +1,4 @@
-"""Labels without a reason: what a network can learn by heart."""
+"""Labels without a reason, which a network can learn by heart."""
 
 import dataclasses
 import math
@@ -15,10 +15,10 @@ from seqjax.typing import Array, Batch, Spec, TaskShape
 
 @dataclasses.dataclass(frozen=True)
 class RandomLabels(Classification):
-  """A finite training set whose labels follow from nothing.
+  """The labels of a finite training set, which follow from nothing.
 
   Two rows of a set with 4 classes, 8 symbols and 8 positions, which come back
-  with the same label whenever they are drawn:
+  with the same label whenever they are sampled:
 
       inputs   6 5 4 6 2 6 0 2     7 1 7 1 2 0 1 5
       target   1                   0
@@ -26,16 +26,16 @@ class RandomLabels(Classification):
   Sequences are uniform; example i has label i modulo num_classes, so labels
   are balanced. The set depends on `seed` alone, and the key of a run decides
   the order, with replacement. In validation and test sequences and labels are
-  drawn anew every time, so the ceiling there is chance; on split 'train' 1.0
+  sampled anew every time, so the ceiling there is chance; on split 'train' 1.0
   can be reached, by heart. Sequences of fewer than 24 bits are refused there,
   since training could have them. Zhang et al., "Understanding Deep Learning
   Requires Rethinking Generalization", 2017, section 2.
 
   Attributes:
-    num_examples: how many examples the training set has; a multiple of
-      num_classes.
-    num_classes: how many labels there are.
-    num_symbols: how many different tokens there are.
+    num_examples: the number of examples of the training set; a multiple
+      of num_classes.
+    num_classes: the number of labels.
+    num_symbols: the number of different tokens.
     length: T, in positions.
     seed: fixes the training set.
   """
@@ -76,7 +76,7 @@ class RandomLabels(Classification):
 
   @property
   def bits(self) -> float:
-    """-log2 of the probability that two draws are the same sequence."""
+    """Returns -log2 P(two samples are the same sequence)."""
     return self.length * math.log2(self.num_symbols)
 
   def _batch(self, key, step, batch_size: int, split: str) -> Batch:
@@ -92,7 +92,7 @@ class RandomLabels(Classification):
     return Batch(inputs, targets, weights=jnp.ones(batch_size, jnp.float32))
 
   def _example(self, index: Int[Array, '']) -> Int[Array, 'T']:
-    """The sequence of one example of the training set."""
+    """Returns the sequence of one example of the training set."""
     set_key = jax.random.key(self.seed, impl='threefry2x32')
     key = jax.random.fold_in(set_key, index)
     return integers(key, (self.length,), 0, self.num_symbols)

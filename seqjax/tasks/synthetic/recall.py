@@ -1,4 +1,4 @@
-"""Recall of one fact across a gap: how far back does a model remember?"""
+"""Recall of one fact across a gap."""
 
 import dataclasses
 import math
@@ -19,7 +19,7 @@ DESIGNS = ('fixed', 'mixed')
 
 @dataclasses.dataclass(frozen=True)
 class Recall(Classification):
-  """A fact is stated once; after distractors comes the question for it.
+  """A fact that is stated once, then queried after distractors.
 
   "I grew up in France ... I speak fluent ____". The fact lies `lag` positions
   before the question, and the answer is scored at the question alone. With
@@ -32,7 +32,7 @@ class Recall(Classification):
                targets  -  -  -  -  -  6
 
   Both designs have T = lag + 1 positions, the question at the last. Fact,
-  distractors and lag are drawn independently of each other.
+  distractors and lag are sampled independently of each other.
 
   The mixed design trains on lags with P(l) proportional to log(1 + 1/l), a
   log-uniform number rounded down, so that short ones show the way to long
@@ -47,8 +47,8 @@ class Recall(Classification):
   models give an output at every position. The score is one number an example.
 
   Attributes:
-    num_facts: how many facts there are to choose from, at least 2.
-    num_distractors: how many different distractors there are, at least 1.
+    num_facts: the number of facts to choose from, at least 2.
+    num_distractors: the number of different distractors, at least 1.
     lag: the lag ('fixed') or the longest one ('mixed'), in positions.
     design: 'fixed' or 'mixed'.
   """
@@ -76,7 +76,7 @@ class Recall(Classification):
 
   @property
   def question(self) -> int:
-    """The token that asks for the fact."""
+    """Returns the token that asks for the fact."""
     return self.num_facts + self.num_distractors
 
   @property
@@ -85,7 +85,7 @@ class Recall(Classification):
 
   @property
   def evaluation_lags(self) -> tuple[int, ...]:
-    """The lags of validation and test: in the mixed design 1, 2, 4 ... lag."""
+    """Lists the lags of validation and test; mixed: 1, 2, 4 ... lag."""
     if self.design == 'fixed':
       return (self.lag,)
     powers = {2**i for i in range(self.lag.bit_length())}
@@ -93,7 +93,7 @@ class Recall(Classification):
 
   @property
   def bits(self) -> float:
-    """-log2 of the probability that two draws at one lag are the same row."""
+    """Returns -log2 P(two samples at one lag are the same row)."""
     distractors = (self.lag - 1) * math.log2(self.num_distractors)
     return math.log2(self.num_facts) + distractors
 
@@ -121,7 +121,7 @@ class Recall(Classification):
     )
 
   def solve(self, batch: Batch) -> Int[Array, 'B T']:
-    """The targets, from the inputs alone."""
+    """Returns the targets, from the inputs alone."""
     stated = jnp.where(batch.inputs < self.num_facts, batch.inputs, 0)
     fact = jnp.max(stated, axis=1, keepdims=True)
     return jnp.where(batch.inputs == self.question, fact, 0)
@@ -129,7 +129,7 @@ class Recall(Classification):
   def score(
     self, outputs: Float[Array, 'B T C'], batch: Batch
   ) -> tuple[Float[Array, 'B'], Float[Array, 'B']]:
-    """Whether the answer to the question is right, an example."""
+    """Returns 1 per example whose question is answered right, else 0."""
     return losses.accuracy(
       outputs[:, -1], batch.targets[:, -1], batch.weights[:, -1]
     )

@@ -1,4 +1,4 @@
-"""Was this token seen before? A question that needs a state."""
+"""Repetition of tokens, which only a state can notice."""
 
 import dataclasses
 import math
@@ -15,7 +15,7 @@ from seqjax.typing import Array, Batch, Spec, TaskShape
 
 @dataclasses.dataclass(frozen=True)
 class SeenBefore(Classification):
-  """Whether the row had this token before (1) or not (0), at every position.
+  """Repetition: 1 where the row had this token before, 0 where it had not.
 
   With 6 symbols, in 10 positions:
 
@@ -34,7 +34,7 @@ class SeenBefore(Classification):
   positions, and 0 where it was not.
 
   Attributes:
-    num_symbols: how many different tokens there are.
+    num_symbols: the number of different tokens.
     length: T, in positions.
   """
 
@@ -59,7 +59,7 @@ class SeenBefore(Classification):
 
   @property
   def bits(self) -> float:
-    """-log2 of the probability that two draws are the same row."""
+    """Returns -log2 of the probability that two samples are the same row."""
     return self.length * math.log2(self.num_symbols)
 
   def _sample(self, key: jax.Array, batch_size: int) -> Batch:
@@ -73,11 +73,11 @@ class SeenBefore(Classification):
     )
 
   def solve(self, batch: Batch) -> Int[Array, 'B T']:
-    """The targets, from the inputs alone."""
+    """Returns the targets, from the inputs alone."""
     return (self._distances(batch.inputs) > 0).astype(jnp.int32)
 
   def _distances(self, inputs):
-    """From every token back to its last occurrence; 0 if there is none."""
+    """Measures from every token back to its last occurrence; 0 without one."""
     symbol = jnp.arange(self.num_symbols, dtype=jnp.int32)[None]
 
     def look_back(ages, token):

@@ -1,4 +1,4 @@
-"""A language with synonyms: does a model know that words can be alike?"""
+"""A language with synonyms, some of them unseen in some contexts."""
 
 import dataclasses
 import math
@@ -17,7 +17,7 @@ NEAR, FAR = 1, 3  # classes on, in a ring
 
 @dataclasses.dataclass(frozen=True)
 class Synonyms(Language):
-  """A language whose words have synonyms, some never seen in some contexts.
+  """The next word of a language with synonyms, some unseen in context.
 
   After a king "the monarch rules" is as likely as "the king rules"; what does
   a model say that never saw "monarch" there? Words come in classes, word j of
@@ -28,8 +28,8 @@ class Synonyms(Language):
 
   Class c is followed by class c + 1 with `probability`, else by c + 3, in a
   ring. The word within the class is uniform, but in training some never follow
-  each other: after word i of any class, word j is drawn among those with
-  (j - i) mod num_synonyms >= num_unseen. In validation and test it is drawn
+  each other: after word i of any class, word j is sampled among those with
+  (j - i) mod num_synonyms >= num_unseen. In validation and test it is sampled
   among all, and `Batch.group` is 1 where a target never follows its
   predecessor in training, else 0.
 
@@ -41,9 +41,10 @@ class Synonyms(Language):
   bits.
 
   Attributes:
-    num_classes: how many classes there are.
-    num_synonyms: how many words a class has.
-    num_unseen: how many words of each class never follow a word in training.
+    num_classes: the number of classes.
+    num_synonyms: the number of words of a class.
+    num_unseen: the words of each class that never follow a given word in
+      training.
     probability: of the likelier class to follow.
     length: T, in positions.
   """
@@ -85,7 +86,7 @@ class Synonyms(Language):
 
   @property
   def bits(self) -> float:
-    """-log2 of the probability that two draws are the same row."""
+    """Returns -log2 of the probability that two samples are the same row."""
     p = self.probability
     moves = math.log2(self.num_synonyms) - math.log2(p**2 + (1 - p) ** 2)
     return math.log2(self.input.vocab) + (self.length - 1) * moves
@@ -112,7 +113,7 @@ class Synonyms(Language):
     )
 
   def solve(self, batch: Batch) -> Float[Array, 'B T C']:
-    """Log probabilities of validation and test, from the inputs alone."""
+    """Returns log probabilities of validation and test, from the inputs."""
     classes = batch.inputs[..., None] // self.num_synonyms
     ring = jnp.arange(self.input.vocab)[None, None] // self.num_synonyms
     away = (ring - classes) % self.num_classes
@@ -121,6 +122,6 @@ class Synonyms(Language):
     return jnp.log(p / self.num_synonyms)
 
   def _walk(self, first, moves, modulus: int):
-    """first, and where each move in turn leads from it."""
+    """Returns first, and the places that each move in turn leads to."""
     steps = jnp.concatenate([first, moves], axis=1)
     return jnp.cumsum(steps, axis=1, dtype=jnp.int32) % modulus

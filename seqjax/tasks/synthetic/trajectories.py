@@ -1,4 +1,4 @@
-"""Points that move through the plane, for shorter or for longer."""
+"""Trajectories of points in the plane, of several lengths."""
 
 import dataclasses
 import math
@@ -14,12 +14,12 @@ from seqjax.tasks.task import Classification, Regression, at_least
 from seqjax.typing import Array, Batch, Spec, TaskShape
 
 RADIUS = (0.5, 1.0)  # of the circle
-SPEED = (0.1, 0.5)  # radians a position
+SPEED = (0.1, 0.5)  # radians per position
 
 
 @dataclasses.dataclass(frozen=True)
 class _Trajectory:
-  """A point goes round a circle at a constant speed."""
+  """A point that goes round a circle at a constant speed."""
 
   min_length: int = 8
   length: int = 64
@@ -31,7 +31,7 @@ class _Trajectory:
     at_least(self, length=self.min_length)
 
   def _trajectories(self, key, batch_size: int):
-    """(T + 1 points; the direction, 1 or -1; the length) of each."""
+    """Samples (T + 1 points; the direction, 1 or -1; the length) of each."""
     center_key, circle_key, direction_key, length_key = jax.random.split(key, 4)
     center = jax.random.uniform(
       center_key, (batch_size, 1, 2), jnp.float32, -1, 1
@@ -52,7 +52,7 @@ class _Trajectory:
 
 @dataclasses.dataclass(frozen=True)
 class TrajectoryDirection(Classification, _Trajectory):
-  """Does the point go round to the left (1) or to the right (0)?
+  """The direction of a point on a circle: left (1) or right (0).
 
   With 3 to 6 points, padded with zeros; each has an x and a y, here one above
   the other:
@@ -63,7 +63,7 @@ class TrajectoryDirection(Classification, _Trajectory):
 
   Center, radius, speed, phase, direction and length are uniform: the center
   in [-1, 1) x [-1, 1), the radius in [0.5, 1), the speed in [0.1, 0.5) radians
-  a position. `Batch.group` is the length.
+  per position. `Batch.group` is the length.
 
   Attributes:
     min_length: the shortest length, in positions, at least 3.
@@ -87,7 +87,7 @@ class TrajectoryDirection(Classification, _Trajectory):
     )
 
   def solve(self, batch: Batch) -> Int[Array, 'B']:
-    """The targets, from the turn between the first two moves."""
+    """Returns the targets, from the turn between the first two moves."""
     moves = jnp.diff(batch.inputs[:, :3], axis=1)
     (x_1, y_1), (x_2, y_2) = (jnp.moveaxis(moves[:, i], 1, 0) for i in (0, 1))
     return (x_1 * y_2 > y_1 * x_2).astype(jnp.int32)
@@ -95,7 +95,7 @@ class TrajectoryDirection(Classification, _Trajectory):
 
 @dataclasses.dataclass(frozen=True)
 class TrajectoryNext(Regression, _Trajectory):
-  """Where is the point next?
+  """The next place of a point on a circle.
 
   With 3 to 6 points, padded with zeros; each has an x and a y, here one above
   the other:
@@ -138,7 +138,7 @@ class TrajectoryNext(Regression, _Trajectory):
     )
 
   def solve(self, batch: Batch) -> Float[Array, 'B T 2']:
-    """The targets, from the inputs alone; zeros where nothing is scored."""
+    """Returns the targets from the inputs; zeros where nothing is scored."""
     x, y = jnp.moveaxis(jnp.asarray(batch.inputs), -1, 0)
     scored = batch.weights[:, 2:] != 0
     move = jnp.diff(jax.lax.complex(x, y), axis=1)

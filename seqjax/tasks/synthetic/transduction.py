@@ -20,7 +20,7 @@ OPERATIONS = ('copy', 'reverse', 'sort', 'unique')
 
 @dataclasses.dataclass(frozen=True)
 class Transduction(Strings):
-  """Writes a string anew, one symbol at a time, and ends it.
+  """A string rewritten, one symbol at a time, up to its end.
 
   Symbols are 1 to `num_symbols`; token 0 begins and ends a target.
 
@@ -39,7 +39,7 @@ class Transduction(Strings):
   Attributes:
     operation: 'copy', 'reverse', 'sort' or 'unique' (keeps the first of equal
       symbols).
-    num_symbols: how many different symbols there are.
+    num_symbols: the number of different symbols.
     positions: of the source, at least `length`; targets have one more.
   """
 
@@ -66,7 +66,7 @@ class Transduction(Strings):
 
   @property
   def chance(self) -> float:
-    """Right answers over symbols asked for, over `scored_lengths`."""
+    """Returns right answers over scored symbols, over `scored_lengths`."""
     expected = [self._expected(length) for length in self.scored_lengths]
     right, asked = np.sum(expected, axis=0)
     return float(right / asked)
@@ -80,7 +80,7 @@ class Transduction(Strings):
     return unaligned(source, lengths, targets, counts)
 
   def solve(self, batch: Batch) -> Int[Array, 'B T']:
-    """The targets, from the source alone."""
+    """Returns the targets, from the source alone."""
     source, lengths = given(batch)
     return self._rewrite(source, lengths)[0]
 
@@ -91,7 +91,7 @@ class Transduction(Strings):
     return integers(key, shape, 1, self.num_symbols + 1)
 
   def _rewrite(self, source, lengths):
-    """(targets with one position more, how many symbols they have)."""
+    """Returns (targets with one position more, their numbers of symbols)."""
     place = jnp.arange(source.shape[1])[None]
     inside = place < lengths[:, None]
     if self.operation == 'unique':
@@ -105,7 +105,7 @@ class Transduction(Strings):
     return compact(source, inside, jnp.broadcast_to(rank, source.shape))
 
   def _expected(self, length: int) -> tuple[float, float]:
-    """Symbols that the best constants get right, and symbols asked for.
+    """Returns symbols that the best constants get right, and all scored.
 
     Where a target ends is known from what is asked for.
     """
@@ -122,7 +122,9 @@ class Transduction(Strings):
 def compact(
   tokens: Int[Array, 'B S'], kept: Bool[Array, 'B S'], rank: Int[Array, 'B S']
 ) -> tuple[Int[Array, 'B T'], Int[Array, 'B']]:
-  """Kept tokens by rank, equal ranks as they stand, zeros after; their number.
+  """Sorts kept tokens by rank, with zeros after them, and counts them.
+
+  Equal ranks stay in their order.
 
   There is one zero more than tokens, the end of the longest.
   """
@@ -140,10 +142,9 @@ def unaligned(
   targets: Int[Array, 'B T'],
   counts: Int[Array, 'B'],
 ) -> Batch:
-  """A batch of pairs; targets of so many symbols, zero from there on.
+  """Makes a batch of pairs; targets have `counts` symbols, then zeros.
 
-  What is asked for are the symbols and the end; the group is the source's
-  length.
+  Symbols and the end are scored; the group is the length of the source.
   """
   asked = prefix(counts + 1, targets.shape[1])
   shifted = jnp.pad(targets, ((0, 0), (1, 0)))[:, :-1]
@@ -157,13 +158,13 @@ def unaligned(
 
 
 def given(batch: Batch) -> tuple[Int[Array, 'B S'], Int[Array, 'B']]:
-  """The source of an unaligned batch, and its lengths."""
+  """Returns the source of an unaligned batch, and its lengths."""
   valid = jnp.asarray(batch.segments[0].valid)
   return jnp.asarray(batch.inputs[0]), jnp.sum(valid, axis=1, dtype=jnp.int32)
 
 
 def _is_first(source):
-  """Whether a symbol has not been in its row before."""
+  """Marks the symbols that have not been in their row before."""
   same = source[:, :, None] == source[:, None]
   before = jnp.tri(source.shape[1], k=-1, dtype=bool)[None]
   return ~jnp.any(same & before, axis=2)

@@ -31,7 +31,7 @@ from seqjax.typing import Array, Batch, Spec, TaskShape
 
 @dataclasses.dataclass(frozen=True)
 class Translation(Classification):
-  """Sentences of one to `max_clauses` clauses, in other words and order.
+  """The translation of a sentence of one to `max_clauses` clauses.
 
   A clause of the source is a noun phrase, a verb, a noun phrase; a noun phrase
   is a determiner, up to two adjectives, a noun. "not" may come before the verb,
@@ -54,10 +54,10 @@ class Translation(Classification):
   `Batch.group` is the length of the source, at every position of the target.
 
   Attributes:
-    num_nouns: how many nouns there are, each singular and plural.
-    num_adjectives: how many adjectives there are.
-    num_verbs: how many verbs there are.
-    max_clauses: how many clauses a sentence has at most.
+    num_nouns: the number of nouns, each singular and plural.
+    num_adjectives: the number of adjectives.
+    num_verbs: the number of verbs.
+    max_clauses: the most clauses of a sentence.
     seed: of the language, not of its sentences.
   """
 
@@ -82,12 +82,12 @@ class Translation(Classification):
 
   @property
   def source(self) -> Source:
-    """The words of the source language."""
+    """Numbers the words of the source language."""
     return source_words(self.num_nouns, self.num_adjectives, self.num_verbs)
 
   @property
   def target(self) -> Target:
-    """The words of the target language."""
+    """Numbers the words of the target language."""
     return target_words(
       self.num_nouns, self.num_adjectives, self.num_verbs, self.seed
     )
@@ -102,7 +102,7 @@ class Translation(Classification):
 
   @property
   def chance(self) -> float:
-    """Where a sentence ends is known from what is asked for."""
+    """Returns the share of right words; the end is known from the weights."""
     joint = word(self.target.conjunction, self.target.size)
     sentences = [clause(self.target)]
     for _ in range(self.max_clauses - 1):
@@ -115,21 +115,21 @@ class Translation(Classification):
 
   @property
   def held_out_clauses(self) -> tuple[int, ...]:
-    """How many clauses validation and test have, equally likely.
+    """Lists the numbers of clauses of validation and test, equally likely.
 
-    Those at which two draws are the same sentence with P <= 2^-24.
+    At these, two samples are the same sentence with P <= 2^-24.
     """
     numbers = range(1, self.max_clauses + 1)
     return tuple(n for n in numbers if n * self._clause_bits >= HELD_OUT_BITS)
 
   @property
   def bits(self) -> float:
-    """-log2 of the probability that two draws of `max_clauses` are the same."""
+    """Returns -log2 P(two samples of `max_clauses` are the same)."""
     return self.max_clauses * self._clause_bits
 
   @property
   def _clause_bits(self) -> float:
-    """-log2 of the probability that two draws of a clause are the same."""
+    """Returns -log2 P(two samples of a clause are the same)."""
     lists = sum(self.num_adjectives**-n for n in range(MAX_ADJECTIVES + 1))
     adjectives = lists / (MAX_ADJECTIVES + 1) ** 2
     noun_phrase = adjectives / 2 / (2 * self.num_nouns)
@@ -143,11 +143,11 @@ class Translation(Classification):
     return unaligned(source, lengths, targets, counts)
 
   def solve(self, batch: Batch) -> Int[Array, 'B T']:
-    """The translation, from the source alone."""
+    """Returns the translation, from the source alone."""
     return self._translate(given(batch)[0])[0]
 
   def _sentences(self, key, batch_size: int, fewest: int):
-    """(sentences [B S], zero after their end; how many words they have)."""
+    """Samples (sentences [B S], zero after their end; their lengths)."""
     word_key, adjective_key, not_key, clause_key = jax.random.split(key, 4)
     shape = (batch_size, self.max_clauses)
     first = self.source
@@ -176,7 +176,7 @@ class Translation(Classification):
     return source[:, : kept.shape[1] - 1], lengths  # the last has no "and"
 
   def _translate(self, source):
-    """(target words [B T], zero after their end; how many there are)."""
+    """Returns (target words [B T], zero after their end; their number)."""
     first, target = self.source, jax.tree.map(jnp.asarray, self.target)
     starts = (AND, NOT, DETERMINER, first.adjective, first.noun, first.verb)
     ends = (*starts[1:], first.size)
@@ -216,7 +216,7 @@ class Translation(Classification):
     return translated[:, :longest], counts
 
   def _nouns(self, source, is_noun, phrase):
-    """The noun that heads a phrase, with its number, from 0, [B S].
+    """Returns the noun that heads a phrase, with its number, from 0, [B S].
 
     Every phrase has one noun, so the nouns in order are the phrases'.
     """

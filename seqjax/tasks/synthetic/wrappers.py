@@ -15,14 +15,14 @@ from seqjax.typing import Array, Batch, Spec, TaskShape
 
 @dataclasses.dataclass(frozen=True)
 class _Wrapper(BaseTask):
-  """All but the batches is the wrapped task's."""
+  """A task around another one; all but the batches is that task's."""
 
   task: Task = HierarchicalMotifs()
 
   def __post_init__(self):
     if not self.task.on_device:
       raise ValueError(
-        f'{type(self).__name__} wraps a task that draws its batches on the '
+        f'{type(self).__name__} wraps a task that samples its batches on the '
         f'device, but {self.task} does not.'
       )
 
@@ -59,7 +59,7 @@ class _Wrapper(BaseTask):
 
 @dataclasses.dataclass(frozen=True)
 class FixedTrainingSet(_Wrapper):
-  """The same task with so many training examples, drawn again and again.
+  """Another task with a fixed number of training examples.
 
   With recall at lag 5 and a set of two, which make four rows:
 
@@ -74,8 +74,8 @@ class FixedTrainingSet(_Wrapper):
   those of the wrapped task.
 
   Attributes:
-    task: any task that draws its batches on the device.
-    num_examples: how many different training examples there are.
+    task: any task that samples its batches on the device.
+    num_examples: the number of different training examples.
     seed: fixes them.
   """
 
@@ -96,13 +96,13 @@ class FixedTrainingSet(_Wrapper):
     return jax.tree.map(lambda leaf: leaf[:, 0], one_each)
 
   def solve(self, batch: Batch) -> Array:
-    """What the wrapped task's solver says."""
+    """Returns the answers of the wrapped task's solver."""
     return self.task.solve(batch)
 
 
 @dataclasses.dataclass(frozen=True)
 class PermutedPositions(_Wrapper):
-  """The same task with its positions in another, fixed order.
+  """Another task with its positions in a fixed, other order.
 
   One permutation for all examples and splits, fixed by `seed`. A network that
   flattens its inputs sees no difference; one that expects neighbours to belong
@@ -115,7 +115,7 @@ class PermutedPositions(_Wrapper):
       target   6
 
   Attributes:
-    task: a many-to-one task of one length, drawn on the device.
+    task: a many-to-one task of one length, sampled on the device.
     seed: fixes the permutation.
   """
 
@@ -141,7 +141,7 @@ class PermutedPositions(_Wrapper):
     return batch._replace(inputs=batch.inputs[:, order])
 
   def solve(self, batch: Batch) -> Array:
-    """What the wrapped task's solver says, positions put back."""
+    """Returns the answers of the wrapped solver, positions put back."""
     back = np.argsort(self._order(batch.inputs.shape[1]))
     return self.task.solve(batch._replace(inputs=batch.inputs[:, back]))
 

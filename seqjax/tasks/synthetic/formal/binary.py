@@ -49,7 +49,7 @@ class _Operation(Rewriting):
   def _combine(
     self, first: Int[Array, 'B W'], second: Int[Array, 'B W']
   ) -> Int[Array, 'B W']:
-    """How many ones of each power of two are in the result."""
+    """Counts the ones of each power of two in the result."""
     raise NotImplementedError
 
   def _rewrite(
@@ -168,9 +168,9 @@ class SquareRoot(Rewriting):
 def carry_over(
   ones: Int[Array, 'B W'],
 ) -> tuple[Int[Array, 'B W'], Int[Array, 'B']]:
-  """(binary digits, lowest first, of sum_i ones_i 2^i; the carry of the last).
+  """Returns (binary digits of sum_i ones_i 2^i, lowest first; the last carry).
 
-  The carry of the last is negative where the sum is.
+  The last carry is negative where the sum is.
   """
 
   def step(carry, ones):
@@ -183,7 +183,7 @@ def carry_over(
 
 
 def square_root(digits: Int[Array, 'B T']) -> Int[Array, 'B W']:
-  """The T/2 digits of a number's root, rounded down; highest digit first.
+  """Returns the T/2 digits of a number's root, rounded down, highest first.
 
   By hand: two digits come down to the rest; a one is added to the root if the
   rest can spare 4 root + 1.
@@ -208,7 +208,7 @@ def square_root(digits: Int[Array, 'B T']) -> Int[Array, 'B W']:
 
 
 def roots_with_digit(length: int, power: int) -> int:
-  """How many of 2^length numbers have a root with 2^power in it.
+  """Counts the numbers below 2^length that have a root with 2^power in it.
 
   These are the n with (2q + 1) 2^power <= sqrt(n) < (2q + 2) 2^power; there
   are (4q + 3) 4^power of them for every q, but the last may be cut short.
@@ -220,7 +220,7 @@ def roots_with_digit(length: int, power: int) -> int:
 
 
 def _best_guesses(length: int, digits) -> tuple[float, float]:
-  """What `_expected` says, for numbers on both sides of an operator.
+  """Returns `_expected` for numbers on both sides of an operator.
 
   `digits(length)[b, i, k]` is the probability that digit i is b and the last
   digit is k; below the last one the better of two guesses is made.
@@ -288,7 +288,7 @@ def _sum_digits(fewer: int, more: int) -> np.ndarray:
 
 
 def _highest_above(sums) -> np.ndarray:
-  """P(the highest digit is k - 1 | i, the carry into i) as [i, carry, k].
+  """Returns P(the highest digit is k - 1 | i, its carry) as [i, carry, k].
 
   Only digits from i on count; k = 0 says that all of them are zero.
   """
@@ -303,7 +303,7 @@ def _highest_above(sums) -> np.ndarray:
 
 
 def _highest(above, digit: int, i: int) -> np.ndarray:
-  """P(the highest digit is k - 1) from i on; digit i counts if no other."""
+  """Returns P(the highest digit is k - 1) from i on, digit i last."""
   highest = above.copy()
   if digit:
     highest[i + 1] += highest[0]
@@ -312,7 +312,7 @@ def _highest(above, digit: int, i: int) -> np.ndarray:
 
 
 def _cases(carries, ones):
-  """(carry, sum of two digits, probability) of all that can happen."""
+  """Yields (carry, sum of two digits, probability) of all cases."""
   for carry, weight in enumerate(carries):
     for total, share in enumerate(ones):
       yield carry, total, weight * share
@@ -336,7 +336,7 @@ def _product_digits(a: int, b: int) -> np.ndarray:
 
 
 def _below_highest(joint: np.ndarray) -> np.ndarray:
-  """From [b, i, number of digits] to [b, i, highest digit], i up to it.
+  """Maps [b, i, number of digits] to [b, i, highest digit], i up to it.
 
   A number of no digits is written as one zero.
   """

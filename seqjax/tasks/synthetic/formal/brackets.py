@@ -33,7 +33,7 @@ class BracketedModularArithmetic(Question):
   1 to n - 4 and one of three operators; shorter ones are d, -d, (d) and (-d).
 
   Attributes:
-    modulus: how many numbers there are.
+    modulus: the modulus, and so the number of numbers.
   """
 
   modulus: int = 5
@@ -86,7 +86,7 @@ class SolveEquation(Question):
   other symbols).
 
   Attributes:
-    modulus: how many numbers there are.
+    modulus: the modulus, and so the number of numbers.
   """
 
   min_length: int = 3
@@ -109,11 +109,11 @@ class SolveEquation(Question):
 
   @property
   def unknown(self) -> int:
-    """The token that stands for the unknown number."""
+    """Returns the token that stands for the unknown number."""
     return self.modulus + 5
 
   def _bits(self, length: int) -> float:
-    """Of the expression; an unknown in it can but add to them."""
+    """Counts those of the expression; an unknown can but add to them."""
     same = collision(length, self.modulus, self.num_operators)
     return -math.log2(same[length - 2])
 
@@ -137,7 +137,7 @@ class SolveEquation(Question):
   def _answer(
     self, strings: Int[Array, 'B T'], lengths: Int[Array, 'B']
   ) -> Int[Array, 'B']:
-    """The value is linear in the unknown, with a slope of 1 or -1."""
+    """Solves for the unknown: values are linear in it, of slope 1 or -1."""
     right = jnp.take_along_axis(strings, lengths[:, None] - 1, axis=1)[:, 0]
     at_zero, at_one = (
       evaluate(
@@ -163,7 +163,7 @@ def sample_expressions(
   modulus: int,
   num_operators: int,
 ) -> Int[Array, 'B T']:
-  """Expressions of exactly these lengths, zero after them.
+  """Samples expressions of exactly these lengths, zero after them.
 
   Expands the grammar from the left: what is due next lies on top of a stack,
   a token or an expression of n symbols (as `opening + 1 + n`), and every step
@@ -202,7 +202,7 @@ def sample_expressions(
 
 
 def _expand(size, left, operator, closing: int):
-  """What an expression is after its first token, last things first; or 0."""
+  """Returns the parts of an expression after its first token, last first."""
   zero = jnp.zeros_like(size)
   split, wrapped, negated = size > 4, size > 2, size == 2
   right = size - 3 - left
@@ -217,7 +217,7 @@ def _expand(size, left, operator, closing: int):
 def evaluate(
   strings: Int[Array, 'B T'], lengths: Int[Array, 'B'], modulus: int
 ) -> Int[Array, 'B']:
-  """The values of expressions, modulo a number; other tokens are ignored.
+  """Computes expressions modulo a number; other tokens are ignored.
 
   Inside a bracket, `value` is that of what has been read and `pending` what
   the next operand does to it: twice the operator, plus one if it is negated.
@@ -266,7 +266,7 @@ def evaluate(
 
 @functools.cache
 def values(length: int, modulus: int, num_operators: int) -> np.ndarray:
-  """P(value) of expressions of 0 to `length` symbols, as [length + 1, m].
+  """Returns P(value) of expressions of 0 to `length` symbols, [length + 1, m].
 
   Both operands of an operator are independent, given their lengths.
   """
@@ -284,7 +284,7 @@ def values(length: int, modulus: int, num_operators: int) -> np.ndarray:
 
 @functools.cache
 def collision(length: int, modulus: int, num_operators: int) -> np.ndarray:
-  """P(two draws are the same expression) for 0 to `length` symbols."""
+  """Returns P(two samples are the same) for 0 to `length` symbols."""
   same = np.full(length + 1, 1 / modulus)
   for size in range(5, length + 1):
     both = same[1 : size - 3] @ same[size - 4 : 0 : -1]

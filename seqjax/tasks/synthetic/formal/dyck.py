@@ -1,4 +1,4 @@
-"""Nested brackets: which of them must close next?"""
+"""Nested brackets, which must close in order."""
 
 import dataclasses
 import math
@@ -15,7 +15,7 @@ from seqjax.typing import Array, Batch, Spec, TaskShape
 
 @dataclasses.dataclass(frozen=True)
 class Dyck(Classification):
-  """Wherever a bracket closes next, which one is it?
+  """The kind of the bracket that closes next, wherever one does.
 
   Prefixes of Dyck-(k, m), well nested strings of k kinds of brackets that are
   at most m deep. Kind i opens as token i and closes as token k + i. With k = 2:
@@ -27,14 +27,14 @@ class Dyck(Classification):
   are equally likely. The answer at a position is the kind of the bracket that
   has been opened last and is still open.
 
-  `Batch.group` is how many positions back from the closing bracket that one
-  lies, as Hewitt et al., "RNNs can generate bounded hierarchical languages
+  `Batch.group` is the distance from the closing bracket back to that one, in
+  positions, as Hewitt et al., "RNNs can generate bounded hierarchical languages
   with optimal memory", 2020, section 6, measure it. There strings are closed
   in the end and of random length; these are cut after `length`.
 
   Attributes:
-    num_kinds: k, how many kinds of brackets there are.
-    max_depth: m, how many may be open at once.
+    num_kinds: k, the number of kinds of brackets.
+    max_depth: m, the most brackets that may be open at once.
     length: T, in positions.
   """
 
@@ -79,7 +79,7 @@ class Dyck(Classification):
     )
 
   def solve(self, batch: Batch) -> Int[Array, 'B T']:
-    """The kind of the last open bracket, from the inputs; 0 if none is."""
+    """Returns the kind of the last open bracket, or 0, from the inputs."""
     inputs = jnp.asarray(batch.inputs)
     last = last_open(inputs < self.num_kinds, self.max_depth)
     kind = jnp.take_along_axis(inputs, jnp.maximum(last, 0), axis=1)
@@ -87,7 +87,7 @@ class Dyck(Classification):
 
   @property
   def bits(self) -> float:
-    """-log2 of the probability that two draws are the same string."""
+    """Returns -log2 P(two samples are the same string)."""
     same = [1.0] + [0.0] * self.max_depth  # and are this deep
     for _ in range(self.length):
       after = [0.0] * len(same)
@@ -102,7 +102,7 @@ class Dyck(Classification):
     return -math.log2(sum(same))
 
   def _walk(self, heads: Bool[Array, 'B T']) -> Bool[Array, 'B T']:
-    """Which positions open a bracket: by heads, if both may come."""
+    """Marks the positions that open a bracket: by heads, if both may come."""
 
     def step(depth, heads):
       opens = (heads | (depth == 0)) & (depth < self.max_depth)
@@ -113,7 +113,7 @@ class Dyck(Classification):
 
 
 def last_open(opens: Bool[Array, 'B T'], max_depth: int) -> Int[Array, 'B T']:
-  """Where the last bracket that is open after a position stands; -1: none."""
+  """Returns the place of the last bracket open after a position, or -1."""
   level = jnp.arange(max_depth, dtype=jnp.int32)[None]
 
   def step(carry, bracket):

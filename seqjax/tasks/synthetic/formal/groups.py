@@ -56,7 +56,7 @@ class GroupWord(Classification):
 
   @property
   def order(self) -> int:
-    """How many elements the group has."""
+    """Returns the number of elements of the group."""
     return len(multiplication_table(self.group))
 
   @property
@@ -73,7 +73,7 @@ class GroupWord(Classification):
 
   @property
   def bits(self) -> float:
-    """-log2 of the probability that two draws are the same word."""
+    """Returns -log2 P(two samples are the same word)."""
     return self.length * math.log2(self.order)
 
   def _sample(self, key: jax.Array, batch_size: int) -> Batch:
@@ -87,7 +87,7 @@ class GroupWord(Classification):
     )
 
   def solve(self, batch: Batch) -> Int[Array, 'B T']:
-    """The running products, from the inputs alone."""
+    """Returns the running products, from the inputs alone."""
     return self._products(jnp.asarray(batch.inputs))
 
   def _products(self, inputs):
@@ -103,7 +103,7 @@ class GroupWord(Classification):
 
 @functools.cache
 def multiplication_table(group: str) -> np.ndarray:
-  """The number of `first` times `second` as [first, second]; 0 is neutral."""
+  """Returns products as [first, second]; element 0 is neutral."""
   if group == 'z60':
     numbers = np.arange(60, dtype=np.int32)
     return (numbers[:, None] + numbers) % 60
@@ -115,7 +115,7 @@ def multiplication_table(group: str) -> np.ndarray:
 
 
 def _permutations(group: str) -> list[tuple[int, ...]]:
-  """All, or all even, permutations of a few things."""
+  """Lists all, or all even, permutations of a few things."""
   elements = list(itertools.permutations(range(int(group[1]))))
   return [p for p in elements if group[0] == 's' or not _is_odd(p)]
 
@@ -127,6 +127,6 @@ def _compose(
 
 
 def _is_odd(permutation: tuple[int, ...]) -> bool:
-  """Whether the number of inversions is."""
+  """Tells if the number of inversions is odd."""
   pairs = itertools.combinations(permutation, 2)
   return sum(a > b for a, b in pairs) % 2 == 1

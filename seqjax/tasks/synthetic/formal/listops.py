@@ -30,7 +30,7 @@ class ListOps(Question):
 
   Nangia and Bowman, "ListOps: A Diagnostic Dataset for Latent Tree Learning",
   2018. There trees grow by chance and have the size they get. Here the number
-  of tokens is drawn first, then split up: an operation has 2 to `max_args`
+  of tokens is sampled first, then split up: an operation has 2 to `max_args`
   arguments (all numbers of them that fit, equally likely); each but the last
   is a digit with probability 1/2, else it has any of the sizes that leave
   enough to the others; the last one gets the rest. At `max_depth` arguments
@@ -57,7 +57,7 @@ class ListOps(Question):
     at_least(self, max_args=4, max_depth=1)
 
   def _bits(self, length: int) -> float:
-    """Of the digits alone: more than the operations, two tokens each."""
+    """Counts digits alone: more of them than operations, of two tokens."""
     return (length + 2) // 3 * math.log2(10)
 
   def _sample_strings(
@@ -65,8 +65,8 @@ class ListOps(Question):
   ) -> Int[Array, 'B T']:
     """Expands lists from the left; every step writes one token.
 
-    Of every list that is open, the stack holds how many arguments are left and
-    what they have in tokens beyond one each.
+    For every list that is open, the stack holds the number of arguments left
+    and their tokens beyond one each.
     """
     # Modulo a small number, uniform up to 2^-31 of it.
     words = jax.random.bits(key, (self.length, 5, len(lengths)), jnp.uint32)
@@ -143,7 +143,7 @@ class ListOps(Question):
 
 
 def _split(spare, count, coin, word):
-  """What the next argument gets beyond one token, of what is to spare.
+  """Returns the tokens of the next argument beyond one, of those to spare.
 
   Nothing, 3 or more; and no 1 or 2 may be left to the others.
   """
@@ -155,14 +155,14 @@ def _split(spare, count, coin, word):
 
 
 def _arity(fits, word):
-  """One of the numbers from 2 on that fit, all equally likely."""
+  """Samples one of the numbers from 2 on that fit, all equally likely."""
   options = jnp.maximum(jnp.sum(fits, axis=1), 1)
   passed = jnp.cumsum(fits, axis=1) <= (word % options)[:, None]
   return 2 + jnp.sum(passed, axis=1, dtype=jnp.int32)
 
 
 def _apply(operator, tally):
-  """What an operation makes of so many arguments of each value."""
+  """Returns the value of an operation on so many arguments of each value."""
   up_to = jnp.cumsum(tally, axis=1)
   total = up_to[:, -1:]
   digits = jnp.arange(10, dtype=jnp.int32)[None]
@@ -179,14 +179,14 @@ def _apply(operator, tally):
 
 
 # The distribution of values, for chance. Arguments are independent, given their
-# sizes; an operation needs to know how many of its arguments are at most v, for
-# every v, and their sum.
+# sizes; an operation depends on the number of its arguments that are at most v,
+# for every v, and on their sum.
 
 
 def num_arguments(length: int, max_args: int) -> np.ndarray:
-  """Whether 2, 3 ... max_args arguments may share 0, 1 ... tokens.
+  """Tells if 2, 3 ... max_args arguments may share 0, 1 ... tokens.
 
-  What is left beyond one token each must be 0, or 3 and more: an operation has
+  The tokens beyond one each must be 0, or 3 and more: an operation has
   at least four tokens.
   """
   budget = np.arange(length)[:, None]
@@ -196,7 +196,7 @@ def num_arguments(length: int, max_args: int) -> np.ndarray:
 
 @functools.cache
 def values(size: int, max_args: int, max_depth: int) -> np.ndarray:
-  """P(value) of expressions of so many tokens, nested at most so deeply."""
+  """Returns P(value) of expressions of `size` tokens, nested so deeply."""
   if size == 1:
     return np.full(10, 1 / 10)
   budget = size - 2
@@ -210,7 +210,7 @@ def values(size: int, max_args: int, max_depth: int) -> np.ndarray:
 
 
 def _operation(budget: int, count: int, max_args: int, max_depth: int):
-  """P(value) of any operation on `count` arguments of `budget` tokens."""
+  """Returns P(value) of operations on `count` arguments of `budget` tokens."""
   ranks, sums = _arguments(budget - count, count, max_args, max_depth - 1)
   at_least = np.cumsum(ranks[::-1], axis=0)[::-1]  # [k, v]: k are at most v
   orders = [at_least[rank] for rank in (1, count, (count + 1) // 2)]
@@ -220,7 +220,7 @@ def _operation(budget: int, count: int, max_args: int, max_depth: int):
 
 @functools.cache
 def _arguments(spare: int, count: int, max_args: int, max_depth: int):
-  """(P(k arguments are at most v) as [k, v]; P(the sum modulo 10))."""
+  """Returns (P(k arguments are at most v) [k, v]; P(the sum modulo 10))."""
   if spare == 0:
     ranks, sums = np.ones((1, 10)), np.eye(10)[0]
     for _ in range(count):
@@ -237,7 +237,7 @@ def _arguments(spare: int, count: int, max_args: int, max_depth: int):
 
 
 def splits(spare: int, count: int) -> dict[int, float]:
-  """P(the first of `count` arguments has so much to spare)."""
+  """Returns P(the first of `count` arguments has so much to spare)."""
   if count == 1 or spare == 0:
     return {spare: 1.0}
   extras = [*range(3, spare - 2), spare]
@@ -245,7 +245,7 @@ def splits(spare: int, count: int) -> dict[int, float]:
 
 
 def _join(weights, laws, ranks, sums):
-  """One argument more, in a mixture of cases."""
+  """Adds one argument, in a mixture of cases."""
   weights, laws = np.array(weights), np.array(laws)
   ranks = weights[:, None, None] * np.array(ranks)
   at_most = np.cumsum(laws, axis=1)[:, None]

@@ -21,10 +21,10 @@ from seqjax.typing import Array
 
 @dataclasses.dataclass(frozen=True)
 class Rearrangement(Rewriting):
-  """Every symbol of the answer is one of the string, chosen by its place.
+  """A string rearranged: the place of a symbol alone decides its source.
 
   Attributes:
-    num_symbols: how many different symbols strings are made of.
+    num_symbols: the number of different symbols in strings.
   """
 
   num_symbols: int = 2
@@ -43,7 +43,7 @@ class Rearrangement(Rewriting):
   def _source(
     self, place: Int[Array, '1 W'], lengths: Int[Array, 'B 1']
   ) -> Int[Array, 'B W']:
-    """Where in the string the symbol at a place of the answer stands."""
+    """Returns the places in the string of the symbols of the answer."""
     raise NotImplementedError
 
   def _rewrite(
@@ -118,7 +118,7 @@ class BucketSort(Rewriting):
       targets  - - - - 0 0 2 4      (5 is the blank)
 
   Attributes:
-    num_symbols: how many different symbols strings are made of.
+    num_symbols: the number of different symbols in strings.
   """
 
   num_symbols: int = 5
@@ -147,7 +147,7 @@ class BucketSort(Rewriting):
 
 
 def order_statistics(count: int, num_symbols: int) -> np.ndarray:
-  """P(the j-th smallest of so many uniform symbols is s), as [count, symbols].
+  """Returns P(the j-th smallest of `count` uniform symbols is s) as [j, s].
 
   The j-th (from 0) is at most s where more than j of them are.
   """
@@ -163,7 +163,7 @@ def order_statistics(count: int, num_symbols: int) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class MissingDuplicate(Question):
-  """A string stands twice, but for one symbol: which?
+  """The one symbol that is missing from the repetition of a string.
 
   The missing symbol shows as 2. Strings of odd length end with the token 3.
 

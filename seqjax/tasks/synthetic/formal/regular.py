@@ -21,7 +21,7 @@ from seqjax.typing import Array
 
 @dataclasses.dataclass(frozen=True)
 class EvenPairs(Question):
-  """Is the number of 01 and 10 in a binary string odd (1) or even (0)?
+  """The parity of the number of 01 and 10 in a binary string.
 
   inputs   0 1 0 1 0 0 1      five such pairs
   target   1                  since first and last symbol differ
@@ -42,7 +42,7 @@ class EvenPairs(Question):
 
 @dataclasses.dataclass(frozen=True)
 class Parity(Question):
-  """Is the number of ones in a binary string odd (1) or even (0)?
+  """The parity of the number of ones in a binary string.
 
   inputs   0 1 1 0 1 0        three ones
   target   1
@@ -59,7 +59,7 @@ class Parity(Question):
 
 @dataclasses.dataclass(frozen=True)
 class CycleNavigation(Question):
-  """Where on a circle does a walk end that begins at place 0?
+  """The place on a circle where a walk from place 0 ends.
 
   Tokens are one step back (0), no step (1) and one step on (2).
 
@@ -67,7 +67,7 @@ class CycleNavigation(Question):
       target   3                  -2 modulo 5
 
   Attributes:
-    cycle_length: how many places the circle has.
+    cycle_length: the number of places of the circle.
   """
 
   cycle_length: int = 5
@@ -107,7 +107,7 @@ class ModularArithmetic(Question):
   All lengths are odd.
 
   Attributes:
-    modulus: how many numbers there are.
+    modulus: the modulus, and so the number of numbers.
   """
 
   modulus: int = 5
@@ -150,7 +150,7 @@ class ModularArithmetic(Question):
   def _answer(
     self, strings: Int[Array, 'B T'], lengths: Int[Array, 'B']
   ) -> Int[Array, 'B']:
-    """Reads operator and number together; what is done is added up."""
+    """Reads operator and number together; finished products are added."""
     numbers, operators = strings[:, ::2], strings[:, 1::2] - self.modulus
     operators = jnp.pad(operators, ((0, 0), (1, 0)))[:, : numbers.shape[1]]
     read = 2 * jnp.arange(numbers.shape[1])[None] < lengths[:, None]
@@ -172,7 +172,7 @@ class ModularArithmetic(Question):
     return (total + product) % self.modulus
 
   def _distribution(self, length: int) -> np.ndarray:
-    """From the joint distribution of the sum so far and the product begun."""
+    """Follows the joint distribution of the sum so far and the product."""
     m = self.modulus
     numbers = np.arange(m)
     added = (numbers[:, None] + numbers[None]) % m
@@ -188,7 +188,7 @@ class ModularArithmetic(Question):
 
 @dataclasses.dataclass(frozen=True)
 class Majority(Question):
-  """Has a binary string more ones than zeros (1), or not (0)?
+  """The majority of a binary string: 1 if it has more ones than zeros.
 
       inputs   0 1 1 0 1 0        three of each
       target   0

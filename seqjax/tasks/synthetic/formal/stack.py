@@ -21,7 +21,7 @@ POP, END = 2, 2
 
 @dataclasses.dataclass(frozen=True)
 class StackManipulation(Rewriting):
-  """What is on a stack in the end, from its top; then the end symbol 2.
+  """The content of a stack in the end, from its top; then the end symbol 2.
 
   A string is a stack of zeros and ones, bottom first, then instructions: pop
   (2), push a zero (3), push a one (4). An empty stack stays empty when popped.
@@ -41,7 +41,7 @@ class StackManipulation(Rewriting):
     return 2 * length + 1
 
   def _bits(self, length: int) -> float:
-    """Of a first stack that leaves one instruction: the fewest there are."""
+    """Counts those of a first stack that leaves one instruction: the fewest."""
     return float(length)
 
   def _sample_strings(
@@ -59,7 +59,7 @@ class StackManipulation(Rewriting):
   def _rewrite(
     self, strings: Int[Array, 'B T'], lengths: Int[Array, 'B']
   ) -> tuple[Int[Array, 'B W'], Int[Array, 'B']]:
-    """A symbol of the first stack is pushed like the others."""
+    """Runs the instructions; symbols of the first stack are pushed too."""
     place = jnp.arange(self.length + 1, dtype=jnp.int32)[None]
 
     def step(carry, position):
@@ -84,13 +84,13 @@ class StackManipulation(Rewriting):
     return jnp.where(from_top < 0, END, popped), height + 1
 
   def _expected(self, length: int) -> tuple[float, float]:
-    """The end is known; half of the symbols before it are guessed right."""
+    """Counts the end, which is known, and half of the symbols before it."""
     height = mean_height(length)
     return height / 2 + 1, height + 1
 
 
 def mean_height(length: int) -> float:
-  """The expected height of the stack that a string leaves behind.
+  """Returns the expected height of the stack that a string leaves behind.
 
   First stacks of every height are followed together: that of height h joins
   after h symbols.
@@ -105,7 +105,7 @@ def mean_height(length: int) -> float:
 
 
 def _instruct(heights: np.ndarray) -> np.ndarray:
-  """The distribution after one more instruction: pushes twice in three."""
+  """Returns the distribution after one more instruction: 2/3 are pushes."""
   after = np.zeros_like(heights)
   after[1:] = 2 / 3 * heights[:-1]
   after[:-1] += heights[1:] / 3
