@@ -34,11 +34,12 @@ def text(found: Experiment, rows: Rows) -> str:
 
 
 def markdown(found: Experiment, rows: Rows) -> str:
-  """Returns the page of an experiment: its summary, and a table of verdicts."""
+  """Returns the page of verdicts, below the summary; '' if there are none."""
   summary, verdicts = found.summary(rows), found.verdicts(rows)
+  if not verdicts:
+    return ''
   parts = [f'```text\n{summary}\n```\n'] if summary else []
-  parts += [f'{report.markdown(verdicts)}\n'] if verdicts else []
-  return '\n'.join(parts)
+  return '\n'.join([*parts, f'{report.markdown(verdicts)}\n'])
 
 
 def write(found: Experiment, rows: Rows, path: pathlib.Path) -> str:

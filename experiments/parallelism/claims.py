@@ -78,7 +78,7 @@ def entries(rows: Rows) -> list[dict[str, Any]]:
     trained = [
       row for row in mine if row['work'] == 'training' and row.get('seconds')
     ]
-    resident = [row['resident_bytes'] for row in mine if row['resident_bytes']]
+    resident = [r['resident_bytes'] for r in mine if r.get('resident_bytes')]
     longest = max(row['length'] for row in mine)
     (carry,) = {r['state_floats'] for r in mine if r['length'] == longest}
     slowest = max(

@@ -10,6 +10,11 @@ TITLES = {
   'training': 'Forward and backward pass',
   'decoding': 'Decoding one token',
 }
+LOOKS = {
+  'lstm (plain)': plotting.look('blue', 'dotted', 'd'),
+  'mingru (associative)': plotting.look('green', 'dotted', 'v'),
+  'attention (plain)': plotting.look('black', 'dotted', '*'),
+}
 X_TITLES = {'decoding': 'positions already read'}
 
 
@@ -76,13 +81,14 @@ def _draw_curve(area, curve, name, machine, index, quantity):
       [row[column] for row in measured],
       label,
       name=name,
+      appearance=LOOKS.get(name),
       machine=index,
       **edges,
     )
   for row in curve:
     if row.get('seconds') is None:
       plotting.does_not_fit(
-        area, row['length'], label, row['needed_bytes'], name
+        area, row['length'], label, row['needed_bytes'], name, LOOKS.get(name)
       )
 
 

@@ -10,6 +10,11 @@ DESIGNS = {
   'fixed': 'every example at the same lag',
   'mixed': 'lags mixed in training',
 }
+LOOKS = {
+  'lstm (forget bias 3)': plotting.look('red', 'dashed', 'v'),
+  'lstm (chrono)': plotting.look('pink', 'dotted', 'X'),
+  'attention (no positions)': plotting.look('gold', 'dash-dot', '^'),
+}
 # Drawn below, each beside what it varies.
 VARIANTS = {
   'lstm (forget bias 3)': 'lstm',
@@ -58,6 +63,7 @@ def _draw_panel(area, rows):
         curve.mean,
         f'{curve.mixer} {machine}'.strip(),
         name=curve.mixer,
+        appearance=LOOKS.get(curve.mixer),
         machine=index,
         seeds=curve.accuracy,
         **band,

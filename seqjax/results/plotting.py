@@ -36,28 +36,38 @@ class Style(NamedTuple):
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart, darkened
 # where a thin line or a word on white would be too pale.
-_BLACK, _GREEN, _BLUE, _SKY = '#1a1a1a', '#00875f', '#0060a8', '#2f9bd8'
-_RED, _PINK, _GOLD, _GREY = '#d04a00', '#b8508f', '#b07800', '#6b6b6b'
-_COLORS = (_BLACK, _GREEN, _BLUE, _SKY, _RED, _PINK, _GOLD, _GREY)
-
-_DASHES = ('-', (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1.5, 1, 1.5)))
-_SOLID, _DASHED, _DOTTED, _DASH_DOT = _DASHES
+_COLORS = {
+  'black': '#1a1a1a',
+  'green': '#00875f',
+  'blue': '#0060a8',
+  'sky': '#2f9bd8',
+  'red': '#d04a00',
+  'pink': '#b8508f',
+  'gold': '#b07800',
+  'grey': '#6b6b6b',
+}
+_DASHES = {
+  'solid': '-',
+  'dashed': (0, (5, 1.5)),
+  'dotted': (0, (1, 1)),
+  'dash-dot': (0, (5, 1.5, 1, 1.5)),
+}
 _MARKERS = ('o', 's', '^', 'v', 'D', 'P', 'X', '*', '<', '>', 'p', 'h')
 
+
+def look(color: str, dashes: str, marker: str) -> Style:
+  """Returns a style by the names of its colour and its dashes."""
+  return Style(_COLORS[color], _DASHES[dashes], marker)
+
+
 _STYLES = {
-  'elman': Style(_RED, _SOLID, 'o'),
-  'gru': Style(_SKY, _DASHED, 's'),
-  'lstm': Style(_BLUE, _SOLID, 'D'),
-  'lstm (plain)': Style(_BLUE, _DOTTED, 'd'),
-  'attention (plain)': Style(_BLACK, _DOTTED, '*'),
-  'mingru': Style(_GREEN, _SOLID, '^'),
-  'mingru (associative)': Style(_GREEN, _DOTTED, 'v'),
-  'lstm (forget bias 3)': Style(_RED, _DASHED, 'v'),
-  'lstm (chrono)': Style(_PINK, _DOTTED, 'X'),
-  'attention': Style(_BLACK, _SOLID, '*'),
-  'attention (no positions)': Style(_GOLD, _DASH_DOT, '^'),
-  'tcn': Style(_PINK, _DASH_DOT, 'P'),
-  'window_mlp': Style(_GOLD, _DASHED, 'X'),
+  'elman': look('red', 'solid', 'o'),
+  'gru': look('sky', 'dashed', 's'),
+  'lstm': look('blue', 'solid', 'D'),
+  'mingru': look('green', 'solid', '^'),
+  'attention': look('black', 'solid', '*'),
+  'tcn': look('pink', 'dash-dot', 'P'),
+  'window_mlp': look('gold', 'dashed', 'X'),
 }
 _FILLS = ('full', 'none', 'left', 'bottom')  # the first machine, the second ...
 
@@ -77,8 +87,8 @@ def style(name: str) -> Style:
   number = zlib.crc32(name.encode())  # unlike hash(), the same in every process
   number, color = divmod(number, len(_COLORS))
   number, dashes = divmod(number, len(_DASHES))
-  return Style(
-    _COLORS[color], _DASHES[dashes], _MARKERS[number % len(_MARKERS)]
+  return look(
+    [*_COLORS][color], [*_DASHES][dashes], _MARKERS[number % len(_MARKERS)]
   )
 
 
@@ -122,6 +132,7 @@ def line(
   label: str,
   *,
   name: str | None = None,
+  appearance: Style | None = None,
   low: Values | None = None,
   high: Values | None = None,
   seeds: Values = (),
@@ -134,7 +145,8 @@ def line(
     x: one value a point.
     y: as many; NaN or None leaves a gap.
     label: what stands at the end of the line.
-    name: whose look it takes; the label's where None.
+    name: whose style it takes; the label's where None.
+    appearance: its style, where that is of no name.
     low: lower edge of the band around the line.
     high: its upper edge.
     seeds: y of every seed. Fewer than five are drawn one by one and allow no
@@ -142,25 +154,27 @@ def line(
     machine: from 0; another machine has another filling of the markers.
   """
   _check_band(low, high, len(seeds), label)
-  look = style(label if name is None else name)
+  chosen = appearance or style(label if name is None else name)
   x, y = np.asarray(x, float), np.asarray(y, float)
   if low is not None:
     low, high = np.asarray(low, float), np.asarray(high, float)
     axes.fill_between(
-      x, low, high, color=look.color, alpha=0.15, linewidth=0, zorder=1
+      x, low, high, color=chosen.color, alpha=0.15, linewidth=0, zorder=1
     )
   elif len(seeds) > 1:
     for seed in np.asarray(seeds, float):
-      axes.plot(x, seed, color=look.color, linewidth=0.7, alpha=0.45, zorder=2)
+      axes.plot(
+        x, seed, color=chosen.color, linewidth=0.7, alpha=0.45, zorder=2
+      )
   axes.plot(
     x,
     y,
     label=label,
-    color=look.color,
-    linestyle=look.dashes,
+    color=chosen.color,
+    linestyle=chosen.dashes,
     linewidth=1.7,
-    marker=look.marker,
-    markersize=_marker_size(look),
+    marker=chosen.marker,
+    markersize=_marker_size(chosen),
     fillstyle=_FILLS[machine % len(_FILLS)],
     markeredgewidth=1.0,
     zorder=3,
@@ -200,12 +214,17 @@ def limit_line(axes: Any, x: Real):
 
 
 def does_not_fit(
-  axes: Any, x: Real, label: str, num_bytes: Real, name: str | None = None
+  axes: Any,
+  x: Real,
+  label: str,
+  num_bytes: Real,
+  name: str | None = None,
+  appearance: Style | None = None,
 ):
   """Marks, at the top of a panel, a point that was too large to measure."""
   from matplotlib import transforms
 
-  look = style(label if name is None else name)
+  chosen = appearance or style(label if name is None else name)
   row = sum(text.get_gid() == labels.MISSING for text in axes.texts)
   below = transforms.ScaledTranslation(
     0, -labels.MISSING_GAP * row / 72, axes.figure.dpi_scale_trans
@@ -214,9 +233,9 @@ def does_not_fit(
     [x],
     [1],
     transform=axes.get_xaxis_transform() + below,
-    color=look.color,
-    marker=look.marker,
-    markersize=_marker_size(look),
+    color=chosen.color,
+    marker=chosen.marker,
+    markersize=_marker_size(chosen),
     fillstyle='none',
     linestyle='none',
     clip_on=False,
@@ -232,12 +251,12 @@ def does_not_fit(
     va='center',
     gid=labels.MISSING,
     fontsize=7.5,
-    color=look.color,
+    color=chosen.color,
   )
 
 
-def _marker_size(look: Style) -> Real:
-  return 8 if look.marker == '*' else 5.5  # a star looks smaller than it is
+def _marker_size(chosen: Style) -> Real:
+  return 8 if chosen.marker == '*' else 5.5  # a star looks smaller than it is
 
 
 def lengths_axis(axes: Any, lengths: Iterable[int], title: str):

@@ -14,8 +14,8 @@ from seqjax.analysis.verdicts import (
   UNDECIDED,
 )
 from seqjax.models import num_parameters
-from seqjax.nn import LSTM, Attention
-from seqjax.results import table
+from seqjax.nn import LSTM, MIXERS, Attention
+from seqjax.results import plotting, table
 
 MINE = {'lstm': LSTM, 'mine': functools.partial(Attention, positions='none')}
 
@@ -208,3 +208,11 @@ def test_mixers_are_named_once_and_are_known(tmp_path):
   with pytest.raises(ValueError, match="'ltsm'. Did you mean 'lstm'"):
     main.run(main.Config(mixers=('ltsm',)), tmp_path / 'run')
   assert not list(tmp_path.iterdir())
+
+
+def test_variants_look_like_nothing_else():
+  """Neither like each other nor like a mixer, also in black and white."""
+  mixers = [plotting.style(name) for name in main.COMPARED if name in MIXERS]
+  looks = [*plot.LOOKS.values(), *mixers]
+  assert len(set(looks)) == len(looks)
+  assert len({(look.dashes, look.marker) for look in looks}) == len(looks)

@@ -17,6 +17,7 @@ from seqjax.analysis.verdicts import (
 )
 from seqjax.models import num_parameters
 from seqjax.nn import MIXERS, WindowMLP
+from seqjax.results import plotting
 
 
 def test_a_run_gives_a_row_a_lag_also_for_a_mixer_of_the_callers(tmp_path):
@@ -210,3 +211,11 @@ def test_claims_about_mixers_that_were_not_run_are_undecided():
   assert found['2.7'].verdict == UNDECIDED
   assert 'attention (fixed), attention (mixed)' in found['2.7'].sentence
   assert found['2.2'].verdict == CONDITIONAL
+
+
+def test_variants_look_like_nothing_else():
+  """Neither like each other nor like a mixer, also in black and white."""
+  mixers = [plotting.style(name) for name in sweep.EVERY if name in MIXERS]
+  looks = [*plot.LOOKS.values(), *mixers]
+  assert len(set(looks)) == len(looks)
+  assert len({(look.dashes, look.marker) for look in looks}) == len(looks)

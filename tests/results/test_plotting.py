@@ -13,7 +13,6 @@ NAMES = (
   'gru',
   'lstm',
   'mingru',
-  'mingru (associative)',
   'attention',
   'tcn',
   'window_mlp',
@@ -165,7 +164,7 @@ def test_machines_overlay_with_their_names_and_fillings(tmp_path):
   ]
   figure, panel = draw(both)
   labels = [line.get_label() for line in panel.get_lines()]
-  assert 'gru gpu Other, c.csv' in labels and len(labels) == 24
+  assert 'gru gpu Other, c.csv' in labels and len(labels) == 3 * len(NAMES)
   first, second = panel.get_lines()[0], panel.get_lines()[8]
   assert first.get_color() == second.get_color()
   assert first.get_fillstyle() != second.get_fillstyle()
