@@ -85,12 +85,12 @@ def run(config: Config, workdir: str | os.PathLike) -> dict[str, Any]:
   Raises `signals.Preempted` when SIGTERM came, after the states were saved.
   """
   experiment.validate(config)
-  with signals.sigterm() as asked:
+  with signals.sigterm() as preempted:
     done = results.finished(workdir, config)
-    return done if done is not None else _run(config, workdir, asked)
+    return done if done is not None else _run(config, workdir, preempted)
 
 
-def _run(config, workdir, asked) -> dict[str, Any]:
+def _run(config, workdir, preempted) -> dict[str, Any]:
   configs = members(config)
   task, model = build.make(configs[0])
   build.check_model(task, model, configs[0])
@@ -101,11 +101,11 @@ def _run(config, workdir, asked) -> dict[str, Any]:
     ) as checkpoints,
   ):
     left = list(range(len(configs)))
-    stop_if_asked = functools.partial(
-      train.raise_if_preempted, asked, checkpoints, config, workdir
+    stop_if_preempted = functools.partial(
+      train.raise_if_preempted, preempted, checkpoints, config, workdir
     )
     parts = task, model, record, checkpoints
-    states = _train(config, configs, left, *parts, asked, stop_if_asked)
+    states = _train(config, configs, left, *parts, preempted, stop_if_preempted)
     rows = []
     for i in left:
       folder = record.workdir / experiment.folder_name(configs[i])
@@ -115,7 +115,7 @@ def _run(config, workdir, asked) -> dict[str, Any]:
           configs[i], folder, task, model, state, _lines_of(record, i)
         )
       rows += results.collate(folder)
-      stop_if_asked(states.step.max())
+      stop_if_preempted(states.step.max())
     table.write(rows, record.workdir / 'results.csv')
     by = (seeds.RATE, seeds.SEED)
     summary = seeds.summarize(rows, by, 'test', solved=config.solved)
@@ -124,7 +124,15 @@ def _run(config, workdir, asked) -> dict[str, Any]:
 
 
 def _train(
-  config, configs, left, task, model, record, checkpoints, asked, stop_if_asked
+  config,
+  configs,
+  left,
+  task,
+  model,
+  record,
+  checkpoints,
+  preempted,
+  stop_if_preempted,
 ) -> training.TrainState:
   """Returns the last states, whose checkpoint may still be being written.
 
@@ -132,7 +140,7 @@ def _train(
   """
   states = _restore(configs, left, task, model, record, checkpoints)
   first = int(states.step.max())
-  stop_if_asked(first)
+  stop_if_preempted(first)
   train.say_what_begins(config, record.workdir, first)
   saved = time.monotonic()
   tokens = len(configs) * config.batch_size * build.num_positions(task)
@@ -147,10 +155,10 @@ def _train(
         record.log(step, **{n: list(of_all) for n, of_all in metrics.items()})
         monitor.update(step, **{n: np.nanmean(x) for n, x in metrics.items()})
       due = time.monotonic() - saved >= config.save_every
-      if asked.is_set() or due or step == config.steps:
+      if preempted.is_set() or due or step == config.steps:
         checkpoints.save(step, states, {'left': left, **_data(task)})
         saved = time.monotonic()
-      stop_if_asked(step)
+      stop_if_preempted(step)
   return states
 
 

@@ -121,7 +121,7 @@ def launch(
     absl_flags.DEFINE_boolean(name, False, text, flag_values=flags)
   if workdir is not None:
     absl_flags.DEFINE_string(
-      'workdir', workdir, 'Folder that results are written to.', flags
+      'workdir', workdir, 'Folder of the run and its results.', flags
     )
 
   def parse(arguments):

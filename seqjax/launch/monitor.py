@@ -1,4 +1,4 @@
-"""Reports on a run while it goes on: metrics, time left, TensorBoard, a trace.
+"""Reports on a run while it trains: metrics, time left, TensorBoard, a trace.
 
     with Monitor(workdir, total_steps, tokens) as monitor:
       for state, metrics in training.train(..., pause=pace):
