@@ -112,7 +112,7 @@ def _run(config, workdir, preempted) -> dict[str, Any]:
       if results.finished(folder, configs[i]) is None:
         state = training.select_members(states, i)
         _write_member(
-          configs[i], folder, task, model, state, _lines_of(record, i)
+          configs[i], folder, task, model, state, _member_metrics(record, i)
         )
       rows += results.collate(folder)
       stop_if_preempted(states.step.max())
@@ -156,7 +156,7 @@ def _train(
         monitor.update(step, **{n: np.nanmean(x) for n, x in metrics.items()})
       due = time.monotonic() - saved >= config.save_every
       if preempted.is_set() or due or step == config.steps:
-        checkpoints.save(step, states, {'left': left, **_data(task)})
+        checkpoints.save(step, states, {'left': left, **_data_entry(task)})
         saved = time.monotonic()
       stop_if_preempted(step)
   return states
@@ -183,7 +183,7 @@ def _intervals(config, configs, left, task, model, states, pace):
   and metrics that are nan; the others continue.
   """
   while left:
-    put = functools.partial(_put, np.array(left))
+    put = functools.partial(_replace_members, np.array(left))
     population = training.train_population(
       model,
       task,
@@ -207,7 +207,10 @@ def _intervals(config, configs, left, task, model, states, pace):
             )
             for i in left
           ]
-        yield states, {n: _of_all(configs, left, metrics[n]) for n in metrics}
+        yield (
+          states,
+          {n: _for_every_member(configs, left, metrics[n]) for n in metrics},
+        )
       return
     except training.MemberNotFinite as fault:
       member = configs[left.pop(fault.member)]
@@ -222,19 +225,19 @@ def _intervals(config, configs, left, task, model, states, pace):
   )
 
 
-def _put(places, leaf, part):
+def _replace_members(places, leaf, part):
   """Returns a leaf of all members with new values at some places."""
   return leaf.at[places].set(part)
 
 
-def _of_all(configs, left, values) -> np.ndarray:
+def _for_every_member(configs, left, values) -> np.ndarray:
   """Returns a number for every member; nan for those that stayed behind."""
   numbers = np.full(len(configs), np.nan)
   numbers[left] = values
   return numbers
 
 
-def _lines_of(record: results.Run, index: int) -> list[dict[str, Any]]:
+def _member_metrics(record: results.Run, index: int) -> list[dict[str, Any]]:
   """Returns the metrics of one member, from those of all."""
   text = (record.workdir / 'metrics.jsonl').read_text()
   lines = [json.loads(line) for line in text.splitlines()]
@@ -255,7 +258,9 @@ def _write_member(member, folder, task, model, state, lines):
   ):
     for line in lines:
       record.log(**line)
-    checkpoints.save(state.step, state, _data(task), score=sign * validation)
+    checkpoints.save(
+      state.step, state, _data_entry(task), score=sign * validation
+    )
     record.finish(
       metric=str(task.metric),
       steps_taken=int(state.step),
@@ -266,7 +271,7 @@ def _write_member(member, folder, task, model, state, lines):
     )
 
 
-def _data(task) -> dict[str, Any]:
+def _data_entry(task) -> dict[str, Any]:
   """Returns the entry of a checkpoint for the data that were read."""
   return {'data': build.fingerprint(task)}
 
