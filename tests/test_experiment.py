@@ -104,7 +104,9 @@ def test_validate_takes_the_names_that_a_run_was_given():
 def test_a_wrong_type_is_told_with_its_value(name, value):
   """Neither Python nor absl checks the fields of a dataclass."""
   config = dataclasses.replace(Config(), **{name: value})
-  with pytest.raises(ValueError, match=rf'Config.{name} is a .* was given'):
+  with pytest.raises(
+    ValueError, match=rf'Config.{name} is of type .* was given'
+  ):
     experiment.validate(config)
 
 
@@ -212,7 +214,7 @@ def test_from_dict_refuses_unknown_fields_and_wrong_types():
   """Old files and typos do not pass silently."""
   with pytest.raises(ValueError, match="'lenghts'. Did you mean 'lengths'"):
     experiment.from_dict(Config, {'lenghts': [1]})
-  with pytest.raises(ValueError, match="Config.seed is a int, but '7'"):
+  with pytest.raises(ValueError, match="Config.seed is of type int, but '7'"):
     experiment.from_dict(Config, {'seed': '7'})
 
 

@@ -59,9 +59,9 @@ class Config:
 def run(config: Config, workdir: str) -> list[dict[str, Any]]:
   """Returns a row per length, three per range; prints and writes them, too."""
   experiment.validate(config)
-  asked = task_options(config, trained.read_config(workdir))
+  requested = task_options(config, trained.read_config(workdir))
   run_of = trained.load(workdir, config.checkpoint)
-  rows = [_row(config, run_of, options) for options in asked]
+  rows = [_row(config, run_of, options) for options in requested]
   print(f'{run_of.config.task}, {config.split} split, step {run_of.step}')
   print(table.format(rows, COLUMNS))
   _write(rows, pathlib.Path(workdir) / FILE)
@@ -80,17 +80,19 @@ def task_options(config: Config, run_config: train_config.Config) -> list[str]:
       f'The task {run_config.task} has no option length that --lengths could '
       f'set; --task_options takes: {", ".join(known)}.'
     )
-  asked = dataclasses.replace(run_config, task_options=options)
+  requested = dataclasses.replace(run_config, task_options=options)
   rows = [
     row
     for lengths in config.lengths
-    for row in _rows(lengths, asked, config.split)
+    for row in _rows(lengths, requested, config.split)
   ]
-  return [train_config.with_options(asked, **row).task_options for row in rows]
+  return [
+    train_config.with_options(requested, **row).task_options for row in rows
+  ]
 
 
 def _rows(
-  lengths: str, asked: train_config.Config, split: str
+  lengths: str, requested: train_config.Config, split: str
 ) -> list[dict[str, int]]:
   """Returns options of the task for one length, or for parts of a range."""
   match = re.fullmatch(r'(\d+)(?::(\d+))?', lengths)
@@ -105,23 +107,23 @@ def _rows(
   return [
     {'min_length': first, 'length': last}
     for first, last in length_ranges(
-      _between(int(low), int(high), asked, split)
+      _between(int(low), int(high), requested, split)
     )
   ]
 
 
-def _between(low: int, high: int, asked: train_config.Config, split: str):
+def _between(low: int, high: int, requested: train_config.Config, split: str):
   """Returns the lengths that a split of the task has in a range.
 
   All of them where it has none: sampling from those raises the reason.
   """
-  if 'min_length' not in inspect.signature(TASKS[asked.task]).parameters:
+  if 'min_length' not in inspect.signature(TASKS[requested.task]).parameters:
     raise ValueError(
-      f'Examples of the task {asked.task} are all of one length: list some, as '
-      f'in --lengths={low},{high}.'
+      f'Examples of the task {requested.task} are all of one length: list '
+      f'some, as in --lengths={low},{high}.'
     )
-  asked = train_config.with_options(asked, min_length=low, length=high)
-  task, _ = build.make(asked, scored=())
+  requested = train_config.with_options(requested, min_length=low, length=high)
+  task, _ = build.make(requested, scored=())
   name = 'lengths' if split == 'train' else 'held_out_lengths'
   return getattr(task, name, None) or range(low, high + 1)
 
@@ -252,8 +254,8 @@ def _number(score: float) -> float | str:
 def _write(rows, path: pathlib.Path):
   """Adds rows to a file; they replace earlier ones of the same question."""
   earlier = json.loads(path.read_text()) if path.exists() else []
-  asked = [_question(row) for row in rows]
-  kept = [row for row in earlier if _question(row) not in asked]
+  requested = [_question(row) for row in rows]
+  kept = [row for row in earlier if _question(row) not in requested]
   text = json.dumps([*kept, *rows], indent=2, allow_nan=False) + '\n'
   json_files.write_atomically(path, lambda file: file.write_text(text))
 

@@ -64,7 +64,7 @@ def summarize(
   choosing = several and VALIDATION in rows[0]
   by = [name for name in by if name != SEED and not (choosing and name == RATE)]
   summary, scores = [], []
-  for key, places in _places(rows, by).items():
+  for key, places in _indices_by(rows, by).items():
     runs = [rows[i] for i in places]
     _check_one_row_a_run(runs)
     said = dict(zip(by, key, strict=True))
@@ -73,14 +73,14 @@ def summarize(
     higher = _higher_is_better(runs[0], score, lower_is_better)
     beside = {name: runs[0].get(name) for name in ('chance', 'ceiling')}
     if choosing:
-      runs = _of_best_rate(runs, lower_is_better)
+      runs = _runs_at_best_rate(runs, lower_is_better)
       said['chosen_learning_rate'] = runs[0][RATE] if runs else None
-    scores.append(_numbers(runs, score))
+    scores.append(_column_values(runs, score))
     said |= dict.fromkeys(STATISTICS) | beside
     summary.append(said | _statistics(scores[-1], solved, higher))
   compare = compare or (by[0] if len(by) == 1 else '')
   others = [name for name in by if name != compare]
-  for places in _places(summary, others).values() if compare in by else ():
+  for places in _indices_by(summary, others).values() if compare in by else ():
     higher = _higher_is_better(summary[places[0]], score, lower_is_better)
     ranks = _ranks([scores[i] for i in places], higher)
     for i, rank in zip(places, ranks, strict=True):
@@ -96,7 +96,7 @@ def text(summary: Sequence[Row]) -> str:
   return table.format(summary, known)
 
 
-def _places(
+def _indices_by(
   rows: Iterable[Row], by: Sequence[str]
 ) -> dict[tuple[Hashable, ...], list[int]]:
   """Maps the values of these columns to the indices of the rows with them."""
@@ -106,15 +106,15 @@ def _places(
   return places
 
 
-def _of_best_rate(runs: Sequence[Row], lower_is_better: bool) -> list[Row]:
+def _runs_at_best_rate(runs: Sequence[Row], lower_is_better: bool) -> list[Row]:
   """Returns the runs with the best learning rate on validation, if any."""
   rates = {
     rate: [runs[i] for i in places]
-    for (rate,), places in _places(runs, [RATE]).items()
+    for (rate,), places in _indices_by(runs, [RATE]).items()
   }
   seeds = {run.get(SEED) for run in runs}
   scores = {
-    rate: _numbers(of_rate, VALIDATION)
+    rate: _column_values(of_rate, VALIDATION)
     for rate, of_rate in rates.items()
     if len(of_rate) == len(seeds)
   }
@@ -173,7 +173,7 @@ def _higher_is_better(row: Row, score: str, lower_is_better: bool) -> bool:
   return not lower_is_better
 
 
-def _numbers(runs: Iterable[Row], column: str) -> list[float]:
+def _column_values(runs: Iterable[Row], column: str) -> list[float]:
   values = [run.get(column) for run in runs]
   return [math.nan if value is None else float(value) for value in values]
 
@@ -188,7 +188,7 @@ def _check_columns(rows: Sequence[Row], by: Sequence[str], score: str):
 
 
 def _check_one_row_a_run(runs: Sequence[Row]):
-  if len(_places(runs, [SEED, RATE])) < len(runs):
+  if len(_indices_by(runs, [SEED, RATE])) < len(runs):
     raise ValueError(
       'A run has one score in a cell, but here are several: name the column '
       'that tells its rows apart, as in --by=tested_lag.'

@@ -62,14 +62,14 @@ def run(
   """
   experiment.validate(config)
   exhausted = memory_limits.named(lambda: build.too_large(config))
-  with signals.sigterm() as asked, exhausted:
+  with signals.sigterm() as preempted, exhausted:
     done = results.finished(workdir, config)
     if done is not None:
       return done
     if tensorboard:
       monitor.load_tensorboardx()
     switches = {'tensorboard': tensorboard, 'profile': profile}
-    return _run(config, workdir, asked, _mesh(config, shard), switches)
+    return _run(config, workdir, preempted, _mesh(config, shard), switches)
 
 
 def _mesh(config: Config, shard: bool) -> jax.sharding.Mesh | None:
@@ -80,7 +80,7 @@ def _mesh(config: Config, shard: bool) -> jax.sharding.Mesh | None:
   return sharding.check(mesh, config.batch_size)
 
 
-def _run(config, workdir, asked, mesh, switches) -> dict[str, Any]:
+def _run(config, workdir, preempted, mesh, switches) -> dict[str, Any]:
   task, model = build.make(config)
   build.check_model(task, model, config)
   with (
@@ -91,15 +91,15 @@ def _run(config, workdir, asked, mesh, switches) -> dict[str, Any]:
       best=config.keep_best,
     ) as checkpoints,
   ):
-    stop_if_asked = functools.partial(
-      raise_if_preempted, asked, checkpoints, config, workdir
+    stop_if_preempted = functools.partial(
+      raise_if_preempted, preempted, checkpoints, config, workdir
     )
     parts = task, model, record, checkpoints
-    state = _train(config, *parts, mesh, switches, asked, stop_if_asked)
+    state = _train(config, *parts, mesh, switches, preempted, stop_if_preempted)
     scores = {}
     for split, batches in {'validation': 4, 'test': 16}.items():
       scores[split] = held_out_score(config, model, state, task, split, batches)
-      stop_if_asked(state.step)
+      stop_if_preempted(state.step)
     return record.finish(
       metric=str(task.metric),
       steps_taken=int(state.step),
@@ -110,11 +110,19 @@ def _run(config, workdir, asked, mesh, switches) -> dict[str, Any]:
 
 
 def _train(
-  config, task, model, record, checkpoints, mesh, switches, asked, stop_if_asked
+  config,
+  task,
+  model,
+  record,
+  checkpoints,
+  mesh,
+  switches,
+  preempted,
+  stop_if_preempted,
 ) -> training.TrainState:
   """Returns the last state, whose checkpoint may still be being written."""
   state, patience = _restore(config, task, model, record, checkpoints)
-  stop_if_asked(state.step)
+  stop_if_preempted(state.step)
   if patience.is_over(config.patience):
     return state
   say_what_begins(config, record.workdir, state.step)
@@ -141,11 +149,11 @@ def _train(
       extra = {'patience': patience._asdict(), 'data': data}
       saver.offer(state.step, state, extra, score)
       over = patience.is_over(config.patience) or state.step == config.steps
-      ends = over or asked.is_set()
+      ends = over or preempted.is_set()
       save = saver.save if ends else saver.save_when_due
       save(state.step, state, extra)
       if ends:
-        stop_if_asked(state.step)
+        stop_if_preempted(state.step)
       if over:
         break
   return state
@@ -190,9 +198,9 @@ def _keeping_the_last(saver: Saver) -> Iterator[None]:
     raise
 
 
-def raise_if_preempted(asked, checkpoints, config, workdir, step):
+def raise_if_preempted(preempted, checkpoints, config, workdir, step):
   """Raises Preempted if SIGTERM came; what was saved is on disk by then."""
-  if not asked.is_set():
+  if not preempted.is_set():
     return
   checkpoints.wait()
   where = f'at step {step} of {config.steps}; it is saved in {str(workdir)!r}'

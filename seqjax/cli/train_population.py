@@ -85,12 +85,12 @@ def run(config: Config, workdir: str | os.PathLike) -> dict[str, Any]:
   Raises `signals.Preempted` when SIGTERM came, after the states were saved.
   """
   experiment.validate(config)
-  with signals.sigterm() as asked:
+  with signals.sigterm() as preempted:
     done = results.finished(workdir, config)
-    return done if done is not None else _run(config, workdir, asked)
+    return done if done is not None else _run(config, workdir, preempted)
 
 
-def _run(config, workdir, asked) -> dict[str, Any]:
+def _run(config, workdir, preempted) -> dict[str, Any]:
   configs = members(config)
   task, model = build.make(configs[0])
   build.check_model(task, model, configs[0])
@@ -101,21 +101,21 @@ def _run(config, workdir, asked) -> dict[str, Any]:
     ) as checkpoints,
   ):
     left = list(range(len(configs)))
-    stop_if_asked = functools.partial(
-      train.raise_if_preempted, asked, checkpoints, config, workdir
+    stop_if_preempted = functools.partial(
+      train.raise_if_preempted, preempted, checkpoints, config, workdir
     )
     parts = task, model, record, checkpoints
-    states = _train(config, configs, left, *parts, asked, stop_if_asked)
+    states = _train(config, configs, left, *parts, preempted, stop_if_preempted)
     rows = []
     for i in left:
       folder = record.workdir / experiment.folder_name(configs[i])
       if results.finished(folder, configs[i]) is None:
         state = training.select_members(states, i)
         _write_member(
-          configs[i], folder, task, model, state, _lines_of(record, i)
+          configs[i], folder, task, model, state, _member_metrics(record, i)
         )
       rows += results.collate(folder)
-      stop_if_asked(states.step.max())
+      stop_if_preempted(states.step.max())
     table.write(rows, record.workdir / 'results.csv')
     by = (seeds.RATE, seeds.SEED)
     summary = seeds.summarize(rows, by, 'test', solved=config.solved)
@@ -124,7 +124,15 @@ def _run(config, workdir, asked) -> dict[str, Any]:
 
 
 def _train(
-  config, configs, left, task, model, record, checkpoints, asked, stop_if_asked
+  config,
+  configs,
+  left,
+  task,
+  model,
+  record,
+  checkpoints,
+  preempted,
+  stop_if_preempted,
 ) -> training.TrainState:
   """Returns the last states, whose checkpoint may still be being written.
 
@@ -132,7 +140,7 @@ def _train(
   """
   states = _restore(configs, left, task, model, record, checkpoints)
   first = int(states.step.max())
-  stop_if_asked(first)
+  stop_if_preempted(first)
   train.say_what_begins(config, record.workdir, first)
   saved = time.monotonic()
   tokens = len(configs) * config.batch_size * build.num_positions(task)
@@ -147,10 +155,10 @@ def _train(
         record.log(step, **{n: list(of_all) for n, of_all in metrics.items()})
         monitor.update(step, **{n: np.nanmean(x) for n, x in metrics.items()})
       due = time.monotonic() - saved >= config.save_every
-      if asked.is_set() or due or step == config.steps:
-        checkpoints.save(step, states, {'left': left, **_data(task)})
+      if preempted.is_set() or due or step == config.steps:
+        checkpoints.save(step, states, {'left': left, **_data_entry(task)})
         saved = time.monotonic()
-      stop_if_asked(step)
+      stop_if_preempted(step)
   return states
 
 
@@ -175,7 +183,7 @@ def _intervals(config, configs, left, task, model, states, pace):
   and metrics that are nan; the others continue.
   """
   while left:
-    put = functools.partial(_put, np.array(left))
+    put = functools.partial(_replace_members, np.array(left))
     population = training.train_population(
       model,
       task,
@@ -199,7 +207,10 @@ def _intervals(config, configs, left, task, model, states, pace):
             )
             for i in left
           ]
-        yield states, {n: _of_all(configs, left, metrics[n]) for n in metrics}
+        yield (
+          states,
+          {n: _for_every_member(configs, left, metrics[n]) for n in metrics},
+        )
       return
     except training.MemberNotFinite as fault:
       member = configs[left.pop(fault.member)]
@@ -214,19 +225,19 @@ def _intervals(config, configs, left, task, model, states, pace):
   )
 
 
-def _put(places, leaf, part):
+def _replace_members(places, leaf, part):
   """Returns a leaf of all members with new values at some places."""
   return leaf.at[places].set(part)
 
 
-def _of_all(configs, left, values) -> np.ndarray:
+def _for_every_member(configs, left, values) -> np.ndarray:
   """Returns a number for every member; nan for those that stayed behind."""
   numbers = np.full(len(configs), np.nan)
   numbers[left] = values
   return numbers
 
 
-def _lines_of(record: results.Run, index: int) -> list[dict[str, Any]]:
+def _member_metrics(record: results.Run, index: int) -> list[dict[str, Any]]:
   """Returns the metrics of one member, from those of all."""
   text = (record.workdir / 'metrics.jsonl').read_text()
   lines = [json.loads(line) for line in text.splitlines()]
@@ -247,7 +258,9 @@ def _write_member(member, folder, task, model, state, lines):
   ):
     for line in lines:
       record.log(**line)
-    checkpoints.save(state.step, state, _data(task), score=sign * validation)
+    checkpoints.save(
+      state.step, state, _data_entry(task), score=sign * validation
+    )
     record.finish(
       metric=str(task.metric),
       steps_taken=int(state.step),
@@ -258,7 +271,7 @@ def _write_member(member, folder, task, model, state, lines):
     )
 
 
-def _data(task) -> dict[str, Any]:
+def _data_entry(task) -> dict[str, Any]:
   """Returns the entry of a checkpoint for the data that were read."""
   return {'data': build.fingerprint(task)}
 

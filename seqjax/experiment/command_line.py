@@ -121,7 +121,7 @@ def launch(
     absl_flags.DEFINE_boolean(name, False, text, flag_values=flags)
   if workdir is not None:
     absl_flags.DEFINE_string(
-      'workdir', workdir, 'Folder that results are written to.', flags
+      'workdir', workdir, 'Folder of the run and its results.', flags
     )
 
   def parse(arguments):
@@ -202,17 +202,16 @@ def _program_text(run: Callable[..., Any]) -> str:
 
 def _print_help(flags: absl_flags.FlagValues, text: str):
   """Prints every option with its help text and its default."""
-  print(textwrap.dedent(text).strip(), end='\n\nOptions:\n')
+  lines = [textwrap.dedent(text).strip(), '', 'Options:']
   for name in flags:
     flag = flags[name]
     dashes = '--[no]' if flag.boolean else '--'
-    lines = [
-      f'{dashes}{name}: {flag.help}',
-      f'(default: {flag.default_as_str})',
+    lines += [
+      textwrap.fill(f'  {dashes}{name}: {flag.help}', 78, **_HANGING),
+      textwrap.fill(f'    (default: {flag.default_as_str})', 78, **_HANGING),
     ]
-    print(textwrap.fill(lines[0], 78, initial_indent='  ', **_HANGING))
-    print(textwrap.fill(lines[1], 78, initial_indent='    ', **_HANGING))
-  print('  --flagfile: Read options from this file, one per line.')
+  lines.append('  --flagfile: Read options from this file, one per line.')
+  print('\n'.join(lines))
 
 
 @contextlib.contextmanager

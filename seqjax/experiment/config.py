@@ -150,7 +150,7 @@ def _check_type(Config: type, name: str, kind: Any, value: Any):
     wanted = f'tuple of {item.__name__}'
   if not good:
     raise ValueError(
-      f'{Config.__name__}.{name} is a {wanted}, but {value!r} was given.'
+      f'{Config.__name__}.{name} is of type {wanted}, but {value!r} was given.'
     )
 
 

@@ -5,8 +5,8 @@
 
 What a cell prints stands in log.txt in its folder. A cell that fails, or whose
 process dies, takes no other with it; processes end with the one that started
-them. So a sweep that was stopped, by whatever, is started again and goes on
-with what `waiting` gives.
+them. So a sweep that was stopped, by whatever, can be resumed with the cells
+that `waiting` returns.
 """
 
 import collections
@@ -42,8 +42,8 @@ def stoppable() -> Iterator[None]:
     yield
   except KeyboardInterrupt:
     print(
-      '\nStopped. What has finished is kept; the same command goes on from'
-      ' there.',
+      '\nStopped. Finished cells are kept; the same command resumes with the'
+      ' others.',
       file=sys.stderr,
     )
     sys.exit(130)
@@ -133,7 +133,7 @@ def attempt(call: Callable[[Any, str], Any], cell: Cell) -> str | None:
     with _printing_to(pathlib.Path(cell.folder) / LOG):
       try:
         call(cell.config, cell.folder)
-      except Exception:  # reported, and the other cells go on
+      except Exception:  # reported, and the other cells continue
         traceback.print_exc()
         raise
   except Exception as error:

@@ -1,4 +1,4 @@
-"""Reports on a run while it goes on: metrics, time left, TensorBoard, a trace.
+"""Reports on a run while it trains: metrics, time left, TensorBoard, a trace.
 
     with Monitor(workdir, total_steps, tokens) as monitor:
       for state, metrics in training.train(..., pause=pace):
@@ -13,6 +13,7 @@ import contextlib
 import math
 import os
 import pathlib
+import shutil
 import sys
 import time
 from types import ModuleType
@@ -99,11 +100,13 @@ class MetricsLines:
     self._stream = sys.stderr if stream is None else stream
     self._bar = None
     if self._stream.isatty():
+      columns, rows = shutil.get_terminal_size()
       self._bar = tqdm.tqdm(
         total=total_steps,
         initial=step,
         file=self._stream,
-        dynamic_ncols=True,
+        ncols=columns,
+        nrows=rows,
         bar_format='{desc} |{bar}|',
       )
     self._printed, self._held = -math.inf, ''

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-PREEMPTED = 75  # EX_TEMPFAIL: the same command again goes on
+PREEMPTED = 75  # EX_TEMPFAIL: the same command resumes
 
 
 class Preempted(Exception):
@@ -21,13 +21,13 @@ def sigterm() -> Iterator[threading.Event]:
 
   Signals reach a process's main thread alone: in another one it is never set.
   """
-  asked = threading.Event()
+  preempted = threading.Event()
   if threading.current_thread() is not threading.main_thread():
-    yield asked
+    yield preempted
     return
-  before = signal.signal(signal.SIGTERM, lambda *_: asked.set())
+  before = signal.signal(signal.SIGTERM, lambda *_: preempted.set())
   try:
-    yield asked
+    yield preempted
   finally:
     signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 

@@ -48,7 +48,7 @@ class Run:
   `config` is a dataclass whose fields are numbers, text, None, or tuples of
   them. ValueError, and nothing is written, where workdir holds the run of
   another config or a finished one (see `finished`). An unfinished run of the
-  same config starts anew, or goes on by `resume`. An exception inside `with`
+  same config starts anew, or continues by `resume`. An exception inside `with`
   leaves no summary.json.
   """
 

@@ -122,6 +122,6 @@ def test_an_interrupt_is_a_sentence_and_exit_code_130(capsys):
   with pytest.raises(SystemExit) as exit, cell_pool.stoppable():
     raise KeyboardInterrupt
   assert exit.value.code == 130
-  assert 'What has finished is kept' in capsys.readouterr().err
+  assert 'Finished cells are kept' in capsys.readouterr().err
   with pytest.raises(KeyError), cell_pool.stoppable():
     raise KeyError

@@ -55,8 +55,9 @@ def test_lines_hold_metrics_speed_and_time_left(clock):
   assert stream.getvalue().splitlines() == EXPECTED
 
 
-def test_a_terminal_has_one_line_that_is_written_over(clock):
+def test_a_terminal_has_one_line_that_is_written_over(clock, monkeypatch):
   """A shorter line leaves nothing of a longer one."""
+  monkeypatch.setenv('COLUMNS', '100')
   stream = Terminal()
   with MetricsLines(1001, 512, step=100, stream=stream) as lines:
     train(lines, clock)
