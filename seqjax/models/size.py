@@ -14,6 +14,7 @@ from seqjax.models.seq2seq import Seq2Seq
 from seqjax.nn.mixer import SequenceLayer
 
 TOLERANCE = 0.1  # counts within a tenth of each other are called equal
+MULTIPLES, WIDEST = (8, 4, 2), 4096  # of the widths that are tried
 
 
 def num_parameters(model: nn.Module) -> int:
@@ -34,43 +35,32 @@ def variable_shapes(model: nn.Module) -> Any:
   return jax.eval_shape(model.init, jax.random.key(0), x)
 
 
-def features_for(
-  make: Callable[[int], SequenceLayer],
-  parameters: int,
-  *,
-  multiple: int = 8,
-  limit: int = 4096,
-) -> int:
+def features_for(make: Callable[[int], SequenceLayer], parameters: int) -> int:
   """Returns the width at which a mixer comes nearest to a parameter count.
 
-  Widths that the mixer refuses by a ValueError, when it is made or initialized,
-  are skipped.
+  Widths are multiples of 8 up to 4096; of 4 where none of those comes within a
+  tenth, and then of 2. Those that the mixer refuses by a ValueError, when it is
+  made or initialized, are skipped.
 
   Args:
     make: from a width to the mixer.
     parameters: the number wanted.
-    multiple: widths are multiples of it; of half of it where none of those
-      comes within a tenth, and so on down to 2.
-    limit: the largest width tried.
 
   Raises:
     ValueError: no width that is accepted comes within a tenth of the number.
   """
   nearest = {}
-  while True:
-    nearest |= _nearest(make, parameters, multiple, limit)
-    best = min(
-      nearest, key=lambda w: abs(nearest[w] - parameters), default=None
-    )
-    if best and abs(nearest[best] - parameters) <= TOLERANCE * parameters:
+  for multiple in MULTIPLES:
+    nearest |= _nearest(make, parameters, range(multiple, WIDEST + 1, multiple))
+    if not nearest:
+      continue
+    best = min(nearest, key=lambda width: abs(nearest[width] - parameters))
+    if abs(nearest[best] - parameters) <= TOLERANCE * parameters:
       return best
-    if multiple < 4:
-      break
-    multiple //= 2
-  if best is None:
+  if not nearest:
     raise ValueError(
-      f'The mixer accepts no width in multiples of {multiple} up to {limit}; '
-      f'of width {multiple} it says: {_refusal(make, multiple)}'
+      f'The mixer accepts no even width up to {WIDEST}; of width {multiple} it '
+      f'says: {_refusal(make, multiple)}'
     )
   raise ValueError(
     f'No width in multiples of {multiple} gives {type(make(best)).__name__} '
@@ -79,35 +69,30 @@ def features_for(
   )
 
 
-def _nearest(make, parameters, multiple, limit) -> dict[int, int]:
+def _nearest(make, parameters: int, widths: range) -> dict[int, int]:
   """Maps the accepted widths next to the wanted number to their counts.
 
   The last width with fewer parameters, and the first with as many or more.
   """
 
   @functools.cache
-  def count(step: int) -> int | None:
+  def count(width: int) -> int | None:
     try:
-      return num_parameters(make(step * multiple))
+      return num_parameters(make(width))
     except ValueError:
       return None
 
-  def accepted(steps) -> int | None:
-    return next((s for s in steps if count(s) is not None), None)
+  def accepted(candidates: range) -> int | None:
+    return next((w for w in candidates if count(w) is not None), None)
 
-  steps = range(1, max(limit // multiple, 1) + 1)
-
-  def enough(step: int) -> bool:
+  def enough(index: int) -> bool:
     """Returns True if the next accepted width has as many parameters."""
-    above = accepted(range(step, steps.stop))
+    above = accepted(widths[index:])
     return above is None or count(above) >= parameters
 
-  first = 1 + bisect.bisect_left(steps, True, key=enough)
-  neighbours = (
-    accepted(range(first - 1, 0, -1)),
-    accepted(range(first, steps.stop)),
-  )
-  return {s * multiple: count(s) for s in neighbours if s is not None}
+  first = bisect.bisect_left(range(len(widths)), True, key=enough)
+  found = accepted(widths[:first][::-1]), accepted(widths[first:])
+  return {width: count(width) for width in found if width is not None}
 
 
 def _refusal(make, width: int) -> str:

@@ -1,23 +1,25 @@
 """The laws of mixers and of tasks: for our own, and for anybody's."""
 
+from seqjax.testing.agreement import VACUOUS
 from seqjax.testing.laws import LawBroken
 from seqjax.testing.mixers import (
-  BATCH_SIZE,
   CALL,
   CAUSALITY,
   CUTS,
   CUTTING,
   JIT,
   NO_SEGMENTS,
-  NUM_POSITIONS,
   PACKING,
   PADDING,
   PRECISION,
   STRUCTURE,
   UNROLL,
-  VACUOUS,
   VMAP,
   assert_mixer_contract,
+)
+from seqjax.testing.subject import (
+  BATCH_SIZE,
+  NUM_POSITIONS,
   reference_unroll,
   with_dtypes,
 )

@@ -7,33 +7,29 @@ raises `LawBroken`, which names the law, what differed, and by how much.
 Anything with the mixers' protocol can be held to it, blocks and models too.
 """
 
-import dataclasses
 import functools
 import itertools
-from collections.abc import Callable
-from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqjax.nn.mixer import (
-  SequenceLayer,
-  StreamingLayer,
-  can_stream,
-  select_rows,
-)
+from seqjax.nn.mixer import SequenceLayer, StreamingLayer, can_stream
 from seqjax.ops.segments import zero_padding
+from seqjax.testing.agreement import FORWARD, compare, reject_vacuous
 from seqjax.testing.laws import LawBroken
+from seqjax.testing.subject import (
+  BATCH_SIZE,
+  NUM_POSITIONS,
+  Case,
+  Subject,
+  one_piece,
+  scenarios,
+  with_garbage,
+)
 from seqjax.typing import Segments
 
-BATCH_SIZE, NUM_POSITIONS, CUTS = 3, 37, (1, 5, 16)
-VACUOUS = 1e-6  # a tensor smaller than this proves nothing
-
-# Largest difference allowed, as a share of the tensor's largest entry.
-_FORWARD = {'float64': 1e-10, 'float32': 1e-5, 'bfloat16': 3e-2}
-_BACKWARD = {'float64': 1e-10, 'float32': 1e-4}
+CUTS = (1, 5, 16)
 
 STRUCTURE = 'the carry keeps its structure, shapes and dtypes'
 CAUSALITY = 'an output sees nothing after its position'
@@ -46,31 +42,6 @@ NO_SEGMENTS = 'no segments means one piece, all valid'
 VMAP = 'vmap over parameters equals one after another'
 JIT = 'jit changes nothing'
 PRECISION = 'bfloat16 stays near float32'
-
-
-def reference_unroll(
-  mixer: StreamingLayer,
-  variables: Any,
-  carry: Any,
-  x: Any,
-  segments: Segments | None = None,
-) -> tuple[Any, Any]:
-  """Defines `unroll`: `step` at every position, restarts and padding too."""
-  if segments is None:
-    valid = jnp.ones(x.shape[:2], bool)
-    segments = Segments(jnp.zeros_like(valid), valid)
-
-  def body(carry, inputs):
-    x_t, start, valid = inputs
-    initial = mixer.initialize_carry(x.shape[0])
-    carry = select_rows(start, initial, carry)
-    new, y_t = mixer.apply(variables, carry, x_t, method='step')
-    return select_rows(valid, new, carry), y_t
-
-  inputs = zero_padding(x, segments), *segments
-  inputs = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), inputs)
-  carry, y = jax.lax.scan(body, carry, inputs)
-  return carry, zero_padding(jnp.swapaxes(y, 0, 1), segments)
 
 
 def assert_mixer_contract(
@@ -94,7 +65,7 @@ def assert_mixer_contract(
     raise ValueError(
       f'At most two tensors may be zero by construction, but {zero} were named.'
     )
-  make = functools.partial(_Subject, mixer, zero=zero, tolerance=tolerance)
+  make = functools.partial(Subject, mixer, zero=zero, tolerance=tolerance)
   with jax.default_matmul_precision('highest'):
     if can_stream(mixer):
       _assert_causal(make)
@@ -133,142 +104,6 @@ def _assert_noncausal(make):
   _check_precision(single, make(jnp.bfloat16, param_dtype=jnp.float32), None)
 
 
-class _Case(NamedTuple):
-  """The arguments of an unroll, and the weight of its carry in gradients."""
-
-  carry: Any
-  x: Any
-  segments: Segments
-  carry_weight: float = 1.0
-
-
-class _Result(NamedTuple):
-  """The results of an unroll, with gradients of a random projection."""
-
-  y: Any
-  carry: Any
-  gradients: dict[str, Any]  # by path: 'params/...', 'x', 'carry/...'
-
-
-class _Subject:
-  """A mixer in one precision, random parameters, and its compiled functions."""
-
-  def __init__(self, mixer, dtype, param_dtype=None, *, zero, tolerance):
-    self.mixer = with_dtypes(mixer, dtype, param_dtype or dtype)
-    self.dtype = jnp.dtype(dtype)
-    self.zero, self.tolerance = zero, tolerance
-    self.rng = np.random.default_rng(0)
-    self.x = self.inputs()
-    shapes = jax.eval_shape(self.mixer.init, jax.random.key(0), self.x)
-    self.variables = jax.tree.map(self.random_like, shapes)
-    self.unroll = jax.jit(self.with_gradients(self.apply_unroll))
-    self.reference = jax.jit(self.with_gradients(self.apply_reference))
-
-  @property
-  def causal(self) -> bool:
-    return can_stream(self.mixer)
-
-  def initial(self):
-    return self.mixer.initialize_carry(BATCH_SIZE) if self.causal else None
-
-  def inputs(self, num_positions: int = NUM_POSITIONS):
-    """Random values, or tokens where the input has a vocabulary."""
-    leading = BATCH_SIZE, num_positions
-    spec = getattr(self.mixer, 'input', None)
-    if spec is None:
-      return self._normal((*leading, self.mixer.features))
-    if spec.vocab is None:
-      return self._normal((*leading, *spec.shape))
-    return jnp.asarray(
-      self.rng.integers(spec.vocab, size=(*leading, *spec.shape))
-    )
-
-  def run(self, case: _Case) -> _Result:
-    return self.unroll(self.variables, *case)
-
-  def agree(self, law, what, given, expected):
-    """Every tensor of one tree against its namesake in the other."""
-    expected = jax.tree_util.tree_leaves_with_path(expected)
-    given = jax.tree_util.tree_leaves_with_path(given)
-    for (path, a), (_, b) in zip(given, expected, strict=True):
-      name = _name(path)
-      said = f'{what}: {name}' if name else what
-      if name.removeprefix('gradients/') in self.zero:
-        _compare_zeros(law, said, a, b)
-      elif not jnp.issubdtype(b.dtype, jnp.inexact):
-        _compare_exactly(law, said, a, b)
-      else:
-        _compare(law, said, a, b, self._allowed(name, a.dtype))
-
-  def _allowed(self, name, dtype) -> float:
-    """The share of a tensor's largest entry that it may be off by."""
-    table = _BACKWARD if name.startswith('gradients') else _FORWARD
-    precision = jnp.finfo(dtype).dtype.name
-    return table[precision] * (self.tolerance if precision == 'float32' else 1)
-
-  def apply_unroll(self, variables, carry, x, segments):
-    return _apply_unroll(self.mixer, variables, carry, x, segments)
-
-  def apply_reference(self, variables, carry, x, segments):
-    return reference_unroll(self.mixer, variables, carry, x, segments)
-
-  def apply_call(self, variables, carry, x, segments):
-    return None, self.mixer.apply(variables, x, segments)
-
-  def apply_bare(self, variables, carry, x, segments):
-    return None, self.mixer.apply(variables, x)
-
-  def with_gradients(self, function) -> Callable:
-    """Adds the gradients of a fixed random projection of carry and outputs."""
-
-    def value(variables, carry, x, segments, carry_weight):
-      given = {**variables, 'x': x, 'carry': carry}
-      inexact, rebuild = _inexact(given)
-
-      def projected(leaves):
-        given = rebuild(leaves)
-        x, carry = given.pop('x'), given.pop('carry')
-        carry, y = function(given, carry, x, segments)
-        return _project(y) + carry_weight * _project(carry), (y, carry)
-
-      gradients, (y, carry) = jax.grad(projected, has_aux=True)(inexact)
-      return _Result(y, carry, gradients)
-
-    return value
-
-  def _normal(self, shape):
-    return jnp.asarray(self.rng.normal(size=shape), self.dtype)
-
-  def random_like(self, leaf):
-    """Entries of the size that initialisers give; biases and scales too."""
-    fan_in = max(np.prod(leaf.shape[:-1], dtype=int), 4)
-    return jnp.asarray(
-      self.rng.normal(size=leaf.shape) / np.sqrt(fan_in), leaf.dtype
-    )
-
-
-def with_dtypes(module: nn.Module, dtype: Any, param_dtype: Any) -> nn.Module:
-  """The module in another precision, and every module among its fields."""
-
-  def convert(value):
-    if isinstance(value, nn.Module):
-      return with_dtypes(value, dtype, param_dtype)
-    if isinstance(value, tuple) and any(
-      isinstance(entry, nn.Module) for entry in value
-    ):
-      return tuple(convert(entry) for entry in value)
-    return value
-
-  fields = {field.name for field in dataclasses.fields(module)}
-  updates = {
-    name: convert(getattr(module, name)) for name in fields - {'parent', 'name'}
-  }
-  for name, value in (('dtype', dtype), ('param_dtype', param_dtype)):
-    if name in fields:
-      updates[name] = value
-  return module.clone(**updates)
-
-
 def _check_structure(make):
   """Carries look the same before and after, whatever x64 is set to."""
   with jax.enable_x64(False):
@@ -305,12 +140,12 @@ def _carry_signature(subject):
 
 def _reached_carry(subject):
   """A carry as a stream has it: after a random prefix."""
-  prefix = _Case(subject.initial(), subject.x, _scenarios()['random'])
+  prefix = Case(subject.initial(), subject.x, scenarios()['random'])
   return subject.run(prefix).carry
 
 
 def _check_causality(subject, carry):
-  before = _Case(carry, subject.x, _scenarios()['pads at the edges'])
+  before = Case(carry, subject.x, scenarios()['pads at the edges'])
   other, cut = subject.inputs(), NUM_POSITIONS // 2
   changed = before._replace(x=subject.x.at[:, cut:].set(other[:, cut:]))
   expected, given = subject.run(before).y, subject.run(changed).y
@@ -318,23 +153,23 @@ def _check_causality(subject, carry):
 
 
 def _check_padding(subject, carry):
-  for name, segments in _scenarios().items():
+  for name, segments in scenarios().items():
     zeros = zero_padding(subject.x, segments)
-    garbage = _with_garbage(subject, segments)
-    expected = subject.run(_Case(carry, zeros, segments))
-    given = subject.run(_Case(carry, garbage, segments))
+    garbage = with_garbage(subject, segments)
+    expected = subject.run(Case(carry, zeros, segments))
+    given = subject.run(Case(carry, garbage, segments))
     subject.agree(PADDING, f'garbage, {name}', given, expected)
     if np.asarray(given.y)[~np.asarray(segments.valid)].any():
       raise LawBroken(PADDING, f'{name}: an output at padding is not zero.')
 
-  segments = _scenarios()['pads in the middle']
+  segments = scenarios()['pads in the middle']
   order = jnp.argsort(~segments.valid, axis=1, stable=True)
   if not subject.causal:
     order = jnp.roll(order, 5, axis=1)  # padding in front moves there as well
   rows = jnp.arange(BATCH_SIZE)[:, None]
   moved = Segments(*(array[rows, order] for array in segments))
-  expected = subject.run(_Case(carry, subject.x[rows, order], moved))
-  given = subject.run(_Case(carry, subject.x, segments))
+  expected = subject.run(Case(carry, subject.x[rows, order], moved))
+  given = subject.run(Case(carry, subject.x, segments))
   subject.agree(
     PADDING, 'moved to the end, outputs', given.y[rows, order], expected.y
   )
@@ -344,15 +179,15 @@ def _check_padding(subject, carry):
 def _check_packing(subject):
   """Row 0 holds three pieces; then each stands alone in a row of its own."""
   cuts = (0, 11, 24, NUM_POSITIONS)
-  packed, apart = _trivial(), _trivial()
+  packed, apart = one_piece(), one_piece()
   packed.start[:, list(cuts[1:-1])] = True
   x = np.zeros(subject.x.shape, subject.x.dtype)
   for row, (begin, end) in enumerate(itertools.pairwise(cuts)):
     apart.valid[row, end - begin :] = False
     x[row, : end - begin] = subject.x[0, begin:end]
   carry = subject.initial()
-  whole = subject.run(_Case(carry, subject.x, packed))
-  pieces = subject.run(_Case(carry, jnp.asarray(x), apart))
+  whole = subject.run(Case(carry, subject.x, packed))
+  pieces = subject.run(Case(carry, jnp.asarray(x), apart))
   for row, (begin, end) in enumerate(itertools.pairwise(cuts)):
     given, expected = whole.y[0, begin:end], pieces.y[row, : end - begin]
     subject.agree(PACKING, f'piece {row}', given, expected)
@@ -374,22 +209,22 @@ def _check_cutting(subject, carry):
     return carry, jnp.concatenate(outputs, axis=1)
 
   in_chunks = jax.jit(in_chunks)
-  for name, segments in _scenarios().items():
-    expected = subject.run(_Case(carry, subject.x, segments))
+  for name, segments in scenarios().items():
+    expected = subject.run(Case(carry, subject.x, segments))
     given = in_chunks(subject.variables, carry, subject.x, segments)
     subject.agree(CUTTING, name, given, (expected.carry, expected.y))
 
 
 def _check_unroll(subject, carry, exact):
   """`exact` is the same mixer in float64, and takes the steps."""
-  for name, segments in _scenarios().items():
-    case = _Case(carry, subject.x, segments)
+  for name, segments in scenarios().items():
+    case = Case(carry, subject.x, segments)
     with jax.enable_x64(True):
       given = subject.variables, carry, subject.x
       variables, *wide = jax.tree.map(_widened, given)
-      expected = exact.reference(variables, *_Case(*wide, segments))
+      expected = exact.reference(variables, *Case(*wide, segments))
     subject.agree(UNROLL, name, subject.run(case), expected)
-    _reject_vacuous(UNROLL, name, expected, subject.zero)
+    reject_vacuous(UNROLL, name, expected, subject.zero)
 
 
 def _widened(leaf):
@@ -416,28 +251,28 @@ def _check_call(subject, carry):
 
   initial = subject.initial()
   for name in ('one piece',) if inherited else ('random', 'one piece'):
-    segments = _scenarios()[name]
-    case = _Case(initial, subject.x, segments, carry_weight=0.0)
+    segments = scenarios()[name]
+    case = Case(initial, subject.x, segments, carry_weight=0.0)
     expected = _without_carry(subject.run(case))
-    x = _with_garbage(subject, segments)
-    given = run(subject.variables, *_Case(carry, x, segments))
+    x = with_garbage(subject, segments)
+    given = run(subject.variables, *Case(carry, x, segments))
     if not inherited:
       subject.agree(CALL, name, _without_carry(given['call']), expected)
   # The last scenario is one piece without padding: no segments at all.
   if not inherited:
     bare = _without_carry(given['bare call'])
     subject.agree(NO_SEGMENTS, 'call', bare, expected)
-  whole = subject.run(_Case(carry, subject.x, segments))
+  whole = subject.run(Case(carry, subject.x, segments))
   subject.agree(NO_SEGMENTS, 'unroll', given['unroll'], whole)
 
 
 def _check_no_segments(subject):
   """The call of a mixer without a carry, which is all that it has."""
   bare = jax.jit(subject.with_gradients(subject.apply_bare))
-  case = _Case(None, subject.x, _scenarios()['one piece'])
+  case = Case(None, subject.x, scenarios()['one piece'])
   expected = subject.run(case)
   subject.agree(NO_SEGMENTS, 'call', bare(subject.variables, *case), expected)
-  _reject_vacuous(NO_SEGMENTS, 'call', expected, subject.zero)
+  reject_vacuous(NO_SEGMENTS, 'call', expected, subject.zero)
 
 
 def _without_carry(result):
@@ -455,7 +290,7 @@ def _check_vmap(subject, carry):
   both = jax.tree.map(
     lambda *leaves: jnp.stack(leaves), subject.variables, other
   )
-  case = _Case(carry, subject.x, _scenarios()['random'])
+  case = Case(carry, subject.x, scenarios()['random'])
   mapped = jax.vmap(subject.apply_unroll, in_axes=(0, None, None, None))
   given = jax.jit(mapped)(both, *case[:3])
   for i, variables in enumerate((subject.variables, other)):
@@ -466,7 +301,7 @@ def _check_vmap(subject, carry):
 
 def _check_jit(subject, carry):
   """A step that is not compiled, or the call of what takes none."""
-  case = _Case(carry, subject.x, _scenarios()['one piece'])
+  case = Case(carry, subject.x, scenarios()['one piece'])
   expected = subject.run(case).y
   apply = functools.partial(subject.mixer.apply, subject.variables)
   if subject.causal:
@@ -489,8 +324,8 @@ def _check_precision(single, half, carry):
     return leaf.astype(jnp.bfloat16).astype(jnp.float32)
 
   variables, x = jax.tree.map(rounded, (single.variables, single.x))
-  segments = _scenarios()['random']
-  expected = single.unroll(variables, *_Case(carry, x, segments)).y
+  segments = scenarios()['random']
+  expected = single.unroll(variables, *Case(carry, x, segments)).y
   forms = {'unroll': half.apply_unroll}
   if half.causal:
     signature = _carry_signature(half)
@@ -505,146 +340,4 @@ def _check_precision(single, half, carry):
     if given.dtype != jnp.bfloat16:
       raise LawBroken(PRECISION, f'{name} in bfloat16 gave {given.dtype}.')
     given = given.astype(jnp.float32)
-    _compare(PRECISION, name, given, expected, _FORWARD['bfloat16'])
-
-
-def _compare(law, what, given, expected, allowed):
-  """Raises unless max|a - b| <= allowed max|b|; NaN never agrees."""
-  given, expected = np.asarray(given), np.asarray(expected)
-  if given.shape != expected.shape:
-    raise LawBroken(law, f'{what} is {given.shape}, not {expected.shape}.')
-  if not given.size:
-    return
-  if not np.isfinite(given).all():
-    raise LawBroken(law, f'{what} is not finite.')
-  difference = np.max(np.abs(given - expected))
-  scale = np.max(np.abs(expected))
-  if not difference <= allowed * scale:
-    raise LawBroken(
-      law,
-      f'{what} differs by {difference:.1e} where the largest entry is '
-      f'{scale:.1e} and a share of {allowed:.0e} is allowed.',
-    )
-
-
-def _compare_exactly(law, what, given, expected):
-  """Counters and masks."""
-  if not np.array_equal(given, expected):
-    raise LawBroken(law, f'{what} is {given}, not {expected}.')
-
-
-def _compare_zeros(law, what, *tensors):
-  """Raises unless tensors that were said to be zero are."""
-  for tensor in tensors:
-    if not np.max(np.abs(np.asarray(tensor))) < VACUOUS:
-      raise LawBroken(law, f'{what} was said to be zero, and is not.')
-
-
-def _reject_vacuous(law, what, expected, zero):
-  """Raises where a tensor is so small that agreeing on it means nothing."""
-  for path, leaf in jax.tree_util.tree_leaves_with_path(expected):
-    name = _name(path).removeprefix('gradients/')
-    if not jnp.issubdtype(leaf.dtype, jnp.inexact) or not leaf.size:
-      continue
-    if name not in zero and np.max(np.abs(np.asarray(leaf))) < VACUOUS:
-      raise LawBroken(
-        law,
-        f'{what}: {name} is zero, so that agreeing on it proves nothing; if it '
-        f'is zero by construction, pass zero=({name!r},) and say why.',
-      )
-
-
-def _scenarios() -> dict[str, Segments]:
-  """Starts and padding of every kind, the same in every run."""
-  rng = np.random.default_rng(1)
-  shape = BATCH_SIZE, NUM_POSITIONS
-  random = Segments(rng.random(shape) < 0.15, rng.random(shape) < 0.75)
-
-  edges = _trivial()
-  edges.valid[0, -9:] = False
-  edges.valid[1, :6] = False
-  edges.valid[2] = False
-
-  middle = _trivial()  # 1 0 1, several 0, and pieces that end beside padding
-  middle.valid[0, [3, 7, 8, 9, 20]] = False
-  middle.valid[1, 10:30] = False
-  middle.valid[2, 1::2] = False
-
-  starts = _trivial()
-  starts.start[0, [0, 15]] = True
-  starts.valid[0, 14:19] = False
-  starts.start[1, [4, 30]] = True
-  starts.valid[1] = False
-  starts.start[2, [20, 36]] = True
-  starts.valid[2, [20, 35, 36]] = False
-
-  scenarios = {
-    'random': random,
-    'one piece': _trivial(),
-    'pads at the edges': edges,
-    'pads in the middle': middle,
-    'starts at padding': starts,
-  }
-  return {name: Segments(*map(jnp.asarray, s)) for name, s in scenarios.items()}
-
-
-def _trivial() -> Segments:
-  shape = BATCH_SIZE, NUM_POSITIONS
-  return Segments(np.zeros(shape, bool), np.ones(shape, bool))
-
-
-def _with_garbage(subject, segments):
-  """NaN in the padding, or other tokens where inputs are tokens."""
-  x, other = np.array(subject.x), np.asarray(subject.inputs())
-  garbage = np.nan if np.issubdtype(x.dtype, np.inexact) else other
-  padding = ~np.asarray(_expand(segments.valid, x))
-  return jnp.asarray(np.where(padding, garbage, x), x.dtype)
-
-
-def _apply_unroll(mixer, variables, carry, x, segments):
-  """`unroll`, or the call of a mixer that has no carry."""
-  if not can_stream(mixer):
-    return None, mixer.apply(variables, x, segments)
-  return mixer.apply(variables, carry, x, segments, method='unroll')
-
-
-def _name(path) -> str:
-  return jax.tree_util.keystr(path, simple=True, separator='/')
-
-
-def _expand(mask, like):
-  return jax.lax.expand_dims(mask, range(mask.ndim, like.ndim))
-
-
-def _inexact(tree):
-  """The leaves that can be differentiated by name, and how to put them back."""
-  named, treedef = jax.tree_util.tree_flatten_with_path(tree)
-  names = [_name(path) for path, _ in named]
-  leaves = [leaf for _, leaf in named]
-  differentiable = {
-    name: leaf
-    for name, leaf in zip(names, leaves, strict=True)
-    if jnp.issubdtype(leaf.dtype, jnp.inexact)
-  }
-
-  def rebuild(chosen):
-    filled = [
-      chosen.get(name, leaf) for name, leaf in zip(names, leaves, strict=True)
-    ]
-    return jax.tree.unflatten(treedef, filled)
-
-  return differentiable, rebuild
-
-
-def _project(tree):
-  """A fixed random linear functional of everything inexact in the tree."""
-  total = 0.0
-  for i, leaf in enumerate(jax.tree.leaves(tree)):
-    if jnp.issubdtype(leaf.dtype, jnp.inexact):
-      rng = np.random.default_rng(i)
-      weights = rng.normal(size=leaf.shape).astype(np.float32)
-      total += jnp.sum(jnp.real(leaf) * weights)
-      if jnp.iscomplexobj(leaf):
-        weights = rng.normal(size=leaf.shape).astype(np.float32)
-        total += jnp.sum(jnp.imag(leaf) * weights)
-  return total
+    compare(PRECISION, name, given, expected, FORWARD['bfloat16'])

@@ -18,6 +18,7 @@ from seqjax.models import (
   features_for,
   num_parameters,
 )
+from seqjax.models import size as size_lib
 from seqjax.nn import (
   GRU,
   LSTM,
@@ -262,8 +263,13 @@ def test_widths_that_a_mixer_refuses_are_skipped():
     features_for(Fussy, 25_000)
   with pytest.raises(ValueError, match='nearest is width 10 with 110'):
     features_for(Fussy, 50)
-  with pytest.raises(ValueError, match='no width in.* 8; of.* features=2'):
-    features_for(Fussy, 50, limit=8)
+
+
+def test_a_mixer_that_refuses_every_width_says_why(monkeypatch):
+  """In its own words."""
+  monkeypatch.setattr(size_lib, 'WIDEST', 8)
+  with pytest.raises(ValueError, match='no even width.* 8; of.* features=2'):
+    features_for(Fussy, 50)
 
 
 def test_odd_sizes_of_heads_are_skipped():

@@ -1,5 +1,7 @@
 """A mixer that defines a step and its options gets all else from its base."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -66,6 +68,30 @@ def test_options_follow_the_fields_that_every_mixer_has():
   )
   with pytest.raises(ValueError, match='Leaky needs features of at least 1'):
     Leaky(0)
+
+
+class Redeclared(CausalMixer):
+  """A mixer that declares the fields of its base itself."""
+
+  features: int
+  context: int | None = None
+  dtype: Any = jnp.float32
+  param_dtype: Any = jnp.float32
+  rate: float = 0.5
+
+
+def test_fields_that_are_declared_again_keep_their_places():
+  """The context, too, of a class that leaves out some of them."""
+  assert Redeclared(8, 16, rate=0.1) == Redeclared(
+    8, 16, jnp.float32, jnp.float32, 0.1
+  )
+
+  class Some(CausalMixer):
+    rate: float = 0.5
+    dtype: Any = jnp.bfloat16
+
+  assert Some(8, 16).context == 16
+  assert Some(8).dtype == jnp.bfloat16 and Some(8).param_dtype == jnp.float32
 
 
 @pytest.mark.parametrize('mixer', [Leaky(8), Compact(8)])
