@@ -21,7 +21,7 @@ import tqdm
 from absl import app, flags
 
 from seqjax import experiment
-from seqjax.launch import process_environment, sweeps
+from seqjax.launch import cell_pool, process_environment
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -38,9 +38,9 @@ def run_all(name: str, configs, root: pathlib.Path, workers: int):
   """Runs what has not finished yet; returns the failures."""
   shared = importlib.import_module(f'experiments.{name}.sweep').shared
   cells = [
-    sweeps.Cell(c, str(root / experiment.folder_name(c))) for c in configs
+    cell_pool.Cell(c, str(root / experiment.folder_name(c))) for c in configs
   ]
-  waiting, refused = sweeps.waiting(cells)
+  waiting, refused = cell_pool.waiting(cells)
   failed = [(cell.folder, why) for cell, why in refused]
   groups = {}
   for cell in waiting:
@@ -48,7 +48,7 @@ def run_all(name: str, configs, root: pathlib.Path, workers: int):
   if len(waiting) < len(cells):
     kept = len(cells) - len(waiting) - len(failed)
     print(f'{name}: {kept} finished cells are kept, see {root}.')
-  ended = sweeps.run(
+  ended = cell_pool.run(
     functools.partial(run_cell, name), groups.values(), processes=workers
   )
   bar = tqdm.tqdm(
@@ -136,7 +136,7 @@ def main(arguments):
   workdir = os.path.abspath(_WORKDIR.value)
   os.chdir(ROOT)
   process_environment.apply()
-  with sweeps.stoppable():
+  with cell_pool.stoppable():
     sys.exit(reproduce(_PRESET.value, _ONLY.value, workdir))
 
 

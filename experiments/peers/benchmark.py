@@ -23,7 +23,7 @@ from absl import app, flags
 
 from experiments.peers import cases, cell, plot, summary
 from seqjax import experiment, results
-from seqjax.launch import process_environment, sweeps
+from seqjax.launch import cell_pool, process_environment
 from seqjax.results import table
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -200,7 +200,7 @@ def main(arguments):
   chosen = configs(
     _ONLY.value, processes, _ENVIRONMENTS.value, _CORES.value, _QUICK.value
   )
-  with sweeps.stoppable():
+  with cell_pool.stoppable():
     failures = run_all(chosen, root)
   print(publish(failures, root, to))
   for config, reason in failures:

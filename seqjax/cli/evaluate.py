@@ -23,7 +23,7 @@ from seqjax import training
 from seqjax.analysis import memory, timing
 from seqjax.cli import train, trained
 from seqjax.experiment import option, validate
-from seqjax.launch import fitting
+from seqjax.launch import memory_limits
 from seqjax.results import run as run_lib
 from seqjax.results import table
 from seqjax.tasks import TASKS
@@ -207,22 +207,23 @@ def too_large(config: Config, workdir: str) -> str:
   )
   rows = min(config.batch_size, train.rows_at_once(run_of.config))
   one, two = (_bytes_needed(run_of, options, n) for n in (1, 2))
-  fits = fitting.largest_batch(one, two, limit, below=rows)
+  fits = memory_limits.largest_batch(one, two, limit, below=rows)
   advice = (
     f'--batch_size={fits} would fit'
     if fits
     else _shorter(run_of, options, limit)
   )
   return (
-    f'The device has not enough memory, {fitting.gibibytes(limit)}, for {rows} '
+    f'The device has not enough memory, {memory_limits.gibibytes(limit)},'
+    f' for {rows} '
     f'rows of {_rebuilt(run_of, options)[0]}, which take about '
-    f'{fitting.gibibytes(one + (rows - 1) * (two - one))}; {advice}.'
+    f'{memory_limits.gibibytes(one + (rows - 1) * (two - one))}; {advice}.'
   )
 
 
 def _shorter(run_of, options: str, limit: int) -> str:
   """Which length would fit in a batch of one."""
-  fits = fitting.largest_half(
+  fits = memory_limits.largest_half(
     lambda size: _bytes_needed(run_of, f'{options},length={size}', 1),
     limit,
     getattr(_rebuilt(run_of, options)[0], 'length', 0),

@@ -18,7 +18,7 @@ from jaxtyping import Int
 from seqjax.analysis import memory, timing
 from seqjax.cli import trained
 from seqjax.experiment import option, validate
-from seqjax.launch import fitting
+from seqjax.launch import memory_limits
 from seqjax.models import generate
 from seqjax.ops.sampling import NO_TOKEN
 
@@ -105,12 +105,13 @@ def too_large(config: Config, workdir: str) -> str:
   run_of = trained.load(workdir, config.checkpoint)
   limit = memory.available_memory()
   given = max(1, len(_encode(config.prompt, run_of.task, 'prompt')))
-  fits = fitting.largest_half(
+  fits = memory_limits.largest_half(
     lambda size: _bytes_needed(run_of, size, config.num_tokens), limit, given
   )
   advice = f'a prompt of {fits} would fit' if fits else 'ask for fewer'
   return (
-    f'The device has not enough memory, {fitting.gibibytes(limit)}, to read a '
+    f'The device has not enough memory, {memory_limits.gibibytes(limit)},'
+    ' to read a '
     f'prompt of {given} tokens and to draw {config.num_tokens}; {advice}.'
   )
 

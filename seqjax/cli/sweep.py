@@ -25,7 +25,7 @@ import tqdm
 from seqjax import experiment, results
 from seqjax.cli import seeds
 from seqjax.experiment import option
-from seqjax.launch import process_environment, sweeps
+from seqjax.launch import cell_pool, process_environment
 from seqjax.launch.programs import Program
 from seqjax.results import table
 
@@ -69,7 +69,7 @@ class Config:
       )
 
 
-def run(config: Config, workdir: str) -> list[tuple[sweeps.Cell, str]]:
+def run(config: Config, workdir: str) -> list[tuple[cell_pool.Cell, str]]:
   """Runs what has not finished; the cells that failed, and why."""
   program = Program(config.script)
   if config.compare:
@@ -79,11 +79,11 @@ def run(config: Config, workdir: str) -> list[tuple[sweeps.Cell, str]]:
     experiment.choose(known, config.compare, 'option to compare')
   root = pathlib.Path(workdir).absolute()
   cells = [
-    sweeps.Cell(c, str(root / experiment.folder_name(c)))
+    cell_pool.Cell(c, str(root / experiment.folder_name(c)))
     for c in experiment.parse_grid(program.module.Config, config.grid)
   ]
-  waiting, failed = sweeps.waiting(cells)
-  ended = sweeps.run(
+  waiting, failed = cell_pool.waiting(cells)
+  ended = cell_pool.run(
     program,
     [[cell] for cell in waiting],
     processes=config.processes,
@@ -121,7 +121,7 @@ def _report(cells, failed, kept: int, root: pathlib.Path) -> list[seeds.Row]:
   print(f'{kept} cells were there, {ran} ran, {len(failed)} failed: {root}')
   for cell, why in failed:
     print(f'FAILED {cell.folder}\n  {why}', file=sys.stderr)
-    log = pathlib.Path(cell.folder) / sweeps.LOG
+    log = pathlib.Path(cell.folder) / cell_pool.LOG
     if log.exists():
       lines = log.read_text(errors='replace').splitlines()[-LAST:]
       print(f'  {log} ends:', *lines, sep='\n    ', file=sys.stderr)
@@ -173,7 +173,7 @@ def main(config: Config, workdir: str):
   # Cells are told to save and to end, as by an interrupt.
   signal.signal(signal.SIGTERM, signal.default_int_handler)
   try:
-    with sweeps.stoppable():
+    with cell_pool.stoppable():
       sys.exit(1 if run(config, workdir) else 0)
   except (ValueError, OSError) as error:
     print(error, file=sys.stderr)

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 from seqjax import experiment, results, training
 from seqjax.errors import unknown
 from seqjax.experiment import option
-from seqjax.launch import fitting, stopping
+from seqjax.launch import memory_limits, signals
 from seqjax.launch.watch import Watch
 from seqjax.models import model_for
 from seqjax.nn import MIXERS, NONCAUSAL_MIXERS
@@ -111,7 +111,7 @@ def run(
 ) -> dict[str, Any]:
   """Trains and scores one model; what has finished is not done again.
 
-  Goes on from the newest checkpoint in workdir. Raises `stopping.Preempted`
+  Goes on from the newest checkpoint in workdir. Raises `signals.Preempted`
   when SIGTERM came, after the state has been saved. `shard` spreads batches
   over all devices, also of a run that was begun without; the other switches
   change nothing about the result, see `results.watch.Watch`. Scores are of
@@ -119,8 +119,8 @@ def run(
   Raises MemoryError, with what would fit, where the device's does not suffice.
   """
   experiment.validate(config)
-  exhausted = fitting.named(lambda: too_large(config))
-  with stopping.sigterm() as asked, exhausted:
+  exhausted = memory_limits.named(lambda: too_large(config))
+  with signals.sigterm() as asked, exhausted:
     done = results.finished(workdir, config)
     if done is not None:
       return done
@@ -166,7 +166,7 @@ def _train(
   leave(state.step)
   if patience.is_over(config.patience):
     return state
-  pace = stopping.Pace(PIECE_SECONDS)
+  pace = signals.Pace(PIECE_SECONDS)
   states = training.train(
     model,
     task,
@@ -229,7 +229,7 @@ def leave(asked, checkpoints, config, workdir, step):
     return
   checkpoints.wait()
   where = f'at step {step} of {config.steps}; it is saved in {str(workdir)!r}'
-  raise stopping.Preempted(
+  raise signals.Preempted(
     f'Stopped by SIGTERM {where if step else "before the first step"}, and the '
     'same command goes on.'
   )
@@ -241,10 +241,10 @@ def _begin(config, task, model, record, checkpoints):
   state = initial_state(config, task, model)
   restored = checkpoints.restore(state)
   if restored is None:
-    return state, stopping.Patience()
+    return state, signals.Patience()
   state, extra = restored
   record.resume(state.step)
-  return state, stopping.Patience(**extra['patience'])
+  return state, signals.Patience(**extra['patience'])
 
 
 def check_data(task, extra: dict[str, Any], workdir: str | os.PathLike):
@@ -376,12 +376,13 @@ def too_large(config: Config) -> str:
   limit = memory.available_memory()
   one, two = (_bytes_needed(config, batch_size) for batch_size in (1, 2))
   needed = one + (config.batch_size - 1) * (two - one)
-  fits = fitting.largest_batch(one, two, limit, below=config.batch_size)
+  fits = memory_limits.largest_batch(one, two, limit, below=config.batch_size)
   advice = f'batch_size={fits} would fit' if fits else _shorter(config, limit)
   return (
-    f'The device has not enough memory, {fitting.gibibytes(limit)}, for a step '
+    f'The device has not enough memory, {memory_limits.gibibytes(limit)},'
+    ' for a step '
     f'with batch_size={config.batch_size}, which takes about '
-    f'{fitting.gibibytes(needed)}; {advice}.'
+    f'{memory_limits.gibibytes(needed)}; {advice}.'
   )
 
 
@@ -390,7 +391,7 @@ def _shorter(config: Config, limit: int) -> str:
   task, _ = make(config)
   known = inspect.signature(TASKS[config.task]).parameters
   name = next((name for name in LENGTHS if name in known), '')
-  shorter = fitting.largest_half(
+  shorter = memory_limits.largest_half(
     lambda size: _bytes_needed(with_options(config, **{name: size}), 1),
     limit,
     getattr(task, name, 0),
@@ -447,8 +448,8 @@ def main(config: Config, workdir: str, **switches: bool):
   """`run`, where what stops it is one sentence and an exit code."""
   try:
     print(report(config, run(config, workdir, **switches), workdir))
-  except stopping.Preempted as error:
-    _exit(error, stopping.PREEMPTED)
+  except signals.Preempted as error:
+    _exit(error, signals.PREEMPTED)
   except KeyboardInterrupt:
     _exit(
       'Interrupted; the same command goes on from the last checkpoint.', 130

@@ -26,7 +26,7 @@ import numpy as np
 from seqjax import experiment, results, training
 from seqjax.cli import seeds, train, trained
 from seqjax.experiment import option
-from seqjax.launch import stopping, sweeps
+from seqjax.launch import cell_pool, signals
 from seqjax.launch.watch import Watch
 from seqjax.results import table
 from seqjax.results.checkpoint import Checkpoints
@@ -75,10 +75,10 @@ def members(config: Config) -> list[train.Config]:
 def run(config: Config, workdir: str) -> dict[str, Any]:
   """Trains and scores all members; what the seeds reach together.
 
-  Raises `stopping.Preempted` when SIGTERM came, after the states were saved.
+  Raises `signals.Preempted` when SIGTERM came, after the states were saved.
   """
   experiment.validate(config)
-  with stopping.sigterm() as asked:
+  with signals.sigterm() as asked:
     done = results.finished(workdir, config)
     return done if done is not None else _run(config, workdir, asked)
 
@@ -131,7 +131,7 @@ def _train(
   tokens = len(configs) * config.batch_size * train.num_positions(task)
   first = int(states.step.max())
   watch = Watch(record.workdir, config.steps, tokens, first)
-  pace = stopping.Pace(train.PIECE_SECONDS)
+  pace = signals.Pace(train.PIECE_SECONDS)
   intervals = _intervals(config, configs, left, task, model, states, pace)
   with watch:
     for states, metrics in intervals:
@@ -261,12 +261,12 @@ def _too_large(config: Config) -> str:
 
 def main(config: Config, workdir: str):
   """`run`, where what stops it is one sentence and an exit code."""
-  with sweeps.stoppable(), trained.sentences(lambda: _too_large(config)):
+  with cell_pool.stoppable(), trained.sentences(lambda: _too_large(config)):
     try:
       summary = run(config, workdir)
-    except stopping.Preempted as error:
+    except signals.Preempted as error:
       print(error, file=sys.stderr)
-      sys.exit(stopping.PREEMPTED)
+      sys.exit(signals.PREEMPTED)
   del summary['time']
   print(f'{config.task} by {config.mixer}, test over seeds. See {workdir}.')
   print(seeds.text([summary]))

@@ -14,7 +14,7 @@ import flax.linen as nn
 
 from seqjax import experiment
 from seqjax.cli import train
-from seqjax.launch import fitting
+from seqjax.launch import memory_limits
 from seqjax.results.checkpoint import Checkpoints
 
 
@@ -109,7 +109,7 @@ def sentences(too_large: Callable[[], str] = ask_for_less) -> Iterator[None]:
   What does not fit into the device's memory is that of `too_large`, and 1.
   """
   try:
-    with fitting.named(too_large):
+    with memory_limits.named(too_large):
       yield
   except (ValueError, OSError) as error:
     print(error, file=sys.stderr)

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from seqjax.cli import sweep
-from seqjax.launch import sweeps
+from seqjax.launch import cell_pool
 from seqjax.results import table
 
 PROGRAM = """
@@ -49,16 +49,16 @@ def script(tmp_path):
 
 
 def in_this_process(call, groups, **bounds):
-  """`sweeps.run` without the time that processes take to begin."""
+  """`cell_pool.run` without the time that processes take to begin."""
   for cell in itertools.chain(*groups):
-    yield cell, sweeps.attempt(call, cell)
+    yield cell, cell_pool.attempt(call, cell)
 
 
 def test_a_failed_cell_is_reported_with_its_log_and_the_others_go_on(
   script, tmp_path, monkeypatch, capsys
 ):
   """What has finished is in the table, and is not done again."""
-  monkeypatch.setattr(sweeps, 'run', in_this_process)
+  monkeypatch.setattr(cell_pool, 'run', in_this_process)
   config = sweep.Config(str(script), 'kind=good,bad;seed=1,2')
   failed = sweep.run(config, str(tmp_path / 'all'))
   said = capsys.readouterr()
@@ -76,7 +76,7 @@ def test_a_failed_cell_is_reported_with_its_log_and_the_others_go_on(
 
 def swept(script, tmp_path, monkeypatch, grid, **options):
   """The rows of summary.csv; none if there is none."""
-  monkeypatch.setattr(sweeps, 'run', in_this_process)
+  monkeypatch.setattr(cell_pool, 'run', in_this_process)
   config = sweep.Config(str(script), grid, **options)
   sweep.run(config, str(tmp_path / 'all'))
   path = tmp_path / 'all' / 'summary.csv'

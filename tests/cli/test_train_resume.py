@@ -21,7 +21,7 @@ from seqjax import results
 from seqjax.analysis import memory, timing
 from seqjax.cli import train, trained
 from seqjax.data.corpus import read_corpus
-from seqjax.launch import stopping
+from seqjax.launch import signals
 from seqjax.results.checkpoint import Checkpoints
 
 SMALL = train.Config(
@@ -126,7 +126,7 @@ def test_sigterm_saves_and_says_how_to_go_on(whole, tmp_path):
   wait_for_lines(2, tmp_path, process)
   process.terminate()
   said = process.communicate(timeout=120)[1]
-  assert process.returncode == stopping.PREEMPTED == os.EX_TEMPFAIL
+  assert process.returncode == signals.PREEMPTED == os.EX_TEMPFAIL
   step = lines(tmp_path)[-1]['step']
   assert f'Stopped by SIGTERM at step {step} of 150; it is saved' in said
   assert 'Traceback' not in said
@@ -145,14 +145,14 @@ def stop(config, workdir, times=1, after=(results.Run, 'log')):
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(*after, call_and_ask)
     for _ in range(times):
-      with pytest.raises(stopping.Preempted):
+      with pytest.raises(signals.Preempted):
         train.run(config, workdir)
 
 
 def test_sigterm_is_heard_between_two_lines(tmp_path):
   """However far apart: what has been summed of the next line goes on."""
   config = dataclasses.replace(SMALL, steps=90, log_every=60, keep_latest=5)
-  stop(config, tmp_path / 'run', times=4, after=(stopping.Pace, 'reached'))
+  stop(config, tmp_path / 'run', times=4, after=(signals.Pace, 'reached'))
   assert lines(tmp_path / 'run') == []
   with Checkpoints(tmp_path / 'run' / train.CHECKPOINTS) as checkpoints:
     assert checkpoints.steps == [1, 2, 3, 4]
@@ -168,7 +168,7 @@ def test_a_process_is_stopped_long_before_its_first_line(tmp_path):
     time.sleep(0.01)
   process.terminate()
   said = process.communicate(timeout=120)[1]
-  assert process.returncode == stopping.PREEMPTED
+  assert process.returncode == signals.PREEMPTED
   with Checkpoints(folder) as checkpoints:
     (*_, step) = checkpoints.steps
   assert f'at step {step} of 100000000; it is saved' in said
@@ -195,7 +195,7 @@ def test_sigterm_is_heard_while_a_run_is_scored(whole, tmp_path, capsys):
     patch.setattr(train, 'held_out_score', score_and_ask)
     with pytest.raises(SystemExit) as exit:
       train.main(SMALL, str(tmp_path))
-  assert exit.value.code == stopping.PREEMPTED
+  assert exit.value.code == signals.PREEMPTED
   assert 'at step 150 of 150; it is saved' in capsys.readouterr().err
   assert lines(tmp_path) == whole[1]
   assert finish(SMALL, tmp_path) == whole
@@ -224,7 +224,7 @@ def test_the_best_are_kept_however_seldom_a_run_saves(keep_best, tmp_path):
   with pytest.MonkeyPatch.context() as patch:
     score = lambda model, state, *args, **kwargs: drawn[int(state.step)]  # noqa: E731
     patch.setattr(train, 'held_out_score', score)
-    stop(config, tmp_path, after=(stopping.Pace, 'reached'))
+    stop(config, tmp_path, after=(signals.Pace, 'reached'))
     stop(config, tmp_path)
     train.run(config, tmp_path)
   logged = lines(tmp_path)

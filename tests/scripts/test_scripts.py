@@ -13,7 +13,7 @@ import threading
 import pytest
 
 from experiments import reproduce
-from seqjax.launch import process_environment, sweeps
+from seqjax.launch import cell_pool, process_environment
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 
@@ -56,9 +56,9 @@ def test_a_bad_flag_is_one_sentence_and_exit_code_2(flag, message, tmp_path):
 
 
 def in_this_process(call, groups, *, processes):
-  """`sweeps.run` without the time that processes take to begin."""
+  """`cell_pool.run` without the time that processes take to begin."""
   for cell in itertools.chain(*groups):
-    yield cell, sweeps.attempt(call, cell)
+    yield cell, cell_pool.attempt(call, cell)
 
 
 def test_finished_cells_are_kept_and_failed_ones_reported(
@@ -70,7 +70,7 @@ def test_finished_cells_are_kept_and_failed_ones_reported(
     main.Config(lag=8, steps=51, batch_size=4, parameters=p)
     for p in (25000, 1)  # no width has a single parameter
   )
-  monkeypatch.setattr(reproduce.sweeps, 'run', in_this_process)
+  monkeypatch.setattr(reproduce.cell_pool, 'run', in_this_process)
   failed = reproduce.run_all('recall', [bad, good], tmp_path, workers=1)
   assert len(failed) == 1 and 'No width' in failed[0][1]
   kept = {p: p.read_bytes() for p in tmp_path.rglob('summary.json')}

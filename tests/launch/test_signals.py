@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 
-from seqjax.launch import stopping
+from seqjax.launch import signals
 
 
 def test_sigterm_sets_an_event_and_is_as_before_after_it():
@@ -13,7 +13,7 @@ def test_sigterm_sets_an_event_and_is_as_before_after_it():
   heard = []
   before = signal.signal(signal.SIGTERM, lambda *_: heard.append(1))
   try:
-    with stopping.sigterm() as asked:
+    with signals.sigterm() as asked:
       assert not asked.is_set()
       os.kill(os.getpid(), signal.SIGTERM)
       assert asked.wait(10) and not heard
@@ -28,7 +28,7 @@ def test_in_another_thread_nothing_is_asked():
   found = []
 
   def listen():
-    with stopping.sigterm() as asked:
+    with signals.sigterm() as asked:
       found.append(asked.is_set())
 
   thread = threading.Thread(target=listen)
@@ -41,8 +41,8 @@ def test_a_piece_takes_about_as_long_as_it_should(monkeypatch):
   """The first step is compiled, and one slow reading does no harm."""
   seconds = itertools.chain([20.0], itertools.repeat(0.01))
   now, step, sizes = 0.0, 7, []
-  monkeypatch.setattr(stopping.time, 'monotonic', lambda: now)
-  pace = stopping.Pace(5.0)
+  monkeypatch.setattr(signals.time, 'monotonic', lambda: now)
+  pace = signals.Pace(5.0)
   for _ in range(6):
     stop = pace(step)
     sizes.append(stop - step)
@@ -55,9 +55,9 @@ def test_a_piece_takes_about_as_long_as_it_should(monkeypatch):
 
 def test_patience_ends_after_so_many_evaluations_without_gain():
   """Equal is no gain, nor is NaN; a better one begins anew."""
-  patience, over = stopping.Patience(), []
+  patience, over = signals.Patience(), []
   for score in (0.1, 0.1, float('nan'), 0.2, 0.2, 0.1, 0.2):
     patience = patience.after(score)
     over.append(patience.is_over(3))
   assert over == [False] * 6 + [True]
-  assert patience == stopping.Patience(0.2, 3) and not patience.is_over(0)
+  assert patience == signals.Patience(0.2, 3) and not patience.is_over(0)

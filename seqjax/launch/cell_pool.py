@@ -1,6 +1,6 @@
 """Cells of a grid, in processes of their own, some at a time.
 
-    for cell, why in sweeps.run(train, [[cell] for cell in cells], processes=2):
+    for cell, why in cell_pool.run(program, [[cell] for cell in cells]):
       print(cell.folder, why or 'finished')
 
 What a cell prints stands in log.txt in its folder. A cell that fails, or whose

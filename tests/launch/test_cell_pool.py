@@ -9,8 +9,8 @@ import textwrap
 
 import pytest
 
-from seqjax.launch import sweeps
-from seqjax.launch.sweeps import Cell
+from seqjax.launch import cell_pool
+from seqjax.launch.cell_pool import Cell
 
 # What other processes can import.
 PROGRAM = """
@@ -52,7 +52,7 @@ def make(tmp_path, monkeypatch):
 
 
 def log(cell: Cell) -> str:
-  return (pathlib.Path(cell.folder) / sweeps.LOG).read_text()
+  return (pathlib.Path(cell.folder) / cell_pool.LOG).read_text()
 
 
 def began(cell: Cell) -> list[str]:
@@ -67,7 +67,7 @@ def test_a_cell_that_fails_or_dies_takes_no_other_with_it(make):
   whats = ('first', 'fails', 'takes too much', 'dies', 'last')
   first, fails, large, dies, last = cells = [cell(what) for what in whats]
   ended = dict(
-    sweeps.run(call, [cells], processes=1, cores=1, memory=8 * 2**30)
+    cell_pool.run(call, [cells], processes=1, cores=1, memory=8 * 2**30)
   )
   assert set(ended) == set(cells) and ended[first] is ended[last] is None
   assert ended[fails] == "KeyError: 'no such thing'"
@@ -75,21 +75,23 @@ def test_a_cell_that_fails_or_dies_takes_no_other_with_it(make):
   assert ended[large].startswith('MemoryError') and 'SIGKILL' in ended[dies]
   assert log(dies).count('its last words') == 2 and len(set(began(dies))) == 2
   assert began(first) == began(large)  # a group shares a process
-  assert sweeps.finished(last.folder, last.config)['cores'] == 1
-  left, refused = sweeps.waiting(cells)
+  assert cell_pool.finished(last.folder, last.config)['cores'] == 1
+  left, refused = cell_pool.waiting(cells)
   assert left == [fails, large, dies] and not refused
-  ((other, why),) = sweeps.waiting([Cell(last.config, first.folder)])[1]
+  ((other, why),) = cell_pool.waiting([Cell(last.config, first.folder)])[1]
   assert other.config == last.config and "'first' there" in why
 
 
 def test_cells_that_run_end_with_the_sweep(make):
   """What was waiting for them is not left behind."""
   cell, call = make
-  ended = sweeps.run(call, [[cell('sleeps')], [cell('first')]], processes=2)
+  ended = cell_pool.run(call, [[cell('sleeps')], [cell('first')]], processes=2)
   assert next(ended) == (cell('first'), None)
   ended.close()
   assert not multiprocessing.active_children()
-  assert sweeps.finished(cell('sleeps').folder, cell('sleeps').config) is None
+  assert (
+    cell_pool.finished(cell('sleeps').folder, cell('sleeps').config) is None
+  )
 
 
 def test_cores_are_shared_without_overlap(monkeypatch):
@@ -97,29 +99,29 @@ def test_cores_are_shared_without_overlap(monkeypatch):
   monkeypatch.setattr(
     os, 'sched_getaffinity', lambda pid: {0, 1, 2, 5, 6}, raising=False
   )
-  assert sweeps.shares(2, None) == [{0, 2, 6}, {1, 5}]
-  assert sweeps.shares(2, 2) == [{0, 1}, {2, 5}]
-  assert sweeps.shares(1, None) == [None]
-  assert sweeps.shares(6, None) == [None] * 6
+  assert cell_pool.shares(2, None) == [{0, 2, 6}, {1, 5}]
+  assert cell_pool.shares(2, 2) == [{0, 1}, {2, 5}]
+  assert cell_pool.shares(1, None) == [None]
+  assert cell_pool.shares(6, None) == [None] * 6
   with pytest.raises(ValueError, match='need 6 cores, but 5 may be used'):
-    sweeps.shares(3, 2)
+    cell_pool.shares(3, 2)
   with pytest.raises(ValueError, match='processes=0'):
-    sweeps.shares(0, None)
+    cell_pool.shares(0, None)
 
 
 def test_bad_bounds_are_refused_before_anything_runs(make):
   """When the sweep is asked for its first cell."""
   cell, call = make
   with pytest.raises(ValueError, match='cores=0'):
-    next(sweeps.run(call, [[cell('first')]], cores=0))
+    next(cell_pool.run(call, [[cell('first')]], cores=0))
   assert not pathlib.Path(cell('first').folder).exists()
 
 
 def test_an_interrupt_is_a_sentence_and_exit_code_130(capsys):
   """Of a script that goes on where it was; what is wrong passes."""
-  with pytest.raises(SystemExit) as exit, sweeps.stoppable():
+  with pytest.raises(SystemExit) as exit, cell_pool.stoppable():
     raise KeyboardInterrupt
   assert exit.value.code == 130
   assert 'What has finished is kept' in capsys.readouterr().err
-  with pytest.raises(KeyError), sweeps.stoppable():
+  with pytest.raises(KeyError), cell_pool.stoppable():
     raise KeyError
