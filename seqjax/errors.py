@@ -1,7 +1,8 @@
 """Sentences for bad input, shared by the command line and by Python."""
 
+import contextlib
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 MOST_LISTED = 12  # names that one message holds
@@ -34,6 +35,23 @@ def suggestion(name: str, known: Iterable[str]) -> str | None:
   lower = {str(candidate).lower(): candidate for candidate in known}
   close = difflib.get_close_matches(str(name).lower(), lower, n=1, cutoff=0.5)
   return lower[close[0]] if close else None
+
+
+@contextlib.contextmanager
+def needs(extra: str) -> Iterator[None]:
+  """Says how to install what is imported inside and is not there.
+
+  Raises:
+    ModuleNotFoundError: names the module, and the extra that installs it.
+  """
+  try:
+    yield
+  except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+      f'The module {error.name} is not installed: '
+      f"pip install 'seqjax[{extra}]' installs it.",
+      name=error.name,
+    ) from error
 
 
 def _inventory(what: str, known: list[str], listing: str) -> str:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from seqjax.data.files import data_folder, needs
+from seqjax.data.files import data_folder
 from seqjax.data.prepared import REAL, data_source
+from seqjax.errors import needs
 
 COUNTS = 'byte_counts.npy'
 PARTS = {'train': 'train[:99%]', 'validation': 'train[99%:]', 'test': 'test'}
