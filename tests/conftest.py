@@ -70,8 +70,8 @@ def write_prepared(tmp_path):
 
 
 @pytest.fixture
-def write_pictures(write_prepared):
-  """write_pictures(name, version, size, counts): random ones, kinds in turn."""
+def write_images(write_prepared):
+  """write_images(name, version, size, counts): random ones, classes in turn."""
 
   def write(name, version, size, counts):
     rng = np.random.default_rng(0)

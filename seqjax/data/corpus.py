@@ -64,14 +64,14 @@ def read_corpus(name: str, level: str, data_dir: str) -> Corpus:
   """
   documents = _documents(name, data_dir)
   if level == 'byte':
-    pieces = [
+    encoded = [
       np.frombuffer(text.encode('utf-8'), np.uint8) for text in documents
     ]
   else:
-    pieces = [_code_points(text) for text in documents]
-  values = np.concatenate(pieces)
+    encoded = [_code_points(text) for text in documents]
+  values = np.concatenate(encoded)
   starts = np.zeros(len(values), bool)
-  starts[np.cumsum([len(piece) for piece in pieces])[:-1]] = True
+  starts[np.cumsum([len(text) for text in encoded])[:-1]] = True
   cuts = [int(cut * len(values)) for cut in CUTS]
   if cuts[1] == 0:
     raise ValueError(

@@ -1,11 +1,10 @@
 """Files of data, read with errors that name the file and the place."""
 
-import contextlib
 import gzip
 import os
 import pathlib
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -14,23 +13,6 @@ def data_folder(data_dir: str) -> pathlib.Path:
   """Returns `data_dir`, or the folder of TFDS if that is empty."""
   folder = data_dir or os.environ.get('TFDS_DATA_DIR')
   return pathlib.Path(folder or '~/tensorflow_datasets').expanduser()
-
-
-@contextlib.contextmanager
-def needs(extra: str) -> Iterator[None]:
-  """Names the extra that installs a package whose import fails inside.
-
-  Raises:
-    ModuleNotFoundError: with the name of the module, and of the extra.
-  """
-  try:
-    yield
-  except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(
-      f'The module {error.name} is not installed: '
-      f"pip install 'seqjax[{extra}]' installs it.",
-      name=error.name,
-    ) from error
 
 
 def read_bytes(path: str | os.PathLike) -> bytes:

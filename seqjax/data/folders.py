@@ -9,7 +9,8 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
-from seqjax.data.files import needs, read_text
+from seqjax.data.files import read_text
+from seqjax.errors import needs
 
 METADATA = ('dataset_info.json', 'features.json')
 AT_ONCE = 1024  # records

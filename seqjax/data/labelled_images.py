@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Integer, UInt8
 
-from seqjax.data.files import data_folder, needs, read_bytes
+from seqjax.data.files import data_folder, read_bytes
 from seqjax.data.prepared import data_source
+from seqjax.errors import needs
 
 SIZES = {'digits': (8, 8), 'mnist': (28, 28), 'cifar10': (32, 32, 3)}
 NUM_CLASSES = 10

@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from seqjax.data.files import data_folder, needs
+from seqjax.data.files import data_folder
 from seqjax.data.prepared import REAL, data_source
+from seqjax.errors import needs
 
 COUNTS = 'byte_counts.npy'
 PARTS = {'train': 'train[:99%]', 'validation': 'train[99%:]', 'test': 'test'}
 
 
 def count_bytes(data_dir: str = '') -> pathlib.Path:
-  """Counts how often each byte is a target at each position, whatever T.
+  """Counts how often each byte is a target at each position, for every T.
 
   Reads the training split once, at some 10,000 sentences per second: 30
   million take about an hour. Counts that exist are kept.

@@ -10,10 +10,10 @@ import urllib.request
 from collections.abc import Sequence
 from typing import Any
 
-from seqjax.data.files import data_folder, needs
+from seqjax.data.files import data_folder
 from seqjax.data.folders import check_records, open_folder, scratch
 from seqjax.data.without_tensorflow import without_tensorflow
-from seqjax.errors import unknown
+from seqjax.errors import needs, unknown
 
 REAL = {
   'tiny_shakespeare': '1.0.0',

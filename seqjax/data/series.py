@@ -24,7 +24,7 @@ def windows(
   1000 values at tau=4 give arrays of shape (996, 4) and (996,), without a copy.
 
   Raises:
-    ValueError: tau is below 1, no value is left to be asked for, or a value
+    ValueError: tau is below 1, no value is left to predict, or a value
       is not finite.
   """
   _check_finite(series)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from seqjax.data.files import needs
+from seqjax.errors import needs
 
 
 def without_tensorflow(builder: type) -> type:

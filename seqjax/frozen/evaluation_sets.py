@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from seqjax.data.files import data_folder, needs
+from seqjax.data.files import data_folder
 from seqjax.data.folders import (
   check_records,
   open_folder,
   read_json,
   scratch,
 )
-from seqjax.errors import unknown
+from seqjax.errors import needs, unknown
 from seqjax.frozen.expected import (
   SIDES,
   VERSION,

@@ -14,7 +14,26 @@ from seqjax.typing import Array, Batch, TaskShape
 
 
 @dataclasses.dataclass(frozen=True)
-class TauWindow(Regression):
+class _Forecast(Regression):
+  """Another question to a series; all but the batches is the series'."""
+
+  series: Any = MackeyGlass()
+
+  input = property(lambda self: self.series.input)
+  output = property(lambda self: self.series.output)
+  on_device = property(lambda self: self.series.on_device)
+  fingerprint = property(lambda self: self.series.fingerprint)
+  chance = property(lambda self: self.series.chance)
+
+  def _best(self) -> Callable:
+    """Returns the forecast of the series, where enough of the past is seen."""
+    if self.ceiling is None:
+      raise AttributeError('solve')
+    return self.series.forecast
+
+
+@dataclasses.dataclass(frozen=True)
+class TauWindow(_Forecast):
   """One value from the tau values before it, and from nothing else.
 
       inputs   x_1 x_2 x_3 x_4
@@ -25,19 +44,12 @@ class TauWindow(Regression):
     tau: the number of values seen.
   """
 
-  series: Any = MackeyGlass()
   tau: int = 16
 
   shape: ClassVar[TaskShape] = TaskShape.MANY_TO_ONE
 
   def __post_init__(self):
     at_least(self, tau=1)
-
-  input = property(lambda self: self.series.input)
-  output = property(lambda self: self.series.output)
-  on_device = property(lambda self: self.series.on_device)
-  fingerprint = property(lambda self: self.series.fingerprint)
-  chance = property(lambda self: self.series.chance)
 
   @property
   def ceiling(self) -> float | None:
@@ -46,7 +58,7 @@ class TauWindow(Regression):
   @property
   def solve(self) -> Callable[[Batch], Array]:
     """Gives the best prediction; AttributeError where none is known."""
-    forecast = _forecast(self)
+    forecast = self._best()
     return lambda batch: forecast(batch.inputs, 1)[:, 0]
 
   def _batch(self, key, step, batch_size: int, split: str) -> Batch:
@@ -57,7 +69,7 @@ class TauWindow(Regression):
 
 
 @dataclasses.dataclass(frozen=True)
-class Rollout(Regression):
+class Rollout(_Forecast):
   """Several values in a row, from those before them and no others.
 
       inputs   x_1 x_2 x_3  0   0
@@ -73,7 +85,6 @@ class Rollout(Regression):
     steps: the number of values predicted.
   """
 
-  series: Any = MackeyGlass()
   context: int = 32
   steps: int = 16
 
@@ -81,12 +92,6 @@ class Rollout(Regression):
 
   def __post_init__(self):
     at_least(self, context=1, steps=1)
-
-  input = property(lambda self: self.series.input)
-  output = property(lambda self: self.series.output)
-  on_device = property(lambda self: self.series.on_device)
-  fingerprint = property(lambda self: self.series.fingerprint)
-  chance = property(lambda self: self.series.chance)
 
   @property
   def ceiling(self) -> float | None:
@@ -99,7 +104,7 @@ class Rollout(Regression):
   @property
   def solve(self) -> Callable[[Batch], Array]:
     """Gives the best prediction; AttributeError where none is known."""
-    return functools.partial(self._solve, _forecast(self))
+    return functools.partial(self._solve, self._best())
 
   def _solve(self, forecast, batch):
     """Predicts after the context, whose values stay in place, unscored."""
@@ -120,10 +125,3 @@ class Rollout(Regression):
       weights=(ahead > 0).astype(xp.float32),
       group=ahead,
     )
-
-
-def _forecast(task) -> Callable:
-  """Returns the forecast of the series, where enough of the past is seen."""
-  if task.ceiling is None:
-    raise AttributeError('solve')
-  return task.series.forecast

@@ -17,12 +17,12 @@ from seqjax.typing import Array, Batch, Spec, TaskShape
 class GaussianSeries(Regression):
   """The next value of a stationary Gaussian process of mean zero.
 
-  What is seen and what is asked for are jointly Gaussian, so the best
+  The values seen and the one predicted are jointly Gaussian, so the best
   prediction is linear, and its error follows from the autocovariance r alone:
 
       x_hat = c^T R^-1 x,    E (x - x_hat)^2 = r(0) - c^T R^-1 c
 
-  with R_ij = r(i - j) and c_i = r(distance from i to what is asked for). It is
+  with R_ij = r(i - j) and c_i = r(distance from i to the prediction). It is
   sampled as x = L e, where L L^T = R and e ~ N(0, 1); L is lower triangular, so
   that e_t is what is new at t. Subclasses have a `length`.
   """

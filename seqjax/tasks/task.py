@@ -144,7 +144,7 @@ class BaseTask:
     batch_size: int,
     split: str,
   ) -> Batch:
-    """Returns the batch that `batch` was asked for, from the key of the run."""
+    """Returns the batch that `batch` checked, from the key of the run."""
     return self._sample(split_key(key, split, step), batch_size)
 
   def _sample(self, key: jax.Array, batch_size: int) -> Batch:

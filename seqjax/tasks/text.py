@@ -31,7 +31,7 @@ class Text(Language):
 
       python            the top-level modules of the standard library of this
                         Python: several MB of real text on every machine
-      tiny_shakespeare  from TFDS, see `seqjax.frozen`
+      tiny_shakespeare  from TFDS, see `seqjax.data.prepared`
 
   It is cut in three where 90 % and 95 % of its characters lie before: train,
   validation, test. It is read once per process.

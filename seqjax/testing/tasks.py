@@ -94,10 +94,10 @@ def _check_shapes(task, batch):
     segments = (None,) * len(inputs)
   specs = (task.input, task.output) if unaligned else (task.input,)
   require(len(inputs) == len(specs), f'there are {len(inputs)} inputs.')
-  for spec, x, piece in zip(specs, inputs, segments, strict=True):
+  for spec, x, masks in zip(specs, inputs, segments, strict=True):
     require(x.ndim >= 2 and x.shape[0] == BATCH_SIZE, f'inputs are {x.shape}.')
     _check_spec(spec, x, x.shape[:2], 'inputs')
-    for mask in piece or ():
+    for mask in masks or ():
       require(
         mask.shape == x.shape[:2] and mask.dtype == bool,
         f'segments are {mask.dtype}{mask.shape} for inputs {x.shape}.',

@@ -35,9 +35,9 @@ def test_unknown_datasets_are_refused(call, message, tmp_path):
   assert not list(tmp_path.iterdir())
 
 
-def test_a_prepared_dataset_by_random_access(write_pictures):
+def test_a_prepared_dataset_by_random_access(write_images):
   """Whole, in part, and with an error that names the example's file."""
-  data_dir = write_pictures('mnist', '3.0.1', (28, 28), {'train': 40})
+  data_dir = write_images('mnist', '3.0.1', (28, 28), {'train': 40})
   source = data.data_source('mnist', 'train', data_dir)
   assert len(source) == 40 and source[11]['label'] == 1
   assert source[3]['image'].shape == (28, 28, 1)
@@ -48,9 +48,9 @@ def test_a_prepared_dataset_by_random_access(write_pictures):
     source[40]
 
 
-def test_a_truncated_prepared_dataset_is_one_sentence(write_pictures):
+def test_a_truncated_prepared_dataset_is_one_sentence(write_images):
   """With its file, and the byte; also where an example is asked for."""
-  data_dir = write_pictures('mnist', '3.0.1', (28, 28), {'train': 200})
+  data_dir = write_images('mnist', '3.0.1', (28, 28), {'train': 200})
   folder = pathlib.Path(data_dir, 'mnist/3.0.1')
   path = array_record(folder, 'train')
   os.truncate(path, path.stat().st_size // 2)
@@ -62,9 +62,9 @@ def test_a_truncated_prepared_dataset_is_one_sentence(write_pictures):
     source[99]
 
 
-def test_other_bytes_in_the_middle_of_a_prepared_dataset(write_pictures):
+def test_other_bytes_in_the_middle_of_a_prepared_dataset(write_images):
   """Every example is read, not the first and the last alone."""
-  data_dir = write_pictures('mnist', '3.0.1', (28, 28), {'train': 2000})
+  data_dir = write_images('mnist', '3.0.1', (28, 28), {'train': 2000})
   path = array_record(pathlib.Path(data_dir, 'mnist/3.0.1'), 'train')
   content = bytearray(path.read_bytes())
   content[len(content) // 2] ^= 255
@@ -75,18 +75,18 @@ def test_other_bytes_in_the_middle_of_a_prepared_dataset(write_pictures):
     data.verify_prepared('mnist', data_dir)
 
 
-def test_a_dataset_that_is_not_complete_is_to_be_deleted(write_pictures):
+def test_a_dataset_that_is_not_complete_is_to_be_deleted(write_images):
   """Preparing it again says so too, and not only to prepare it again."""
-  data_dir = write_pictures('mnist', '3.0.1', (28, 28), {'train': 2})
+  data_dir = write_images('mnist', '3.0.1', (28, 28), {'train': 2})
   pathlib.Path(data_dir, 'mnist/3.0.1/dataset_info.json').unlink()
   for call in (data.prepare, data.verify_prepared):
     with pytest.raises(ValueError, match='is not complete.*Delete the folder'):
       call('mnist', data_dir)
 
 
-def test_a_prepared_dataset_of_another_version(write_pictures):
+def test_a_prepared_dataset_of_another_version(write_images):
   """Its own version is named, and the one that is read."""
-  data_dir = write_pictures('mnist', '1.0.0', (28, 28), {'train': 2})
+  data_dir = write_images('mnist', '1.0.0', (28, 28), {'train': 2})
   with pytest.raises(ValueError, match='version 1.0.0, but version 3.0.1 is'):
     data.data_source('mnist', 'train', data_dir)
 

@@ -133,11 +133,11 @@ def test_mnist_keeps_the_contract():
   testing.assert_task_contract(task)
 
 
-def test_mnist_and_cifar10_as_tfds_prepares_them(write_pictures):
+def test_mnist_and_cifar10_as_tfds_prepares_them(write_images):
   """Both keep the contract; colours stand at one position."""
   counts = {'train': 240, 'test': 30}
-  data_dir = write_pictures('mnist', '3.0.1', (28, 28), counts)
-  write_pictures('cifar10', '3.0.2', (32, 32, 3), counts)
+  data_dir = write_images('mnist', '3.0.1', (28, 28), counts)
+  write_images('cifar10', '3.0.2', (32, 32, 3), counts)
   mnist = PixelSequence('mnist', data_dir=data_dir)
   cifar10 = PixelSequence('cifar10', data_dir=data_dir)
   assert mnist.batch(KEY, 0, 4).inputs.shape == (4, 784)
@@ -158,10 +158,10 @@ def test_images_that_are_not_here_say_what_to_put_where(tmp_path):
     PixelSequence('cifar10', data_dir=str(tmp_path)).batch(KEY, 0, 4)
 
 
-def test_the_permutation_is_the_same_for_ever(write_pictures):
+def test_the_permutation_is_the_same_for_ever(write_images):
   """As it was drawn when it was first written down."""
   counts = {'train': 24, 'test': 2}
-  data_dir = write_pictures('mnist', '3.0.1', (28, 28), counts)
+  data_dir = write_images('mnist', '3.0.1', (28, 28), counts)
   task = PixelSequence('mnist', permuted=True, data_dir=data_dir)
   order = task._arrange(np.arange(784).reshape(1, 28, 28))[0]
   np.testing.assert_array_equal(

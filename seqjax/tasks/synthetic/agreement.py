@@ -33,7 +33,7 @@ class Agreement(Classification):
   Validation and test need rows of 24 bits or more, or training would have
   theirs.
 
-  Chance knows that a verb is asked for. `Batch.group` is the number of
+  Chance knows that a verb is due. `Batch.group` is the number of
   attractors: nouns in between whose number is not that of the subject.
 
   Attributes:

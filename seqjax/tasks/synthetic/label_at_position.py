@@ -28,7 +28,7 @@ class LabelAtPosition(Classification):
 
   Attributes:
     num_symbols: the number of different tokens.
-    position: of the token that is asked for, from 0.
+    position: of the token that is the label, from 0.
     length: T, in positions.
   """
 

@@ -143,7 +143,7 @@ class MQAR(_AssociativeRecall):
       targets  -  -  -  -  -  -  0  -  -  -  7  -  -  -   (- has weight 0)
 
   Keys, and values, differ within a row. The last binding of a key counts.
-  Every key is asked for once, an even number of positions after the bindings;
+  Every key is queried once, an even number of positions after the bindings;
   the first in the row chooses its place first, with P(place i) proportional
   to i^(power - 1), i = 1, 2 ..., among those that are left. Noise is sampled
   from the whole vocabulary, and a key in it is not scored.
@@ -157,7 +157,7 @@ class MQAR(_AssociativeRecall):
   would have their rows.
 
   `Batch.group` is the distance from a question back to the key whose value is
-  asked for, in positions.
+  queried, in positions.
 
   Attributes:
     vocab: the number of tokens; the first half are keys.
@@ -178,7 +178,7 @@ class MQAR(_AssociativeRecall):
       raise ValueError(
         'MQAR overwrites a key at most once, but '
         f'num_overwrites={self.num_overwrites} of num_pairs={self.num_pairs} '
-        'keys were asked for.'
+        'keys were requested.'
       )
 
   @property
@@ -231,7 +231,7 @@ class CompositionalMQAR(_AssociativeRecall):
       targets  -  -  -  -  -  -  -  -  4  -  -  -  7  -
 
   The bindings stand in random order, and only keys whose value is a key are
-  asked for. Keys, values, places and noise are sampled as in `MQAR`.
+  queried. Keys, values, places and noise are sampled as in `MQAR`.
 
   `Batch.group` is the distance from a question back to its key, in positions.
 

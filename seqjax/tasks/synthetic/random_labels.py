@@ -1,4 +1,4 @@
-"""Labels without a reason, which a network can learn by heart."""
+"""Labels without a reason, which a network can memorise."""
 
 import dataclasses
 import math
@@ -27,7 +27,7 @@ class RandomLabels(Classification):
   are balanced. The set depends on `seed` alone, and the key of a run decides
   the order, with replacement. In validation and test sequences and labels are
   sampled anew every time, so the ceiling there is chance; on split 'train' 1.0
-  can be reached, by heart. Sequences of fewer than 24 bits are refused there,
+  can be reached, by memory. Sequences of fewer than 24 bits are refused there,
   since training could have them. Zhang et al., "Understanding Deep Learning
   Requires Rethinking Generalization", 2017, section 2.
 

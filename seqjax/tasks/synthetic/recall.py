@@ -44,7 +44,7 @@ class Recall(Classification):
   of 8 has by default, or training would have their rows.
 
   Targets, weights and outputs are those of an aligned task ([B T], [B T C]):
-  models give an output at every position. The score is one number an example.
+  models give an output at every position. The score is one number per example.
 
   Attributes:
     num_facts: the number of facts to choose from, at least 2.

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int
 
-from seqjax.ops import segments as pieces
+from seqjax.ops.segments import from_lengths, zero_padding
 from seqjax.tasks.synthetic._random import coins, lengths
 from seqjax.tasks.task import Classification, Regression, at_least
 from seqjax.typing import Array, Batch, Spec, TaskShape
@@ -77,9 +77,9 @@ class TrajectoryDirection(Classification, _Trajectory):
 
   def _sample(self, key: jax.Array, batch_size: int) -> Batch:
     points, direction, size = self._trajectories(key, batch_size)
-    segments = pieces.from_lengths(size, self.length)
+    segments = from_lengths(size, self.length)
     return Batch(
-      inputs=pieces.zero_padding(points[:, :-1], segments),
+      inputs=zero_padding(points[:, :-1], segments),
       targets=(direction > 0).astype(jnp.int32),
       weights=jnp.ones(batch_size, jnp.float32),
       segments=segments,
@@ -127,11 +127,11 @@ class TrajectoryNext(Regression, _Trajectory):
 
   def _sample(self, key: jax.Array, batch_size: int) -> Batch:
     points, _, size = self._trajectories(key, batch_size)
-    segments = pieces.from_lengths(size, self.length)
+    segments = from_lengths(size, self.length)
     scored = segments.valid & (jnp.arange(self.length) >= 2)[None]
     return Batch(
-      inputs=pieces.zero_padding(points[:, :-1], segments),
-      targets=pieces.zero_padding(points[:, 1:], segments),
+      inputs=zero_padding(points[:, :-1], segments),
+      targets=zero_padding(points[:, 1:], segments),
       weights=scored.astype(jnp.float32),
       segments=segments,
       group=jnp.broadcast_to(size[:, None], scored.shape),

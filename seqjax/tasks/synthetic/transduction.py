@@ -107,7 +107,7 @@ class Transduction(Strings):
   def _expected(self, length: int) -> tuple[float, float]:
     """Returns symbols that the best constants get right, and all scored.
 
-    Where a target ends is known from what is asked for.
+    The end of a target is known from its weights.
     """
     if self.operation == 'sort':
       chosen = order_statistics(length, self.num_symbols)

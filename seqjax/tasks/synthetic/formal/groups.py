@@ -29,7 +29,7 @@ class GroupWord(Classification):
       inputs   1 5 2 4 3 1
       targets  1 4 5 2 5 3
 
-  All elements are equally likely. Every target is uniform, whatever its
+  All elements are equally likely. Every target is uniform, at every
   position, which `Batch.group` gives (from 0).
 
   Merrill, Petty and Sabharwal, "The Illusion of State in State-Space Models",
