@@ -165,7 +165,7 @@ def test_machines_overlay_with_their_names_and_fillings(tmp_path):
   figure, panel = draw(both)
   labels = [line.get_label() for line in panel.get_lines()]
   assert 'gru gpu Other, c.csv' in labels and len(labels) == 3 * len(NAMES)
-  first, second = panel.get_lines()[0], panel.get_lines()[8]
+  first, second = panel.get_lines()[0], panel.get_lines()[len(NAMES)]
   assert first.get_color() == second.get_color()
   assert first.get_fillstyle() != second.get_fillstyle()
   assert figure.get_supxlabel().count('\n') == 2
