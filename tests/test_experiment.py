@@ -353,3 +353,26 @@ def test_help_lists_every_field_with_text_and_default(tmp_path):
     "(default: 'runs/question')",
   ]:
     assert words in shown, shown
+
+
+def test_a_grid_refuses_values_of_wrong_types():
+  """In a sentence, before a Config's own checks compare them."""
+  with pytest.raises(ValueError, match="'fast' was given"):
+    experiment.grid(Config, rate=['fast'])
+
+
+def test_a_folder_of_a_long_config_has_a_name_that_a_file_system_takes(
+  tmp_path,
+):
+  """And of two that differ at their ends, two names."""
+
+  @dataclasses.dataclass(frozen=True)
+  class Long:
+    mixers: tuple[str, ...] = experiment.option((), 'Names.')
+
+  names = tuple(f'mixer_{i}' for i in range(60))
+  first, second = Long(names), Long((*names[:-1], 'other'))
+  folders = {experiment.folder_name(config) for config in (first, second)}
+  assert len(folders) == 2
+  for name in folders:
+    (tmp_path / name).mkdir()

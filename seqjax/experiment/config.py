@@ -8,6 +8,7 @@ import dataclasses
 import itertools
 import re
 import typing
+import zlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ from seqjax.errors import Catalog, UnknownName, unknown
 SCALARS = (bool, int, float, str)
 _ITEMS = (int, float, str)
 LISTING = 'the --help of its program lists them'
+LONGEST_NAME = 180  # characters of a folder's; file systems take 255 bytes
 ALWAYS_NAMED = ('mixer', 'task')  # fields that every folder's name holds
 
 
@@ -66,6 +68,11 @@ def grid(Config: type, **lists: Any) -> list[Any]:
         f'A grid takes a list of values for each field; write'
         f' {name}=[{values!r}] instead of {name}={values!r}.'
       )
+  lists = {name: list(values) for name, values in lists.items()}
+  kinds = field_types(Config)
+  for name, values in lists.items():
+    for value in values:
+      _check_type(Config, name, kinds[name], value)
   return [
     Config(**dict(zip(lists, values, strict=True)))
     for values in itertools.product(*lists.values())
@@ -85,7 +92,7 @@ def folder_name(config: Any) -> str:
   """Returns a name for a run's folder, as in 'task=parity,mixer=lstm,seed=1'.
 
   It holds the fields that differ from their defaults, and always those called
-  `mixer` and `task`.
+  `mixer` and `task`. One that is too long for a file system ends in a checksum.
   """
   parts = [
     f'{field.name}={_folder_value(getattr(config, field.name))}'
@@ -93,7 +100,10 @@ def folder_name(config: Any) -> str:
     if field.name in ALWAYS_NAMED
     or getattr(config, field.name) != field.default
   ]
-  return ','.join(parts) or 'defaults'
+  name = ','.join(parts) or 'defaults'
+  if len(name) <= LONGEST_NAME:
+    return name
+  return f'{name[:LONGEST_NAME]}-{zlib.crc32(name.encode()):08x}'
 
 
 def _folder_value(value: Any) -> str:
