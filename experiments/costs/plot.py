@@ -7,9 +7,9 @@ from seqjax.results import plotting
 
 TITLE = 'Steps per second over those of the simpler way'
 NOTE = (
-  'Right of 1: faster. Dots: medians of rounds; lines: their 95 % intervals.'
-  ' Loop: over a loop in Linen. Population: over its members one by one.'
-  ' Checkpoints: over a run without.'
+  'Right of 1: faster. Dots: medians of rounds; lines: their 95 % intervals.\n'
+  'training.train: over a loop in Linen. Members: over one by one. Checkpoints:'
+  ' over a run without.'
 )
 
 

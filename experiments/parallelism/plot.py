@@ -53,10 +53,10 @@ def _draw_panel(area, rows, quantity, work, batch_size):
   plotting.lengths_axis(area, lengths, X_TITLES.get(work, 'positions'))
   if quantity == 'seconds':
     plotting.seconds_axis(
-      area, 'a token' if work == 'decoding' else 'a batch of sequences'
+      area, f'time per {"token" if work == "decoding" else "batch"}'
     )
   else:
-    plotting.bytes_axis(area, 'bytes at once')
+    plotting.bytes_axis(area, 'peak memory')
   machines = plotting.by_machine(cell)
   for index, (machine, part) in enumerate(machines.items()):
     for name in dict.fromkeys(row['mixer'] for row in part):
