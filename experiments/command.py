@@ -11,6 +11,7 @@ that is committed, if every cell finished.
 import dataclasses
 import pathlib
 import sys
+import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -67,42 +68,43 @@ def first_preset(found: Experiment) -> str:
 
 def options(found: Experiment, preset: str) -> type:
   """Makes the dataclass of an experiment's options, with a preset's values."""
-  axes = found.axes(preset)
-  by_field = {
-    field.name: field for field in dataclasses.fields(found.main.Config)
-  }
-  fields = [
-    (
-      'preset',
-      str,
-      option(preset, 'Values of what is not given.', found.presets),
-    )
-  ]
+  axes, Config = found.axes(preset), found.main.Config
+  types = experiment.field_types(Config)
+  by_field = {field.name: field for field in dataclasses.fields(Config)}
+  text = 'Preset that gives the values of all other options.'
+  fields = [('preset', str, option(preset, text, found.presets))]
   for axis, value in axes.items():
-    field = by_field.get(found.field(axis))
-    fields.append((axis, _kind(value), _axis_option(axis, value, field)))
+    name = found.field(axis)
+    kind = _kind(value, types.get(name))
+    fields.append((axis, kind, _axis_option(axis, value, by_field.get(name))))
   set_by_axes = {found.field(axis) for axis in axes}
   for name, field in by_field.items():
     if name not in set_by_axes:
-      fields.append((name, type(field.default), _as_it_is(field)))
+      fields.append((name, types[name], _copy(field, field.default)))
   return dataclasses.make_dataclass('Options', fields, frozen=True)
 
 
-def _kind(value: Any) -> Any:
-  """Returns the type of an option: that of a number, or of a list of them."""
-  return tuple[type(value[0]), ...] if isinstance(value, tuple) else type(value)
+def _kind(value: Any, of_field: Any) -> Any:
+  """Returns the type of an option: the field's, or that of a list of them."""
+  if not isinstance(value, tuple):
+    return of_field or type(value)
+  item = of_field or type(value[0])
+  return item if typing.get_origin(item) is tuple else tuple[item, ...]
 
 
 def _axis_option(axis: str, value: Any, field: dataclasses.Field | None) -> Any:
   if axis == 'seeds':
     return option(value, 'Number of seeds: 0, 1, ...')
-  if field is None:
-    return option(value, f'Values of {axis}.')
-  return option(value, field.metadata['help'], field.metadata['among'])
+  return (
+    option(value, f'Values of {axis}.')
+    if field is None
+    else _copy(field, value)
+  )
 
 
-def _as_it_is(field: dataclasses.Field) -> Any:
-  return option(field.default, field.metadata['help'], field.metadata['among'])
+def _copy(field: dataclasses.Field, default: Any) -> Any:
+  """Declares a field again, with another default."""
+  return option(default, field.metadata['help'], field.metadata['among'])
 
 
 def run_cell(

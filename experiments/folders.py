@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import importlib
 import inspect
-import itertools
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from types import ModuleType
@@ -172,12 +171,6 @@ class Experiment:
     if optional:
       return None
     raise ValueError(f'The experiment {self.name!r} lacks its {part}.py.')
-
-
-def product(**lists: Iterable[Any]) -> Iterable[dict[str, Any]]:
-  """Yields {name: value} for every combination; the last varies fastest."""
-  for values in itertools.product(*lists.values()):
-    yield dict(zip(lists, values, strict=True))
 
 
 def _values(axis: str, value: Any) -> Sequence[Any]:

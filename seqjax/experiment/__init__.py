@@ -17,6 +17,7 @@ from seqjax.experiment.command_line import (
 )
 from seqjax.experiment.config import (
   choose,
+  field_types,
   folder_name,
   from_dict,
   grid,
@@ -28,6 +29,7 @@ from seqjax.experiment.config import (
 __all__ = [
   'choose',
   'define_flags',
+  'field_types',
   'folder_name',
   'from_dict',
   'from_flags',
