@@ -97,6 +97,7 @@ def _run(config, workdir, preempted, mesh, switches) -> dict[str, Any]:
     parts = task, model, record, checkpoints
     state = _train(config, *parts, mesh, switches, preempted, stop_if_preempted)
     scores = {}
+    print('scoring validation and test ...', file=sys.stderr, flush=True)
     for split, batches in {'validation': 4, 'test': 16}.items():
       scores[split] = held_out_score(config, model, state, task, split, batches)
       stop_if_preempted(state.step)
