@@ -21,13 +21,12 @@ import jax
 
 from seqjax import experiment, results, training
 from seqjax.cli import build
-from seqjax.cli.train_config import Config
+from seqjax.cli.train_config import CHECKPOINTS, Config
 from seqjax.launch import exits, memory_limits, monitor, signals
 from seqjax.results.checkpoint import Checkpoints
 from seqjax.results.saver import Saver
 from seqjax.training import sharding
 
-CHECKPOINTS = 'checkpoints'  # their folder in that of a run
 PIECE_SECONDS = 5.0  # of training, between looks at the clock and for SIGTERM
 
 
