@@ -21,13 +21,12 @@ import jax
 
 from seqjax import experiment, results, training
 from seqjax.cli import build
-from seqjax.cli.train_config import Config
+from seqjax.cli.train_config import CHECKPOINTS, Config
 from seqjax.launch import exits, memory_limits, monitor, signals
 from seqjax.results.checkpoint import Checkpoints
 from seqjax.results.saver import Saver
 from seqjax.training import sharding
 
-CHECKPOINTS = 'checkpoints'  # their folder in that of a run
 PIECE_SECONDS = 5.0  # of training, between looks at the clock and for SIGTERM
 
 
@@ -97,6 +96,7 @@ def _run(config, workdir, preempted, mesh, switches) -> dict[str, Any]:
     parts = task, model, record, checkpoints
     state = _train(config, *parts, mesh, switches, preempted, stop_if_preempted)
     scores = {}
+    print('scoring validation and test ...', file=sys.stderr, flush=True)
     for split, batches in {'validation': 4, 'test': 16}.items():
       scores[split] = held_out_score(config, model, state, task, split, batches)
       stop_if_preempted(state.step)

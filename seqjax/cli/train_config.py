@@ -8,6 +8,7 @@ from seqjax.experiment import option
 from seqjax.nn import MIXERS, NONCAUSAL_MIXERS
 from seqjax.tasks import TASKS
 
+CHECKPOINTS = 'checkpoints'  # their folder in that of a run
 EVERY_MIXER = MIXERS | NONCAUSAL_MIXERS
 DTYPES = ('float32', 'bfloat16')
 LEAST = {

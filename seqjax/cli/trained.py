@@ -11,8 +11,7 @@ import flax.linen as nn
 
 from seqjax import experiment
 from seqjax.cli import build
-from seqjax.cli.train import CHECKPOINTS
-from seqjax.cli.train_config import Config
+from seqjax.cli.train_config import CHECKPOINTS, Config
 from seqjax.results.checkpoint import Checkpoints
 
 
