@@ -17,7 +17,6 @@ from seqjax.nn.mixer import (
 )
 
 __all__ = [
-  *catalog.__all__,
   'AttentionCarry',
   'CausalMixer',
   'CrossAttention',
@@ -33,3 +32,4 @@ __all__ = [
   'state_floats',
   'to_flax',
 ]
+__all__ += catalog.__all__

@@ -1,7 +1,6 @@
 """Names for the mixers: MIXERS[name](features, context, **options).
 
-And a table of what each costs, holds and sees. The classes of all entries are
-exported by `seqjax.nn`.
+And a table of what each costs, holds and sees.
 """
 
 from typing import NamedTuple
@@ -18,6 +17,37 @@ from seqjax.nn.mixer import SequenceMixer, state_floats
 from seqjax.nn.mlstm import MLSTM
 from seqjax.nn.rnn import GRU, LSTM, SLSTM, Elman
 from seqjax.nn.state_space import S4D, S5
+
+# Exported by `seqjax.nn`: the class of every entry.
+__all__ = [
+  'MIXERS',
+  'NONCAUSAL_MIXERS',
+  'Attention',
+  'Bidirectional',
+  'DeltaNet',
+  'Elman',
+  'FullAttention',
+  'GLA',
+  'GRU',
+  'GatedConv',
+  'GatedDeltaNet',
+  'LRU',
+  'LSTM',
+  'LinearAttention',
+  'LocalAttention',
+  'MLSTM',
+  'Mamba',
+  'Mamba2',
+  'MinGRU',
+  'MinLSTM',
+  'RGLRU',
+  'Retention',
+  'S4D',
+  'S5',
+  'SLSTM',
+  'TCN',
+  'WindowMLP',
+]
 
 FEATURES, CONTEXT = 64, 1024  # at which carries and reaches are counted
 
@@ -122,9 +152,6 @@ def _classes(entries: dict[str, Entry]) -> Catalog:
 
 
 MIXERS, NONCAUSAL_MIXERS = _classes(CAUSAL), _classes(NONCAUSAL)
-
-__all__ = ['MIXERS', 'NONCAUSAL_MIXERS']
-__all__ += sorted(c.__name__ for c in (MIXERS | NONCAUSAL_MIXERS).values())
 
 
 def table() -> list[tuple[str, ...]]:

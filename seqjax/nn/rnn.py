@@ -10,7 +10,13 @@ from jaxtyping import Float
 
 from seqjax.errors import unknown
 from seqjax.nn import initializers
-from seqjax.nn.mixer import CausalMixer, carry_dtype, check_step, check_unroll
+from seqjax.nn.mixer import (
+  CausalMixer,
+  carry_dtype,
+  check_heads,
+  check_step,
+  check_unroll,
+)
 from seqjax.ops import recurrence
 from seqjax.typing import Array, Segments
 
@@ -224,12 +230,7 @@ class SLSTM(CausalMixer):
     recurrence.check_algorithm(self.algorithm, recurrence.SLSTM_ALGORITHMS)
     recurrence.check_forget_gate(self.forget_gate)
     _check_finite(self, 'forget_bias')
-    if self.num_heads < 1 or self.features % self.num_heads:
-      raise ValueError(
-        'sLSTM splits features evenly over heads, but '
-        f'features={self.features} is not a multiple of '
-        f'num_heads={self.num_heads}.'
-      )
+    check_heads(self)
 
   def setup(self):
     size, dtype = self.features, self.param_dtype

@@ -10,6 +10,13 @@ import pytest
 
 from seqjax.ops import attention as attention_lib
 from seqjax.ops.attention import attention
+from seqjax.ops.blockwise_attention import (
+  Places,
+  Rule,
+  _extent,
+  _pairs,
+  see,
+)
 
 BATCH, QUERIES, KEYS = 2, 21, 29
 
@@ -104,8 +111,6 @@ def test_memory_grows_with_the_length():
 
 def test_blocks_that_nobody_sees_are_skipped():
   """Pieces, windows, padding and the future, block by block."""
-  from seqjax.ops.blockwise_attention import Places, Rule, _extent, _pairs
-
   position = jnp.arange(32, dtype=jnp.int32)[None]
   one = Places(position, jnp.zeros_like(position))
   two = Places(position % 16, position // 16)
@@ -123,8 +128,6 @@ def test_blocks_that_nobody_sees_are_skipped():
 
 def test_no_mask_where_every_query_sees_every_key():
   """Said of a pair of blocks exactly where it is so."""
-  from seqjax.ops.blockwise_attention import Places, Rule, _pairs, see
-
   rng = np.random.default_rng(0)
   found = set()
   for causal, window, packed in itertools.product(
