@@ -41,7 +41,7 @@ class _Images(Classification):
     return REFERENCES[self.source]
 
   @property
-  def known_chance(self) -> str | None:
+  def chance_name(self) -> str | None:
     return None if self.source == 'digits' else 'largest class'
 
   @property

@@ -28,7 +28,7 @@ def _row(name):
     f'[`{name}`](#{name})',
     task.shape.value,
     task.metric.value,
-    task.known_chance or _number(task.chance),
+    task.chance_name or _number(task.chance),
     _number(task.ceiling),
     task.reference,
   )

@@ -40,7 +40,7 @@ class Sentences(Language):
   reference: ClassVar[str] = 'Chelba et al., 2013'
   shape: ClassVar[TaskShape] = TaskShape.MANY_TO_MANY
   on_device: ClassVar[bool] = False
-  known_chance: ClassVar[str] = 'unigram entropy'
+  chance_name: ClassVar[str] = 'unigram entropy'
   input: ClassVar[Spec] = Spec((), vocab=256)
   output: ClassVar[Spec] = Spec((), vocab=256)
   ceiling: ClassVar[None] = None

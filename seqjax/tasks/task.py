@@ -108,14 +108,14 @@ class BaseTask:
       lower bound of it; infinite where examples are continuous, or where they
       are held out in another way.
     reference: the publication that the task is from; 'here' for our own.
-    known_chance: the name of chance where it depends on the files that are
+    chance_name: the name of chance where it depends on the files that are
       read, and so on the machine; None where it does not.
   """
 
   on_device: ClassVar[bool] = True
   bits: ClassVar[float] = math.inf
   reference: ClassVar[str] = 'here'
-  known_chance: ClassVar[str | None] = None
+  chance_name: ClassVar[str | None] = None
 
   def batch(
     self,

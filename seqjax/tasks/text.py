@@ -68,7 +68,7 @@ class Text(Language):
   reference: ClassVar[str] = 'any file or folder'
   shape: ClassVar[TaskShape] = TaskShape.MANY_TO_MANY
   on_device: ClassVar[bool] = False
-  known_chance: ClassVar[str] = 'unigram entropy'
+  chance_name: ClassVar[str] = 'unigram entropy'
   ceiling: ClassVar[None] = None
 
   def __post_init__(self):
