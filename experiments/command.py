@@ -175,6 +175,7 @@ def _run(
 ) -> int:
   """Runs the cells and publishes them; returns the exit code."""
   configs = found.cells(**axes)
+  found.check(configs)
   committed = requested in folders.COMMITTED and configs == found.cells(
     **found.axes(requested)
   )

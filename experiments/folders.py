@@ -44,6 +44,7 @@ class Experiment:
   `main.py` has `Config` and `run(config, workdir, mixers)`. `sweep.py` has
   `PRESETS`, {preset: {axis: value}}. Everything else is optional:
 
+      main.check(config, mixers)  raises ValueError for what `run` would refuse
       sweep.cells(**axes)      the configs; by default the grid over the axes
       sweep.shared(config)     equal for cells that share a process, and with
                                it what is compiled; by default a config without
@@ -139,9 +140,15 @@ class Experiment:
     lists = {self.field(axis): _values(axis, v) for axis, v in axes.items()}
     return experiment.grid(self.main.Config, **lists)
 
+  def check(self, configs: Iterable[Any]):
+    """Raises ValueError for the first config that `run` would refuse."""
+    check = getattr(self.main, 'check', lambda config: None)
+    for config in dict.fromkeys(map(experiment.without_seed_and_rate, configs)):
+      check(config)
+
   def groups(self, cells: Iterable[Any], key=lambda cell: cell) -> list[list]:
     """Splits cells, which may be wrapped, into those that share a process."""
-    shared = getattr(self.sweep, 'shared', _without_seed_and_rate)
+    shared = getattr(self.sweep, 'shared', experiment.without_seed_and_rate)
     groups = {}
     for cell in cells:
       groups.setdefault(shared(key(cell)), []).append(cell)
@@ -177,10 +184,3 @@ def _values(axis: str, value: Any) -> Sequence[Any]:
   if axis == 'seeds':
     return range(value)
   return value if isinstance(value, tuple) else (value,)
-
-
-def _without_seed_and_rate(config: Any) -> Any:
-  """Cells that differ in these alone share what is compiled."""
-  fields = {field.name: field.default for field in dataclasses.fields(config)}
-  same = {k: fields[k] for k in ('seed', 'learning_rate') if k in fields}
-  return dataclasses.replace(config, **same)

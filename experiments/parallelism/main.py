@@ -105,10 +105,9 @@ def run(
   done = results.finished(workdir, config)
   if done is not None:
     return done
+  made = check(config, mixers)
   with results.Run(workdir, config) as record:
-    names = config.mixers or (COMPARED if mixers is ENTRIES else mixers)
-    print(f'Compiling and timing {", ".join(names)}.', flush=True)
-    made = {name: make_mixer(mixers[name], config) for name in names}
+    print(f'Compiling and timing {", ".join(made)}.', flush=True)
     needed = {name: needed_bytes(mixer, config) for name, mixer in made.items()}
     limit = SHARE * memory.available_memory()
     timings = timing.compare(
@@ -137,6 +136,18 @@ def run(
           )
       rows.append(row)
     return record.finish(rows=rows)
+
+
+def check(
+  config: Config, mixers: Mapping[str, Callable[..., SequenceMixer]] = ENTRIES
+) -> dict[str, SequenceMixer]:
+  """Makes the mixers of a cell, or refuses to in a sentence.
+
+  Raises:
+    ValueError: no width gives one of them as many parameters.
+  """
+  names = config.mixers or (COMPARED if mixers is ENTRIES else mixers)
+  return {name: make_mixer(mixers[name], config) for name in names}
 
 
 def make_mixer(

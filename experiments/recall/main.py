@@ -93,10 +93,7 @@ def run(
   done = results.finished(workdir, config)
   if done is not None:
     return done
-  task = Recall(lag=config.lag, design=config.design)
-  # Before anything is written: a short lag has too few examples to hold out.
-  jax.eval_shape(lambda: task.batch(jax.random.key(0), 0, 1, 'validation'))
-  mixer, model = make_model(config, task, mixers)
+  task, mixer, model = check(config, mixers)
   _, longer_model = make_model(config, task, mixers, max(config.beyond, 1))
   with results.Run(workdir, config) as record:
     state, validation = fit.fit(
@@ -122,6 +119,20 @@ def run(
       chance=task.chance,
       ceiling=task.ceiling,
     )
+
+
+def check(
+  config: Config, mixers: Mapping[str, Callable[..., CausalMixer]] = ENTRIES
+) -> tuple[Recall, CausalMixer, SequenceModel]:
+  """Makes the task, the mixer and the model, or refuses to in a sentence.
+
+  Raises:
+    ValueError: a short lag has too few examples to hold some out, or no width
+      gives the mixer as many parameters.
+  """
+  task = Recall(lag=config.lag, design=config.design)
+  jax.eval_shape(lambda: task.batch(jax.random.key(0), 0, 1, 'validation'))
+  return task, *make_model(config, task, mixers)
 
 
 def make_model(

@@ -90,6 +90,7 @@ def run(config: Config, workdir: str) -> list[tuple[cell_pool.Cell, str]]:
     cell_pool.Cell(c, str(root / experiment.folder_name(c)))
     for c in experiment.parse_grid(program.module.Config, config.grid)
   ]
+  program.check(cell.config for cell in cells)
   cell_pool.shares(config.processes, config.cores or None)
   waiting, failed = cell_pool.waiting(cells)
   root.mkdir(parents=True, exist_ok=True)

@@ -71,6 +71,11 @@ def run(
     return _run(config, workdir, preempted, _mesh(config, shard), switches)
 
 
+def check(config: Config):
+  """Raises ValueError for what `run` would refuse; nothing is compiled."""
+  build.check_model(*build.make(config), config)
+
+
 def _mesh(config: Config, shard: bool) -> jax.sharding.Mesh | None:
   """Returns all devices in a row, if batches are spread over them."""
   if not shard:

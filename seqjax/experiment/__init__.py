@@ -24,6 +24,7 @@ from seqjax.experiment.config import (
   option,
   to_dict,
   validate,
+  without_seed_and_rate,
 )
 
 __all__ = [
@@ -39,4 +40,5 @@ __all__ = [
   'parse_grid',
   'to_dict',
   'validate',
+  'without_seed_and_rate',
 ]

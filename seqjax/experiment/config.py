@@ -79,6 +79,16 @@ def grid(Config: type, **lists: Any) -> list[Any]:
   ]
 
 
+def without_seed_and_rate(config: Any) -> Any:
+  """Returns the config with the default seed and learning rate, if it has them.
+
+  Runs that differ in these alone share what is compiled, and what is refused.
+  """
+  defaults = {field.name: field.default for field in dataclasses.fields(config)}
+  same = {k: defaults[k] for k in ('seed', 'learning_rate') if k in defaults}
+  return dataclasses.replace(config, **same)
+
+
 def to_dict(config: Any) -> dict[str, Any]:
   """Returns the fields as JSON holds them: tuples become lists."""
   values = dataclasses.asdict(config)

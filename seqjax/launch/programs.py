@@ -4,12 +4,17 @@ import importlib
 import importlib.util
 import pathlib
 import sys
+from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
+
+from seqjax.experiment import without_seed_and_rate
 
 
 class Program:
   """A program's `run(config, workdir)`, which other processes can unpickle.
+
+  One that has a `check(config)` is asked before anything runs.
 
   Attributes:
     source: the module's dotted name, or the path of a file that ends in '.py'.
@@ -24,6 +29,12 @@ class Program:
 
   def __call__(self, config: Any, workdir: str) -> Any:
     return self.module.run(config, workdir)
+
+  def check(self, configs: Iterable[Any]):
+    """Raises ValueError for the first config that the program refuses."""
+    check = getattr(self.module, 'check', lambda config: None)
+    for config in dict.fromkeys(map(without_seed_and_rate, configs)):
+      check(config)
 
   def __reduce__(self):
     # Unpickling imports the module, so that configs sent later are known.

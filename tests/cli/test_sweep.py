@@ -194,6 +194,18 @@ def test_a_bad_sweep_gets_a_sentence(change, message, script, tmp_path):
   assert not (tmp_path / 'all').exists()
 
 
+def test_what_a_cell_would_refuse_is_refused_before_the_sweep(tmp_path):
+  """A mistake in the options of mixers, or a task that is too small."""
+  for grid, message in (
+    ('mixer_options=num_hads=2', 'num_heads|no option|mixer option'),
+    ('task_options="lag=1";seed=0,1', 'too few|needed to hold some out'),
+  ):
+    config = sweep.Config(grid=grid)
+    with pytest.raises(ValueError, match=message):
+      sweep.run(config, str(tmp_path / 'all'))
+  assert not (tmp_path / 'all').exists()
+
+
 def test_bounds_are_checked():
   """There is no such thing as less than one process."""
   with pytest.raises(ValueError, match='processes=0'):

@@ -126,6 +126,23 @@ def test_only_the_whole_preset_full_replaces_the_committed_table(
   assert written == [main_folder() if committed else tmp_path]
 
 
+@pytest.mark.parametrize(
+  'option, message',
+  [('--lags=1', 'needed to hold some out'), ('--parameters=1', 'No width')],
+)
+def test_what_a_cell_would_refuse_is_refused_before_any_runs(
+  option, message, tmp_path, capsys
+):
+  """One sentence and exit code 2; nothing is written."""
+  argv = ['recall', '--mixers=lstm', option, f'--workdir={tmp_path}']
+  with pytest.raises(SystemExit) as exit:
+    command.main('experiments.recall', argv)
+  assert exit.value.code == 2
+  said = capsys.readouterr().err.strip()
+  assert message in said and len(said.splitlines()) == 1
+  assert not list(tmp_path.iterdir())
+
+
 def main_folder() -> pathlib.Path:
   return pathlib.Path(main.__file__).parent
 
