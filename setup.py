@@ -7,10 +7,6 @@ import setuptools
 _DATA = ['array_record', 'grain', 'pillow', 'scikit-learn>=1.4']
 _PEERS = ['equinox>=0.11']  # torch is compared with where it is installed
 _PLOT = ['matplotlib>=3.8']
-_PROGRAMS = [
-  *('train', 'evaluate', 'generate', 'sweep'),
-  *('train_population', 'prepare_data'),
-]
 _TENSORBOARD = ['tensorboardX>=2.6']
 _TEST = [
   'beartype>=0.18',
@@ -37,8 +33,12 @@ setuptools.setup(
   package_data={'seqjax.frozen': ['checksums.json']},
   entry_points={
     'console_scripts': [
-      f'seqjax-{name.replace("_", "-")} = seqjax.cli.{name}:main'
-      for name in _PROGRAMS
+      'seqjax-evaluate = seqjax.cli.evaluate:main',
+      'seqjax-generate = seqjax.cli.generate:main',
+      'seqjax-prepare-data = seqjax.cli.prepare_data:main',
+      'seqjax-sweep = seqjax.cli.sweep:main',
+      'seqjax-train = seqjax.cli.train:main',
+      'seqjax-train-population = seqjax.cli.train_population:main',
     ]
   },
   install_requires=[

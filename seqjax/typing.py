@@ -1,4 +1,4 @@
-"""What models and tasks share: array annotations and a few small types.
+"""Array annotations and the small types that models and tasks share.
 
 Axis letters, everywhere: B batch, T positions (queries), S positions attended
 to, D features of the stream, H heads (G of keys and values), K key size,
@@ -17,7 +17,7 @@ SPLITS = ('train', 'validation', 'test')
 
 
 class Segments(NamedTuple):
-  """Where pieces begin and which positions count: padding and packing at once.
+  """Masks of segment starts and of valid positions: packing and padding in one.
 
   Slices like the data it belongs to. `seqjax.ops.segments` makes it from ids
   or lengths, and says what an `unroll` does with it.
@@ -28,7 +28,7 @@ class Segments(NamedTuple):
 
 
 class Batch(NamedTuple):
-  """What a task hands to a model and to its own loss.
+  """Inputs for a model, and targets for the task's own loss.
 
   `inputs` and `segments` go to the model; `targets` and `weights` (0 where
   nothing is scored) to the loss; `group` says what a score is split by
@@ -43,7 +43,7 @@ class Batch(NamedTuple):
 
 
 class Spec(NamedTuple):
-  """What stands at one position: its shape, and its vocabulary if it has one.
+  """The shape of one position, and its vocabulary if it has one.
 
   Tokens are `Spec((), vocab=10)`, vectors of three numbers `Spec((3,))`.
   """
@@ -53,7 +53,7 @@ class Spec(NamedTuple):
 
 
 class TaskShape(enum.StrEnum):
-  """How many positions go in and come out, as these networks are drawn.
+  """The number of positions that go in and come out.
 
   Inputs are [B T *I]; one-to-one tasks have T = 1. x-to-one tasks have targets
   and weights [B] and outputs [B C]; the others [B T] and [B T C]. One-to-many:

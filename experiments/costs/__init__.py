@@ -1,1 +1,1 @@
-"""What do training, populations and checkpoints cost?"""
+"""Measures what training, populations and checkpoints cost."""

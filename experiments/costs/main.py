@@ -1,4 +1,4 @@
-"""What do the training loop, populations and checkpoints cost?
+"""Measures what the training loop, populations and checkpoints cost.
 
     python -m experiments.costs --kinds=population --mixers=lstm,attention
     python -m experiments.costs.main --kind=loop

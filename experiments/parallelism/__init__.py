@@ -1,1 +1,1 @@
-"""What does a sequential scan cost against parallel attention?"""
+"""Measures what a sequential scan costs against parallel attention."""

@@ -1,4 +1,4 @@
-"""What the measured times say about claims 2.1 and 2.6, computed from rows.
+"""Judges claims 2.1 and 2.6 by the measured times.
 
 2.1  An RNN is sequential: the hardware idles, and it is slow.
 2.6  Transformers train dramatically faster.
@@ -30,7 +30,7 @@ def verdicts(rows: Rows) -> list[Verdict]:
 
 
 def exponents(rows: Rows) -> list[dict[str, Any]]:
-  """How cost grows with length: a row a mixer, a column a (work, batch)."""
+  """Fits exponents of time in length: a row per mixer, a column per cell."""
   found = []
   for name in dict.fromkeys(row['mixer'] for row in rows):
     entry = {'mixer': name}
@@ -58,7 +58,7 @@ def crossovers(rows: Rows) -> list[dict[str, Any]]:
 
 
 def moved(rows: Rows) -> list[dict[str, Any]]:
-  """Where LSTM and attention cost the same, by how both are computed."""
+  """Finds where LSTM and attention cost the same, by how both are computed."""
   found = []
   for pair in ((RNN, ATTENTION), (f'{RNN} (plain)', f'{ATTENTION} (plain)')):
     if not {row['mixer'] for row in rows}.issuperset(pair):
@@ -100,7 +100,7 @@ def entries(rows: Rows) -> list[dict[str, Any]]:
 
 
 def missing(rows: Rows) -> list[str]:
-  """What was predicted not to fit, and how large it would have been."""
+  """Lists what was predicted not to fit, and how large it would have been."""
   return [
     f'{row["mixer"]}, {row["work"]} at '
     f'{_at((row["length"], row["batch_size"]))}: does not fit '
@@ -181,7 +181,7 @@ def _dramatically_faster(rows) -> Verdict:
 
 
 def _left_out(rows) -> str:
-  """Where attention would need too much memory to be trained at all."""
+  """Names the cells where attention needs too much memory to be trained."""
   cells = {
     (row['length'], row['batch_size'])
     for row in table.select(rows, mixer=ATTENTION, work='training')

@@ -1,4 +1,4 @@
-"""What does a sequential scan cost against parallel attention?
+"""Measures what a sequential scan costs against parallel attention.
 
     python -m experiments.parallelism --mixers=lstm,mamba2 --lengths=128,512
     python -m experiments.parallelism.main --work=training --length=1024
@@ -161,7 +161,7 @@ def make_mixer(
 
 
 def contestant(mixer, config: Config) -> tuple[Callable, tuple]:
-  """What is timed and what it is called with."""
+  """Returns the function to time and its arguments."""
   function = functools.partial(_WORK[config.work], mixer)
   return function, decoding.filled(
     argument_shapes(mixer, config), config.length
@@ -184,7 +184,7 @@ def needed_bytes(mixer, config: Config) -> int:
 
 
 def useful_flops(mixer, config: Config) -> int:
-  """Those of the matmuls that the result takes, however it is computed.
+  """Counts the FLOPs of matmuls that the result takes, however computed.
 
   Of attention they are those of the pairs of positions that see each other,
   whose share of all pairs is what is left of the dense form's products.

@@ -14,7 +14,7 @@ from seqjax.ops import attention as attention_lib
 def contestants(
   work: str, *, batch_size: int, heads: int, head_size: int, length: int
 ) -> Makers:
-  """What makes each contestant, by name."""
+  """Returns what makes each contestant, by name."""
   shape = batch_size, length, heads, head_size
   args = tuple(jax.random.normal(jax.random.key(0), (3, *shape)))
   functions = {
@@ -36,7 +36,7 @@ def contestants(
 
 
 def flops(work: str, shape: tuple[int, int, int, int]) -> int:
-  """Of products with [B T H K], of the pairs of positions that see each other.
+  """Counts FLOPs of the pairs of positions that see each other.
 
   Two forward, four more backward.
   """

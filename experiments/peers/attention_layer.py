@@ -32,7 +32,7 @@ class Problem(NamedTuple):
 def contestants(
   work: str, *, batch_size: int, heads: int, head_size: int, length: int
 ) -> Makers:
-  """What makes each contestant, by name."""
+  """Returns what makes each contestant, by name."""
   data_key, init_key = jax.random.split(jax.random.key(0))
   x = jax.random.normal(data_key, (batch_size, length, heads * head_size))
   params = _mixer(heads, x).init(init_key, x)['params']
@@ -50,7 +50,7 @@ def contestants(
 
 
 def flops(work: str, shape: tuple[int, int, int], heads: int) -> int:
-  """Of the four projections of [B T D] and of attention."""
+  """Counts FLOPs of the four projections of [B T D] and of attention."""
   batch_size, length, features = shape
   forward = 4 * 2 * batch_size * length * features**2
   projections = forward if work == 'forward' else 3 * forward

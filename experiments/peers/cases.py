@@ -1,4 +1,4 @@
-"""What is measured, at which sizes, and the bars it is held to."""
+"""The cases that are measured, their sizes, and the bars they are held to."""
 
 import functools
 from collections.abc import Callable, Mapping

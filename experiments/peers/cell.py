@@ -1,4 +1,4 @@
-"""How long do seqjax and its peers take for the same work?
+"""Times seqjax and its peers at the same work, in one process.
 
     python -m experiments.peers.cell --case=lstm-b16-h64
 
@@ -31,7 +31,7 @@ CORES = ('one', 'all')
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-  """Which cell; the environment and cores are names of what it was given."""
+  """The options of a cell; the process was started as they say."""
 
   case: str = option('lstm-b16-h64', 'The problem.', among=EVERY)
   work: str = option(

@@ -19,7 +19,7 @@ _OPTIONAL = ('equinox', 'torch')
 
 
 class Contestant(NamedTuple):
-  """What is called, with what, and how its outputs are compared.
+  """A function to call, its arguments, and how its outputs are compared.
 
   `read` names the outputs: arrays of one name have one shape in all libraries.
   `overhead` is called with the same, and does what is not the library's work.
@@ -66,7 +66,7 @@ def differentiable(
 
 
 def with_flops(makers: Makers, flops: int) -> Makers:
-  """The same contestants, with the FLOPs that their work needs."""
+  """Adds the FLOPs that the work needs to every contestant."""
 
   def make(maker):
     return maker()._replace(flops=flops)
@@ -75,7 +75,7 @@ def with_flops(makers: Makers, flops: int) -> Makers:
 
 
 def outputs(contestant: Contestant) -> dict[str, Array]:
-  """What it computes, by name."""
+  """Computes the outputs of a contestant, by name."""
   function = contestant.function
   if isinstance(function, timing.Eager):
     return contestant.read(function.function(*contestant.args))
@@ -122,7 +122,7 @@ def library(name: str) -> str:
 
 
 def installed(names: Iterable[str]) -> list[str]:
-  """Those whose library is there, and computes on the device that JAX uses."""
+  """Keeps names whose library is there and computes on the device of JAX."""
   return [name for name in names if _is_usable(library(name))]
 
 

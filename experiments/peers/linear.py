@@ -14,7 +14,7 @@ from seqjax.ops import linear_recurrence as linear
 def contestants(
   work: str, *, batch_size: int, features: int, length: int
 ) -> Makers:
-  """What makes each contestant, by name; ours with every algorithm it has."""
+  """Returns what makes each contestant; ours with every algorithm it has."""
   decay_key, drive_key = jax.random.split(jax.random.key(0))
   shape = batch_size, length, features
   # Rounds multiply inputs by up to 1.2, and decays must stay below 1.

@@ -1,4 +1,4 @@
-"""How long do seqjax and the libraries beside it take for the same work?
+"""Measures how long seqjax and other libraries take for the same work.
 
     python -m experiments.peers --families=lstm,attention --processes=5
     python -m experiments.peers.main --case=lstm-b16-h64

@@ -1,4 +1,4 @@
-"""What starts and padding cost: a mixer under segments, and without.
+"""Measures the cost of masks: a mixer under segments, and without.
 
 The segments are arguments, so that no compiler knows them; all positions are
 valid and none is a start, so that both give the same.
@@ -20,7 +20,7 @@ UNMASKED = 'seqjax unmasked'
 def contestants(
   mixer: str, work: str, *, batch_size: int, features: int, length: int
 ) -> Makers:
-  """What makes each contestant, by name."""
+  """Returns what makes each contestant, by name."""
   shape = batch_size, length, features
   make = functools.partial(_contestant, mixer, work, shape)
   makers = {

@@ -43,7 +43,7 @@ def summarize(rows: Iterable[Mapping[str, Any]]) -> list[Row]:
 
 
 def jax_opponent(rows: Sequence[Row]) -> str | None:
-  """Of one cell's contestants, the JAX peer that counts."""
+  """Returns the JAX peer that counts among one cell's contestants."""
   peers = [row for row in rows if _is_jax_peer(row['contestant'])]
   named = EVERY[rows[0]['case']].against
   if named is not None or not peers:
@@ -111,7 +111,7 @@ def _judged(rows: Sequence[Row]) -> list[Row]:
 
 
 def _bar(row: Row, opponent: str | None) -> float | None:
-  """What the ratio is held to: on one core of a CPU."""
+  """Returns the bar of a ratio, on one core of a CPU."""
   if row['cores'] != 'one' or not row['device'].startswith('cpu'):
     return None
   for bar in BARS:

@@ -28,7 +28,7 @@ _TORCH_LAYERS = {'elman': 'RNN', 'gru': 'GRU', 'lstm': 'LSTM'}
 
 
 class Problem(NamedTuple):
-  """Which layer, forward or also backward, its weights, and its input."""
+  """A layer, forward or also backward, with its weights and its input."""
 
   layer: str
   work: str
@@ -43,7 +43,7 @@ class Problem(NamedTuple):
 def contestants(
   layer: str, work: str, *, batch_size: int, features: int, length: int
 ) -> Makers:
-  """What makes each contestant, by name."""
+  """Returns what makes each contestant, by name."""
   problem = _problem(layer, work, (batch_size, length, features))
   makers = {
     'seqjax': functools.partial(_seqjax, problem, 'auto'),

@@ -29,7 +29,7 @@ _OPTIMIZER = optax.adamw(1e-3)
 def contestants(
   kind: str, work: str, *, batch_size: int, features: int, length: int
 ) -> Makers:
-  """What makes each contestant, by name.
+  """Returns what makes each contestant, by name.
 
   Args:
     kind: 'lstm' or 'transformer'.

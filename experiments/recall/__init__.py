@@ -1,1 +1,1 @@
-"""How far back does each mixer remember?"""
+"""Measures how far back each mixer remembers."""

@@ -1,4 +1,4 @@
-"""What the accuracies say about claims 2.2, 2.7 and 2.9, computed from rows.
+"""Judges claims 2.2, 2.7 and 2.9 by the accuracies.
 
 2.2  Long-range dependencies fade in recurrent networks.
 2.7  Attention does not fade.
@@ -157,7 +157,7 @@ def _is_flat(curve: Curve) -> bool | None:
 
 
 def _fades(curve: Curve) -> bool | None:
-  """Whether L50 lies below the longest lag; None where seeds disagree.
+  """Checks that L50 lies below the longest lag; None where seeds disagree.
 
   Or where nothing was learnt at any lag, so that nothing could fade.
   """

@@ -35,7 +35,7 @@ class Curve(NamedTuple):
 
   @property
   def learnt(self) -> bool:
-    """Whether any lag is above chance by three standard errors of guessing."""
+    """True if any lag is above chance by three standard errors of guessing."""
     error = math.sqrt(self.chance * (1 - self.chance) / self.examples)
     return bool(np.any(self.mean > self.chance + 3 * error))
 

@@ -1,4 +1,4 @@
-"""How far back does each mixer remember one fact?
+"""Measures how far back each mixer remembers one fact.
 
     python -m experiments.recall --mixers=lstm,attention --lags=32,128
     python -m experiments.recall.main --mixer=lstm --design=mixed --lag=128

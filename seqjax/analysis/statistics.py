@@ -27,7 +27,7 @@ class Interval(NamedTuple):
 
 
 class Summary(NamedTuple):
-  """What the scores of several seeds say together.
+  """A summary of the scores of several seeds.
 
   `mean`, `median` and `interquartile_mean` with bootstrap intervals, unknown
   with fewer than five scores; `solved` is the share of the seeds that solve the
@@ -44,7 +44,7 @@ class Summary(NamedTuple):
 
 
 class Rank(NamedTuple):
-  """Where one contestant stands among K; 1 is best.
+  """The rank of one contestant among K; 1 is best.
 
   `rank` is that of the scores as they are, equals sharing the mean of their
   places, with its bootstrap interval; `probabilities[k]` is how often the

@@ -21,7 +21,7 @@ class _Verdict(NamedTuple):
 
 
 class Verdict(_Verdict):
-  """What the measurements say of one claim.
+  """A verdict on one claim, with the measurement behind it.
 
   `verdict` is one of VERDICTS, `sentence` the claim as it came out (with the
   condition, if CONDITIONAL), `effect` its size with the interval `low`, `high`

@@ -1,4 +1,4 @@
-"""What is raised where a law does not hold."""
+"""The error that is raised where a law does not hold."""
 
 
 class LawBroken(AssertionError):

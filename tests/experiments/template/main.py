@@ -1,4 +1,4 @@
-"""How far back does each mixer copy a symbol?
+"""Measures how far back each mixer copies a symbol.
 
 python -m experiments.template --mixers=lstm,attention --lags=4,16 --seeds=5
 """
