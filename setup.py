@@ -51,6 +51,7 @@ setuptools.setup(
     'numpy>=2',
     'optax>=0.2.5',
     'orbax-checkpoint>=0.12',
+    'scipy>=1.15',
     'tensorflow-datasets>=4.9.9',
     'tqdm>=4.66',
   ],
