@@ -31,7 +31,7 @@ from seqjax.launch import exits, signals
 from seqjax.launch.monitor import Monitor
 from seqjax.results import table
 from seqjax.results.checkpoint import Checkpoints
-from seqjax.training.population import HOW
+from seqjax.training.population import HOW, resolve
 
 OF_ALL = ('step', 'time')  # what a line of metrics holds once
 
@@ -278,8 +278,8 @@ def _data_entry(task) -> dict[str, Any]:
 
 def too_large(config: Config) -> str:
   """Returns the message for exhausted memory: what is needed, what fits."""
-  alone = jax.default_backend() == 'cpu' and config.how == 'auto'
-  if config.how in ('one_by_one', 'map') or alone:
+  task, _ = build.make(members(config)[0])
+  if resolve(config.how, task) != 'vmap':
     return build.too_large(members(config)[0])
   return (
     f'The device has not enough memory for {len(members(config))} members at '

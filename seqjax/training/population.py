@@ -111,7 +111,7 @@ def train_population(
     MemberNotFinite: as `NotFinite`, with the member. `select_members` of the
       last yielded state, without that one, can go on.
   """
-  how = _resolve(how, task)
+  how = resolve(how, task)
   _check_members(keys, learning_rates, state)
   if pause is not None:
     pause = functools.cache(pause)  # asked once for all members
@@ -203,8 +203,12 @@ def _stack(trees):
   return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
 
 
-def _resolve(how: str, task) -> str:
-  """Resolves 'auto'; raises ValueError for what the task cannot do."""
+def resolve(how: str, task) -> str:
+  """Returns the way that `how` stands for on this device.
+
+  Raises:
+    ValueError: there is no such way, or the task cannot be trained by it.
+  """
   if how not in HOW:
     raise ValueError(unknown('way to train a population', how, HOW))
   if not task.on_device and how in ('map', 'vmap'):
