@@ -8,21 +8,16 @@ from seqjax import experiment
 # One mixer of every kind; any other of the catalogue can be named in --mixers.
 MIXERS = ('elman', 'gru', 'lstm', 'mingru', 'attention', 'tcn', 'window_mlp')
 EVERY = (*MIXERS, *VARIANTS)
+QUICK = {
+  'mixers': MIXERS,
+  'lags': (8, 32, 128),
+  'learning_rates': (3e-3,),
+  'seeds': 3,
+  'steps': 800,
+}
 PRESETS = {
-  'first': {
-    'mixers': ('elman', 'gru', 'lstm', 'mingru', 'attention'),
-    'lags': (8, 32, 128),
-    'learning_rates': (3e-3,),
-    'seeds': 3,
-    'steps': 800,
-  },
-  'quick': {
-    'mixers': MIXERS,
-    'lags': (8, 32, 128),
-    'learning_rates': (3e-3,),
-    'seeds': 3,
-    'steps': 800,
-  },
+  'first': QUICK | {'mixers': ('elman', 'gru', 'lstm', 'mingru', 'attention')},
+  'quick': QUICK,
   'full': {
     'mixers': EVERY,
     'lags': (8, 32, 128, 512),
