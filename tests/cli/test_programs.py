@@ -39,7 +39,8 @@ def test_help_is_the_docstring_and_every_option(name, monkeypatch, capsys):
   for option in module.Config.__dataclass_fields__:
     assert f'{option}: ' in shown
   assert all(line.count(',') <= 12 for line in shown.splitlines())
-  assert f"'{name}'" in SETUP.read_text(encoding='utf-8')
+  command = f'seqjax-{program.replace("_", "-")} = seqjax.cli.{program}:main'
+  assert command in SETUP.read_text('utf-8')
 
 
 @pytest.mark.parametrize('name', PROGRAMS)

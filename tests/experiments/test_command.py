@@ -113,6 +113,7 @@ def test_only_the_whole_preset_full_replaces_the_committed_table(
 ):
   """And only where it was named."""
   written = []
+  monkeypatch.setattr(main, 'check', lambda config: None)  # which takes seconds
   monkeypatch.setattr(reproduce, 'run_cells', lambda job: [])
   monkeypatch.setattr(reproduce, 'in_checkout', lambda workdir: workdir)
   monkeypatch.setattr(
