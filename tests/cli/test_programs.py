@@ -39,7 +39,7 @@ def test_help_is_the_docstring_and_every_option(name, monkeypatch, capsys):
   for option in module.Config.__dataclass_fields__:
     assert f'{option}: ' in shown
   assert all(line.count(',') <= 12 for line in shown.splitlines())
-  command = f'seqjax-{program.replace("_", "-")} = seqjax.cli.{program}:main'
+  command = f'seqjax-{name.replace("_", "-")} = seqjax.cli.{name}:main'
   assert command in SETUP.read_text('utf-8')
 
 
