@@ -2,13 +2,15 @@
 
     python -m experiments.recall --mixers=lstm,mamba2 --lags=32,128 --seeds=3
 
-Every axis of the experiment's presets is an option, and so is every other field
-of its Config; what is not given is as in --preset. Everything is written under
---workdir. An explicit --preset=full, and nothing else, replaces the table
-that is committed, if every cell finished.
+Every axis of the experiment's presets is an option, and so is every field of
+its Config that cells do not set themselves; what is not given is as in the
+preset. Everything is written under --workdir. The option --preset=full (or
+benchmark) alone, without another one, replaces the table that is committed, if
+every cell finished.
 """
 
 import dataclasses
+import inspect
 import pathlib
 import sys
 import typing
@@ -17,7 +19,7 @@ from typing import Any
 
 from absl import flags
 
-from experiments import folders, reproduce
+from experiments import axes, folders, reproduce
 from experiments.folders import Experiment
 from seqjax import experiment
 from seqjax.experiment import option
@@ -31,7 +33,7 @@ def run(
   entries: Mapping[str, Callable] | None = None,
   /,
   preset: str = '',
-  **axes: Any,
+  **values: Any,
 ) -> str:
   """Runs an experiment from Python; returns its tables and verdicts as text.
 
@@ -41,46 +43,53 @@ def run(
   Args:
     name: the experiment.
     workdir: where its runs, table, figure and verdicts are written.
-    entries: from names to what makes a mixer of (features, context), for the
-      axis mixers to choose from. With them cells run in this process; without,
-      the experiment's own are known.
+    entries: from names to what makes a mixer of (features, context). Without
+      an axis `mixers`, all of them take part. Cells then run in this process.
     preset: what is not given as an axis; '': the first that there is.
-    axes: values of the experiment's axes, and of other fields of its Config.
+    values: values of the experiment's axes, and of other fields of its Config.
 
   Raises:
     ValueError: a name is unknown.
     RuntimeError: a cell failed; says which and why.
   """
   found = folders.find(name)
-  given = found.axes(preset or first_preset(found)) | axes
-  job = reproduce.Job(
-    found, found.cells(entries, **given), pathlib.Path(workdir)
-  )
+  if entries is not None:
+    if 'mixers' not in inspect.signature(found.main.run).parameters:
+      raise ValueError(
+        f'The experiment {name!r} takes no mixers of its callers.'
+      )
+    if 'mixers' not in values:
+      values['mixers'] = tuple(entries)
+  given = found.axes(preset or default_preset(found)) | values
+  configs = axes.cells(found, entries, **given)
+  job = reproduce.Job(found, configs, pathlib.Path(workdir))
   if failed := reproduce.run_cells(job, entries):
     raise RuntimeError('; '.join(f'{cell}: {why}' for cell, why in failed))
   return reproduce.publish(job, job.root)
 
 
-def first_preset(found: Experiment) -> str:
+def default_preset(found: Experiment) -> str:
   """Returns the smallest preset that an experiment has."""
   return next(name for name in folders.PRESETS if name in found.presets)
 
 
 def options(found: Experiment, preset: str) -> type:
   """Makes the dataclass of an experiment's options, with a preset's values."""
-  axes, Config = found.axes(preset), found.main.Config
-  types = experiment.field_types(Config)
-  by_field = {field.name: field for field in dataclasses.fields(Config)}
+  types = experiment.field_types(found.main.Config)
+  declared = {
+    field.name: field for field in dataclasses.fields(found.main.Config)
+  }
   text = 'Preset that gives the values of all other options.'
   fields = [('preset', str, option(preset, text, found.presets))]
-  for axis, value in axes.items():
-    name = found.field(axis)
+  for axis, value in found.axes(preset).items():
+    name = axes.field(found, axis)
     kind = _kind(value, types.get(name))
-    fields.append((axis, kind, _axis_option(axis, value, by_field.get(name))))
-  set_by_axes = {found.field(axis) for axis in axes}
-  for name, field in by_field.items():
-    if name not in set_by_axes:
-      fields.append((name, types[name], _copy(field, field.default)))
+    fields.append(
+      (axis, kind, _axis_option(found, axis, value, declared.get(name)))
+    )
+  for name in axes.free_fields(found):
+    field = declared[name]
+    fields.append((name, types[name], _copy(field, field.default)))
   return dataclasses.make_dataclass('Options', fields, frozen=True)
 
 
@@ -92,14 +101,15 @@ def _kind(value: Any, of_field: Any) -> Any:
   return item if typing.get_origin(item) is tuple else tuple[item, ...]
 
 
-def _axis_option(axis: str, value: Any, field: dataclasses.Field | None) -> Any:
-  if axis == 'seeds':
+def _axis_option(
+  found: Experiment, axis: str, value: Any, field: dataclasses.Field | None
+) -> Any:
+  if axis == axes.SEEDS:
     return option(value, 'Number of seeds: 0, 1, ...')
-  return (
-    option(value, f'Values of {axis}.')
-    if field is None
-    else _copy(field, value)
-  )
+  if field is None:
+    texts = getattr(found.sweep, 'HELP', {})
+    return option(value, texts.get(axis, f'Values of {axis}.'))
+  return _copy(field, value)
 
 
 def _copy(field: dataclasses.Field, default: Any) -> Any:
@@ -131,32 +141,28 @@ def main(package: str, argv: Sequence[str] | None = None):
   found = folders.find(package.rpartition('.')[2])
   argv = list(sys.argv if argv is None else argv)
   requested = _requested_preset(argv)
-  preset = requested or first_preset(found)
 
   def run_options(chosen: Any, workdir: str):
-    sys.exit(_run(found, requested, _given(found, preset, chosen), workdir))
+    given = dataclasses.asdict(chosen)
+    preset = given.pop('preset')
+    if len(argv) == 1 and preset in folders.COMMITTED:
+      raise ValueError(
+        f'The experiment {found.name!r} takes hours: name its preset, as in '
+        f'--preset={preset}, or axes of your own; --help lists them.'
+      )
+    whole = requested in folders.COMMITTED and _is_alone(argv)
+    sys.exit(_run(found, given, workdir, whole))
 
   # --help begins with the question of the experiment.
   run_options.__module__ = found.main.__name__
   with exits.sentences():
-    Options = options(found, preset)
+    Options = options(found, requested or default_preset(found))
   experiment.launch(
     Options,
     exits.guarded()(run_options),
     workdir=f'runs/{found.name}',
     argv=argv,
   )
-
-
-def _given(found: Experiment, preset: str, chosen: Any) -> dict[str, Any]:
-  """Returns the axes, and the other fields that are not at their defaults."""
-  axes = found.axes(preset)
-  return {
-    field.name: getattr(chosen, field.name)
-    for field in dataclasses.fields(chosen)
-    if field.name in axes
-    or (field.name != 'preset' and getattr(chosen, field.name) != field.default)
-  }
 
 
 def _requested_preset(argv: Sequence[str]) -> str:
@@ -170,20 +176,23 @@ def _requested_preset(argv: Sequence[str]) -> str:
   return values.preset
 
 
+def _is_alone(argv: Sequence[str]) -> bool:
+  """Returns True if the preset is the only option of a command line."""
+  return sum(argument.startswith('-') for argument in argv[1:]) == 1
+
+
 def _run(
-  found: Experiment, requested: str, axes: Mapping[str, Any], workdir: str
+  found: Experiment, given: Mapping[str, Any], workdir: str, whole: bool
 ) -> int:
-  """Runs the cells and publishes them; returns the exit code."""
-  configs = found.cells(**axes)
+  """Runs the cells and publishes them; returns the exit code.
+
+  `whole`: they are those of a preset whose table is committed.
+  """
+  configs = axes.cells(found, **given)
   found.check(configs)
-  committed = requested in folders.COMMITTED and configs == found.cells(
-    **found.axes(requested)
-  )
-  root = pathlib.Path(reproduce.in_checkout(workdir))
-  job = reproduce.Job(found, configs, root)
+  job = reproduce.Job(found, configs, reproduce.in_checkout(workdir))
   with cell_pool.stoppable():
     failed = reproduce.run_cells(job)
-  if not failed:
-    print(reproduce.publish(job, found.folder if committed else root))
+  print(reproduce.conclude(job, failed, found.folder if whole else job.root))
   reproduce.list_failures(failed)
   return 1 if failed else 0

@@ -1,11 +1,10 @@
 """Trains a cell of an experiment until it is solved, and scores it by group."""
 
-import functools
 from typing import Any
 
 import flax.linen as nn
 import jax
-import optax
+import numpy as np
 
 from seqjax import results, training
 from seqjax.cli import build
@@ -14,12 +13,7 @@ from seqjax.training import TrainState
 
 BATCH_SIZE = 64  # examples that are scored at a time
 VALIDATION_BATCHES, TEST_BATCHES = 8, 16
-
-
-@functools.cache
-def optimizer(steps: int) -> optax.GradientTransformation:
-  """Returns AdamW with a warmup: one object per `steps`, to compile once."""
-  return training.adamw(steps, warmup=min(50, steps // 10))
+WEIGHT_DECAY = 0.01
 
 
 def fit(
@@ -53,7 +47,7 @@ def fit(
     for state, metrics in training.train(
       model,
       task,
-      optimizer(steps),
+      build.optimizer(steps, WEIGHT_DECAY),
       jax.random.key(seed),
       steps=steps,
       batch_size=batch_size,
@@ -90,7 +84,9 @@ def test_scores(
 
 
 def _worst(task: Any, scores: list[float]) -> float:
-  return min(scores) if task.metric.higher_is_better else max(scores)
+  """Returns the worst score; NaN if one is."""
+  worst = np.min if task.metric.higher_is_better else np.max
+  return float(worst(scores))
 
 
 def _reaches(task: Any, score: float, solved: float) -> bool:

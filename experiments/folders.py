@@ -1,15 +1,15 @@
 """Finds experiments by their folders, and fills in what a folder leaves out."""
 
-import dataclasses
+import contextlib
 import functools
 import importlib
-import inspect
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
 from seqjax import errors, experiment
+from seqjax.launch import programs
 
 ROOT = pathlib.Path(__file__).resolve().parent
 # The presets that an experiment may have, and what each is for.
@@ -38,6 +38,20 @@ def find(name: str) -> 'Experiment':
   return Experiment(name)
 
 
+@contextlib.contextmanager
+def own_columns(found: 'Experiment') -> Iterator[None]:
+  """Raises ValueError where a table has no column that an experiment needs."""
+  try:
+    yield
+  except errors.UnknownName:
+    raise
+  except KeyError as error:
+    raise ValueError(
+      f'The table has no column {error.args[0]!r}: its rows are not of the '
+      f'experiment {found.name!r}, or of another version.'
+    ) from error
+
+
 class Experiment:
   """The files of one folder, with defaults for what they do not define.
 
@@ -46,13 +60,14 @@ class Experiment:
 
       main.check(config, mixers)  raises ValueError for what `run` would refuse
       sweep.cells(**axes)      the configs; by default the grid over the axes
-      sweep.shared(config)     equal for cells that share a process, and with
-                               it what is compiled; by default a config without
-                               its seed and learning rate
+      sweep.shared(config)     equal for cells that run one after the other in
+                               one process and share what is compiled; by
+                               default a config without its seed and rate
       sweep.ALONE              whether cells need the machine alone (False)
       sweep.tabulate(rows)     the table, from the rows of all cells
       plot.draw(rows, path)    the figure
       claims.verdicts(rows)    a list of `seqjax.analysis.verdicts.Verdict`
+      sweep.HELP               {axis: help text}, for axes that are no fields
       claims.summary(rows)     the text that is printed above the verdicts
 
   An axis is named like the field of Config that it sets, or by its plural. A
@@ -91,63 +106,25 @@ class Experiment:
       experiment.choose(self.presets, preset, f'preset of {self.name}')
     )
 
-  def field(self, axis: str) -> str:
-    """Returns the field of Config that an axis sets."""
-    fields = {field.name for field in dataclasses.fields(self.main.Config)}
-    return axis if axis in fields else axis.removesuffix('s')
-
-  def cells(
-    self, entries: Mapping[str, Any] | None = None, /, **axes: Any
-  ) -> list[Any]:
-    """Returns the config of every cell, each once.
-
-    Args:
-      entries: the mixers that configs may name; without, those of `main.py`.
-      axes: values of axes, and of other fields of Config.
-
-    Raises:
-      ValueError: an axis, or one of its values, is unknown.
-    """
-    make = getattr(self.sweep, 'cells', self._grid)
-    fields = {field.name for field in dataclasses.fields(self.main.Config)}
-    known = {*inspect.signature(make).parameters, *fields}
-    known |= {axis for preset in self.presets.values() for axis in preset}
-    for axis in axes:
-      experiment.choose(
-        dict.fromkeys(sorted(known)), axis, f'axis of {self.name}'
-      )
-    fixed = self._fixed(make, axes)
-    given = {k: v for k, v in axes.items() if k not in fixed}
-    cells = [dataclasses.replace(c, **fixed) for c in make(**given)]
-    among = (
-      {}
-      if entries is None
-      else dict.fromkeys(fields & {'mixer', 'mixers'}, entries)
-    )
-    for cell in cells:
-      experiment.validate(cell, **among)
-    return list(dict.fromkeys(cells))
-
-  def _fixed(self, make, axes: Axes) -> dict[str, Any]:
-    """Returns fields of Config that `make` does not set by itself."""
-    parameters = inspect.signature(make).parameters
-    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-      axis_names = {axis for preset in self.presets.values() for axis in preset}
-      return {k: v for k, v in axes.items() if k not in axis_names}
-    return {k: v for k, v in axes.items() if k not in parameters}
-
-  def _grid(self, **axes: Any) -> list[Any]:
-    lists = {self.field(axis): _values(axis, v) for axis, v in axes.items()}
-    return experiment.grid(self.main.Config, **lists)
+  @property
+  def make_cells(self) -> Callable[..., list[Any]] | None:
+    """The function that makes cells of axes; None: they are the grid."""
+    return getattr(self.sweep, 'cells', None)
 
   def check(self, configs: Iterable[Any]):
-    """Raises ValueError for the first config that `run` would refuse."""
-    check = getattr(self.main, 'check', lambda config: None)
-    for config in dict.fromkeys(map(experiment.without_seed_and_rate, configs)):
-      check(config)
+    """Refuses what would fail, before any cell runs.
+
+    Raises:
+      ValueError: `run` would refuse a config.
+      ModuleNotFoundError: the figure could not be drawn; names the extra.
+    """
+    if self._module('plot', optional=True) is not None:
+      with errors.needs('plot'):
+        import matplotlib  # noqa: F401
+    programs.check(self.main, configs)
 
   def groups(self, cells: Iterable[Any], key=lambda cell: cell) -> list[list]:
-    """Splits cells, which may be wrapped, into those that share a process."""
+    """Splits cells, which may be wrapped, into groups that run in one go."""
     shared = getattr(self.sweep, 'shared', experiment.without_seed_and_rate)
     groups = {}
     for cell in cells:
@@ -178,9 +155,3 @@ class Experiment:
     if optional:
       return None
     raise ValueError(f'The experiment {self.name!r} lacks its {part}.py.')
-
-
-def _values(axis: str, value: Any) -> Sequence[Any]:
-  if axis == 'seeds':
-    return range(value)
-  return value if isinstance(value, tuple) else (value,)

@@ -47,7 +47,9 @@ def rows_of(found: Experiment, config: Config) -> Rows:
 def draw(found: Experiment, config: Config):
   """Draws one figure; ValueError where something is missing."""
   plotting.check_path(config.to)
-  if not found.draw(rows_of(found, config), config.to):
+  with folders.own_columns(found):
+    drawn = found.draw(rows_of(found, config), config.to)
+  if not drawn:
     raise ValueError(f'The experiment {found.name!r} has no plot.py.')
   print(f'Figure: {config.to}')
 

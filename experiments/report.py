@@ -66,8 +66,8 @@ def tables(
   missing = [name for name in found if name not in there]
   if missing and (only or not there):
     raise ValueError(
-      f'There is no table {str(paths[missing[0]])!r}; make one by python -m '
-      f'experiments.{missing[0]}.'
+      f'There is no table {str(paths[missing[0]])!r}; python -m experiments.'
+      f'{missing[0]} --workdir={paths[missing[0]].parent} makes one.'
     )
   return there
 
@@ -76,7 +76,8 @@ def run_report(config: Config, workdir: str):
   """Reports on every table under a folder."""
   for name, path in tables(config.only, pathlib.Path(workdir)).items():
     found = folders.find(name)
-    said = write(found, table.read(path), path.with_name('verdicts.md'))
+    with folders.own_columns(found):
+      said = write(found, table.read(path), path.with_name('verdicts.md'))
     print(f'{name}\n\n{said}\n')
 
 

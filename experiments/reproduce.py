@@ -20,15 +20,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import tqdm
-
-from experiments import folders, report
+from experiments import axes, folders, report
 from experiments.folders import Experiment
 from seqjax import experiment, results
 from seqjax.experiment import option
 from seqjax.launch import cell_pool, exits, process_environment
 from seqjax.results import table
 
+SUMMARY = 'summary.json'  # of a finished run
 Failure = tuple[str, str]  # a cell's folder, and why it failed
 
 
@@ -47,9 +46,7 @@ class Job(NamedTuple):
 class Config:
   """The options of a job."""
 
-  preset: str = option(
-    'quick', 'How much to run.', among=tuple(folders.PRESETS)
-  )
+  preset: str = option('first', 'Cells to run.', among=tuple(folders.PRESETS))
   only: tuple[str, ...] = option(
     (), 'Experiments to run; without any, all that have the preset.'
   )
@@ -61,47 +58,43 @@ def run_cell(name: str, config: Any, folder: str):
 
 
 def run_cells(
-  job: Job, mixers: Mapping[str, Callable] | None = None
+  job: Job, entries: Mapping[str, Callable] | None = None
 ) -> list[Failure]:
   """Runs the cells that have not finished; returns those that failed.
 
   Args:
     job: which cells.
-    mixers: a dict for `run`, whose entries other processes cannot import: cells
-      then run in this process, one after the other.
+    entries: a dict of mixers, which other processes cannot import: cells then
+      run in this process, one after the other.
   """
   cells = [cell_pool.Cell(c, str(job.folder(c))) for c in job.configs]
   waiting, refused = cell_pool.waiting(cells)
   failed = [(cell.folder, why) for cell, why in refused]
   kept = len(cells) - len(waiting) - len(failed)
-  if kept:
-    print(f'{job.found.name}: {kept} finished cells are skipped.')
-  ended = _ended(job, waiting, mixers)
-  bar = tqdm.tqdm(
-    total=len(cells),
-    initial=len(cells) - len(waiting),
-    desc=job.found.name,
-    unit='cell',
-    dynamic_ncols=True,
-    smoothing=0,
+  print(
+    f'{job.found.name}: {len(cells)} cells, of which {kept} have finished and '
+    f'are skipped. Results are written to {job.root}; what a cell prints, to '
+    f'{cell_pool.LOG} in its folder.',
+    flush=True,
   )
-  with bar, contextlib.closing(ended):
-    for cell, why in ended:
-      failed += [(cell.folder, why)] if why else []
-      bar.set_postfix_str(os.path.basename(cell.folder), refresh=False)
-      bar.update()
+  with process_environment.applied():
+    ended = cell_pool.watched(
+      _ended(job, waiting, entries), len(cells), len(waiting), job.found.name
+    )
+    with contextlib.closing(ended):
+      failed += [(cell.folder, why) for cell, why in ended if why]
   return failed
 
 
-def _ended(job: Job, waiting, mixers):
+def _ended(job: Job, waiting, entries):
   """Yields (cell, why it failed or None) as cells end."""
-  if mixers is None:
+  if entries is None:
     groups = job.found.groups(waiting, key=lambda cell: cell.config)
     call = functools.partial(run_cell, job.found.name)
     yield from cell_pool.run(call, groups, processes=_processes(job.found))
     return
   for cell in waiting:
-    call = functools.partial(job.found.main.run, mixers=mixers)
+    call = functools.partial(job.found.main.run, mixers=entries)
     yield cell, cell_pool.attempt(call, cell)
 
 
@@ -114,35 +107,71 @@ def _processes(found: Experiment) -> int:
   return min(2, len(os.sched_getaffinity(0)))
 
 
+def conclude(job: Job, failed: Sequence[Failure], to: pathlib.Path) -> str:
+  """Publishes a job; of one with failures, the rows that there are.
+
+  Args:
+    job: whose cells have ended.
+    failed: those that failed.
+    to: where table, figure and verdicts are written if none failed.
+
+  Returns:
+    The text to print.
+  """
+  if not failed:
+    return publish(job, to)
+  finished = len(_finished(job))
+  said = (
+    f'{job.found.name}: {finished} of {len(job.configs)} cells finished; the '
+    'figure and the verdicts need all of them.'
+  )
+  if finished:
+    said += f' Table of those: {write_table(job, job.root)}'
+  return said
+
+
 def publish(job: Job, to: pathlib.Path) -> str:
-  """Writes table, figure and verdicts of a job; returns the text to print."""
-  rows = []
-  for config in job.configs:
-    rows += results.collate(job.folder(config))
+  """Writes table, verdicts and figure of a job; returns the text to print."""
+  path = write_table(job, to)
+  rows = table.read(path)
+  said = [report.write(job.found, rows, to / 'verdicts.md')]
+  figure = to / 'figure.svg'
+  said += [f'Figure: {figure}'] if job.found.draw(rows, str(figure)) else []
+  return '\n\n'.join([*filter(None, said), f'Table: {path}'])
+
+
+def write_table(job: Job, to: pathlib.Path) -> pathlib.Path:
+  """Writes the rows of the cells that have finished; returns the path."""
+  rows = [row for folder in _finished(job) for row in results.collate(folder)]
   to.mkdir(parents=True, exist_ok=True)
   table.write(job.found.tabulate(rows), to / 'results.csv')
-  rows = table.read(to / 'results.csv')
-  figure = to / 'figure.svg'
-  drawn = job.found.draw(rows, str(figure))
-  said = [report.write(job.found, rows, to / 'verdicts.md')]
-  said += [f'Figure: {figure}'] if drawn else []
-  return '\n\n'.join([*filter(None, said), f'Table: {to / "results.csv"}'])
+  return to / 'results.csv'
 
 
-def reproduce(preset: str, only: Sequence[str], workdir: str) -> int:
+def _finished(job: Job) -> list[pathlib.Path]:
+  folders_of_cells = map(job.folder, job.configs)
+  return [path for path in folders_of_cells if (path / SUMMARY).exists()]
+
+
+def reproduce(preset: str, only: Sequence[str], workdir: pathlib.Path) -> int:
   """Runs a whole job; returns the exit code."""
   began, failed, said = time.monotonic(), [], []
-  for found in chosen(preset, only):
-    job = Job(
+  jobs = [
+    Job(
       found,
-      found.cells(**found.axes(preset)),
-      pathlib.Path(workdir) / preset / found.name,
+      axes.cells(found, **found.axes(preset)),
+      workdir / preset / found.name,
     )
+    for found in chosen(preset, only)
+  ]
+  for job in jobs:
+    job.found.check(job.configs)
+  for job in jobs:
     failures = run_cells(job)
+    committed = preset in folders.COMMITTED and not only
+    to = job.found.folder if committed else job.root
+    said.append(conclude(job, failures, to))
     failed += failures
-    if not failures:
-      committed = preset in folders.COMMITTED and not only
-      said.append(publish(job, found.folder if committed else job.root))
   print('\n\n'.join(said))
   print(f'\n{preset}: {(time.monotonic() - began) / 60:.1f} minutes.')
   list_failures(failed)
@@ -168,26 +197,34 @@ def chosen(preset: str, only: Sequence[str]) -> list[Experiment]:
 def list_failures(failed: Sequence[Failure]):
   """Prints the cells that failed, each with its reason, to standard error."""
   if failed:
-    print(f'{len(failed)} cells failed:', file=sys.stderr)
+    print(f'Failed: {len(failed)}', file=sys.stderr)
   for folder, why in failed:
     print(f'FAILED {folder}\n  {why}', file=sys.stderr)
 
 
-def in_checkout(workdir: str) -> str:
-  """Goes to the checkout, where workers import experiments; returns a path."""
-  workdir = os.path.abspath(workdir)
+def in_checkout(workdir: str) -> pathlib.Path:
+  """Makes the workdir, and goes to where workers import experiments.
+
+  Raises:
+    ValueError: the folder cannot be made.
+  """
+  path = pathlib.Path(workdir).absolute()
+  try:
+    path.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise ValueError(
+      f'The workdir {workdir!r} cannot be made: {error.strerror}.'
+    ) from error
   os.chdir(folders.ROOT.parent)
-  process_environment.apply()
-  return workdir
+  return path
 
 
+@exits.guarded()
 def run(config: Config, workdir: str):
   """Runs `reproduce` as a program: sentences and exit codes."""
-  with exits.sentences():
-    chosen(config.preset, config.only)
-  workdir = in_checkout(workdir)
+  chosen(config.preset, config.only)
   with cell_pool.stoppable():
-    sys.exit(reproduce(config.preset, config.only, workdir))
+    sys.exit(reproduce(config.preset, config.only, in_checkout(workdir)))
 
 
 def main():

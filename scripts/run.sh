@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Sets up, then measures: what scans cost against attention, how far back each
-# mixer remembers. Arguments go to experiments.reproduce (see its --help).
+# mixer remembers (the preset first). Arguments go to experiments.reproduce, see
+# its --help.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/environment.sh
 prepare plot
 export JAX_COMPILATION_CACHE_DIR="${JAX_COMPILATION_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/seqjax/jax}"
-exec .venv/bin/python -m experiments.reproduce "$@"
+exec .venv/bin/python -m experiments.reproduce --preset=first "$@"

@@ -59,7 +59,7 @@ def _inventory(what: str, known: list[str], listing: str) -> str:
   if len(known) <= MOST_LISTED:
     return f'There are: {", ".join(map(str, known))}.'
   listing = listing or _LISTINGS.get(what, '')
-  return f'There are {len(known)}{"; " * bool(listing)}{listing}.'
+  return f'{len(known)} names are known{"; " * bool(listing)}{listing}.'
 
 
 class UnknownName(KeyError, ValueError):
@@ -77,14 +77,19 @@ class Catalog(dict[str, Any]):
 
   Attributes:
     what: the kind of thing that has names.
+    listing: says where all names are found, as in `unknown`.
   """
 
-  def __init__(self, what: str, mapping: Mapping[str, Any]):
+  def __init__(self, what: str, mapping: Mapping[str, Any], listing: str = ''):
     super().__init__(mapping)
-    self.what = what
+    self.what, self.listing = what, listing
+
+  def unknown(self, name: str) -> str:
+    """Returns the message for a name that is not in the catalogue."""
+    return unknown(self.what, name, self, self.listing)
 
   def __missing__(self, name: str):
-    raise UnknownName(unknown(self.what, name, self))
+    raise UnknownName(self.unknown(name))
 
   def __or__(self, other: Mapping[str, Any]) -> 'Catalog':
-    return Catalog(self.what, {**self, **other})
+    return Catalog(self.what, {**self, **other}, self.listing)

@@ -22,12 +22,13 @@ def test_many_names_are_counted_and_not_listed():
   """A message stays one line; it says where the names are."""
   many = [f'name{i}' for i in range(66)]
   assert unknown('mixer', 'zzz', many) == (
-    "Unknown mixer 'zzz'. There are 66; seqjax-train --mixer=help lists them."
+    "Unknown mixer 'zzz'. 66 names are known; seqjax-train --mixer=help lists"
+    ' them.'
   )
   assert unknown('x', 'zzz', many, 'a page lists them').endswith(
-    'There are 66; a page lists them.'
+    '66 names are known; a page lists them.'
   )
-  assert unknown('x', 'zzz', many).endswith('There are 66.')
+  assert unknown('x', 'zzz', many).endswith('66 names are known.')
 
 
 def test_a_catalog_says_the_sentence_as_key_and_as_value_error():

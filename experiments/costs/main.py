@@ -17,6 +17,7 @@ from experiments import command
 from experiments.costs import loop, population, saving
 from seqjax import experiment, results
 from seqjax.experiment import option
+from seqjax.models import num_parameters
 from seqjax.nn import MIXERS
 
 KINDS = {
@@ -44,6 +45,11 @@ class Config:
   rounds: int = option(11, 'Number of rounds, at least 6.')
 
   def __post_init__(self):
+    if self.kind != 'population' and self.mixer != 'lstm':
+      raise ValueError(
+        f'Only populations have a mixer of choice, but kind={self.kind} and '
+        f'mixer={self.mixer} were given.'
+      )
     least = {'rounds': 6, 'length': 2}
     for name in ('members', 'features', 'length', 'batch_size', 'rounds'):
       if getattr(self, name) < least.get(name, 1):
@@ -59,15 +65,24 @@ def run(
   mixers: Mapping[str, Callable] = MIXERS,
 ) -> dict[str, Any]:
   """Times one cell; a finished cell is not timed again."""
-  experiment.validate(config, mixer=mixers)
+  experiment.validate(config, mixer=MIXERS | mixers)
+  check(config, mixers)
   done = results.finished(workdir, config)
   if done is not None:
     return done
   with results.Run(workdir, config) as record:
     options = experiment.to_dict(config)
-    kind = options.pop('kind')
-    make = mixers[options.pop('mixer')]
+    kind, name = options.pop('kind'), options.pop('mixer')
+    print(f'Timing {kind} ({name}); written to {workdir}.', flush=True)
+    make = (MIXERS | mixers)[name]
     return record.finish(rows=KINDS[kind](make=make, **options))
+
+
+def check(config: Config, mixers: Mapping[str, Callable] = MIXERS):
+  """Raises ValueError where the mixer of a population cannot be made."""
+  if config.kind == 'population':
+    make = (MIXERS | mixers)[config.mixer]
+    num_parameters(make(config.features, config.length))
 
 
 if __name__ == '__main__':

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from experiments import command
 from seqjax import experiment, results
 from seqjax.analysis import decoding, flops, memory, timing
+from seqjax.errors import Catalog
 from seqjax.experiment import option
 from seqjax.models import features_for, num_parameters
 from seqjax.nn import (
@@ -31,15 +32,19 @@ from seqjax.nn import (
 )
 
 # From a name to what makes a mixer of (features, context).
-ENTRIES = {
-  **MIXERS,
-  'lstm (plain)': functools.partial(MIXERS['lstm'], algorithm='plain'),
-  'mingru': functools.partial(MinGRU, algorithm='scan'),
-  'mingru (associative)': functools.partial(MinGRU, algorithm='associative'),
-  'attention (plain)': functools.partial(
-    MIXERS['attention'], algorithm='plain'
-  ),
-}
+ENTRIES = Catalog(
+  'mixer',
+  {
+    **MIXERS,
+    'lstm (plain)': functools.partial(MIXERS['lstm'], algorithm='plain'),
+    'mingru': functools.partial(MinGRU, algorithm='scan'),
+    'mingru (associative)': functools.partial(MinGRU, algorithm='associative'),
+    'attention (plain)': functools.partial(
+      MIXERS['attention'], algorithm='plain'
+    ),
+  },
+  'python -m experiments.parallelism --mixers=help lists them',
+)
 # One mixer of every kind, and how much two of them gain by their fast forms.
 COMPARED = (
   *('elman', 'gru', 'lstm', 'lstm (plain)', 'mingru', 'mingru (associative)'),
@@ -75,10 +80,11 @@ class Config:
   )
 
   def __post_init__(self):
-    for name in ('batch_size', 'length', 'parameters'):
-      if getattr(self, name) < 1:
+    least = {'batch_size': 1, 'length': 1, 'parameters': 1, 'rounds': 11}
+    for name, bound in least.items():
+      if getattr(self, name) < bound:
         raise ValueError(
-          f'{name} is a number of at least 1, but {name}='
+          f'{name} is a number of at least {bound}, but {name}='
           f'{getattr(self, name)} was given.'
         )
     if len(set(self.mixers)) < len(self.mixers):
@@ -107,7 +113,10 @@ def run(
     return done
   made = check(config, mixers)
   with results.Run(workdir, config) as record:
-    print(f'Compiling and timing {", ".join(made)}.', flush=True)
+    print(
+      f'Compiling and timing {", ".join(made)}; written to {workdir}.',
+      flush=True,
+    )
     needed = {name: needed_bytes(mixer, config) for name, mixer in made.items()}
     limit = SHARE * memory.available_memory()
     timings = timing.compare(

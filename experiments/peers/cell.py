@@ -33,19 +33,25 @@ CORES = ('one', 'all')
 class Config:
   """The options of a cell; the process was started as they say."""
 
-  case: str = option('lstm-b16-h64', 'The problem.', among=EVERY)
-  work: str = option(
-    'forward', 'What is done with it.', among=(*WORKS, TRAINING)
-  )
+  case: str = option('lstm-b16-h64', 'Problem to solve.', among=EVERY)
+  work: str = option('forward', 'Work to do.', among=(*WORKS, TRAINING))
   environment: str = option(
-    'default', 'How the process was started.', among=ENVIRONMENTS
+    'default',
+    'Environment that the process is started with.',
+    among=ENVIRONMENTS,
   )
-  cores: str = option('all', 'How many it was given.', among=CORES)
-  process: int = option(0, 'Which of several equal processes.')
-  rounds: int = option(11, 'How often each is timed, at least 11.')
+  cores: str = option('all', 'Cores that the process has.', among=CORES)
+  process: int = option(0, 'Number of this one of several equal processes.')
+  rounds: int = option(11, 'Number of times each is timed, at least 11.')
   resident: bool = option(
-    False, 'Also measure resident memory, in a process a contestant.'
+    False, 'Also measure resident memory, in a process per library.'
   )
+
+  def __post_init__(self):
+    if self.rounds < 11:
+      raise ValueError(
+        f'rounds is at least 11, but rounds={self.rounds} was given.'
+      )
 
 
 def run(config: Config, workdir: str) -> dict[str, Any]:
@@ -163,4 +169,4 @@ def _memory(
 
 
 if __name__ == '__main__':
-  experiment.launch(Config, run, workdir='runs/benchmark/cell')
+  experiment.launch(Config, run, workdir='runs/peers/cell')

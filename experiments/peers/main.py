@@ -17,32 +17,34 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from experiments import command, folders
 from experiments.peers import cell
 from experiments.peers.cell import Config
-from seqjax import experiment, results
+from seqjax import errors, experiment, results
 from seqjax.launch import process_environment
 
 TIMEOUT = 1800  # seconds for a cell
 
 
-def run(
-  config: Config, workdir: str, mixers: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
+def run(config: Config, workdir: str) -> dict[str, Any]:
   """Measures one cell in a process of its own; a finished one is kept.
 
   Raises:
-    ValueError: `mixers` is given: peers compute what seqjax itself computes.
     RuntimeError: the process failed; says why.
   """
-  if mixers is not None:
-    raise ValueError('The experiment peers compares no mixers of its callers.')
   experiment.validate(config)
   done = results.finished(workdir, config)
   return _measure(config, pathlib.Path(workdir)) if done is None else done
+
+
+def check(config: Config):
+  """Raises ModuleNotFoundError, which names the extra, without the peers."""
+  del config
+  with errors.needs('peers'):
+    import equinox  # noqa: F401
 
 
 def _measure(config: Config, folder: pathlib.Path) -> dict[str, Any]:

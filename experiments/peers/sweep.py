@@ -22,6 +22,10 @@ def cores() -> tuple[str, ...]:
   return CORES[1:] if shutil.which('nvidia-smi') else CORES
 
 
+HELP = {
+  'families': f'Families of cases: {", ".join(cases.FAMILIES)}.',
+  'processes': 'Number of processes per cell, of which medians are taken.',
+}
 PRESETS = {
   'benchmark': {
     'families': cases.FAMILIES,
@@ -64,11 +68,6 @@ def cells(
     for count in cores
     if case.timed or (process, environment, count) == once
   ]
-
-
-def shared(config: Config) -> Config:
-  """Returns the cell itself: each has a process of its own."""
-  return config
 
 
 tabulate = medians.summarize

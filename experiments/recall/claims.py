@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from experiments.recall.curves import (
-  MIN_SEEDS,
   Curve,
   curves,
   half_lag_interval,
@@ -20,7 +19,8 @@ from experiments.recall.curves import (
   slope,
   slope_interval,
 )
-from seqjax.analysis.statistics import Interval
+from seqjax.analysis import verdicts as verdict_rules
+from seqjax.analysis.statistics import MIN_SCORES, Interval
 from seqjax.analysis.verdicts import (
   CONDITIONAL,
   UNDECIDED,
@@ -90,7 +90,9 @@ def _recurrent_fades(inside: Curves, rows: Rows) -> Verdict:
   for design in DESIGNS:
     for name in ('elman', 'gru', 'lstm'):
       if (name, design) in inside:
-        fades[name, design] = _fades(inside[name, design])
+        fades[name, design] = verdict_rules.fades(
+          _learnt_half_lag(inside[name, design])
+        )
   curve = inside['lstm', 'fixed']
   sentence = '; '.join(
     f'with {_design(design)} L50 is '
@@ -109,7 +111,9 @@ def _attention_does_not(inside: Curves, rows: Rows) -> Verdict:
   flat, parts = {}, []
   for design in DESIGNS:
     curve = inside['attention', design]
-    flat['attention', design] = _is_flat(curve)
+    flat['attention', design] = (
+      verdict_rules.flat(slope_interval(curve), FLAT) if curve.learnt else None
+    )
     parts.append(
       f'with {_design(design)} accuracy changes by '
       f'{slope(curve, curve.mean):+.4f} a doubling of the lag, up to '
@@ -131,7 +135,9 @@ def _lstm_eases(inside: Curves, rows: Rows) -> Verdict:
   holds, parts = {}, []
   for design in DESIGNS:
     lstm, elman = inside['lstm', design], inside['elman', design]
-    holds['lstm', design] = _eases(lstm, elman)
+    holds['lstm', design] = verdict_rules.eases(
+      _learnt_half_lag(lstm), _learnt_half_lag(elman)
+    )
     variants = [
       f'{show_half_lag(inside[name, design])} ({name})'
       for name in ('elman', 'lstm', 'lstm (forget bias 3)', 'lstm (chrono)')
@@ -143,40 +149,9 @@ def _lstm_eases(inside: Curves, rows: Rows) -> Verdict:
   return _judge('2.9', holds, curve, '; '.join(parts), interval)
 
 
-def _is_flat(curve: Curve) -> bool | None:
-  """Within .01 either way; False where it falls by more; None in between.
-
-  A mixer that has not learnt anything is flat too, and says nothing.
-  """
-  interval = slope_interval(curve)
-  if interval is None or not curve.learnt:
-    return None
-  if max(abs(interval.low), abs(interval.high)) <= FLAT:
-    return True
-  return False if interval.high < -FLAT else None
-
-
-def _fades(curve: Curve) -> bool | None:
-  """Checks that L50 lies below the longest lag; None where seeds disagree.
-
-  Or where nothing was learnt at any lag, so that nothing could fade.
-  """
-  interval = half_lag_interval(curve)
-  if interval is None or not curve.learnt:
-    return None
-  if math.isinf(interval.low):
-    return False
-  return None if math.isinf(interval.high) else True
-
-
-def _eases(lstm: Curve, elman: Curve) -> bool | None:
-  """Better than Elman's and not unlimited; False where it is one, not both."""
-  ours, theirs = half_lag_interval(lstm), half_lag_interval(elman)
-  if ours is None or theirs is None or not (lstm.learnt and elman.learnt):
-    return None
-  if math.isinf(ours.low) or ours.high <= theirs.low:
-    return False
-  return True if ours.low > theirs.high and _fades(lstm) else None
+def _learnt_half_lag(curve: Curve) -> Interval | None:
+  """Returns L50 of a curve that was learnt at some lag: others cannot fade."""
+  return half_lag_interval(curve) if curve.learnt else None
 
 
 def _ratio_interval(lstm: Curve, elman: Curve) -> Interval | None:
@@ -201,7 +176,7 @@ def _judge(
 ) -> Verdict:
   """Supported, refuted, or conditional on the design or the mixer."""
   answers = {f'{mixer} ({design})': a for (mixer, design), a in holds.items()}
-  few = curve.num_seeds < MIN_SEEDS
+  few = curve.num_seeds < MIN_SCORES
   verdict = UNDECIDED if few else judge(answers)
   if verdict == CONDITIONAL:
     sentence += f'; {condition(answers)}'

@@ -8,10 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from seqjax.analysis.selection import best_learning_rate
-from seqjax.analysis.statistics import Interval, mean_interval
+from seqjax.analysis.statistics import (
+  MIN_SCORES,
+  Interval,
+  mean_interval,
+  resampled_interval,
+)
 from seqjax.results import table
-
-MIN_SEEDS = 5  # below it no interval is claimed
 
 
 class Curve(NamedTuple):
@@ -127,21 +130,16 @@ def half_lag_interval(curve: Curve) -> Interval | None:
   Of five seeds it is on the narrow side; L50 has no better-behaved mean, since
   it may lie beyond the lags.
   """
-  if curve.num_seeds < MIN_SEEDS:
+  if curve.num_seeds < MIN_SCORES:
     return None
-  rows, rng = curve.accuracy, np.random.default_rng(0)
-  drawn = [
-    half_lag(curve, rows[rng.integers(len(rows), size=len(rows))].mean(axis=0))
-    for _ in range(1000)
-  ]
-  # Percentiles are values that occurred: infinite ones do no harm.
-  low, high = np.quantile(drawn, [0.025, 0.975], method='nearest')
-  return Interval(half_lag(curve), float(low), float(high))
+  return resampled_interval(
+    curve.accuracy, lambda rows: half_lag(curve, rows.mean(axis=0))
+  )
 
 
 def slope_interval(curve: Curve) -> Interval | None:
   """Accuracy gained a doubling of the lag, with its interval over seeds."""
-  if curve.num_seeds < MIN_SEEDS:
+  if curve.num_seeds < MIN_SCORES:
     return None
   return mean_interval([slope(curve, row) for row in curve.accuracy])
 

@@ -18,6 +18,7 @@ import jax
 
 from experiments import command, fit
 from seqjax import experiment, results, training
+from seqjax.errors import Catalog
 from seqjax.experiment import option
 from seqjax.models import SequenceModel, features_for, num_parameters
 from seqjax.nn import LSTM, MIXERS, Attention, CausalMixer, WindowMLP
@@ -48,7 +49,11 @@ VARIANTS = {
   'lstm (chrono)': _chrono,
   'attention (no positions)': _without_positions,
 }
-ENTRIES = {**MIXERS, 'window_mlp': _window_mlp, **VARIANTS}
+ENTRIES = Catalog(
+  'mixer',
+  {**MIXERS, 'window_mlp': _window_mlp, **VARIANTS},
+  'python -m experiments.recall --mixers=help lists them',
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,11 +66,15 @@ class Config:
   beyond: int = option(
     0, 'Also test at this many times the longest lag; 0: do not.'
   )
-  learning_rate: float = option(3e-3, 'Peak of the schedule.')
-  steps: int = option(800, 'Most updates; validation may end it earlier.')
-  batch_size: int = option(32, 'Examples an update.')
-  parameters: int = option(25000, 'Parameters of a mixer, within a tenth.')
-  solved: float = option(0.99, 'Validation accuracy at every lag that ends it.')
+  learning_rate: float = option(3e-3, 'Peak learning rate.')
+  steps: int = option(
+    800, 'Largest number of updates; a solved cell stops earlier.'
+  )
+  batch_size: int = option(32, 'Number of examples per update.')
+  parameters: int = option(25000, 'Parameters per mixer, within a tenth.')
+  solved: float = option(
+    0.99, 'Validation accuracy at every lag at which training stops.'
+  )
   seed: int = option(0, 'Seeds the parameters and the training examples.')
 
   def __post_init__(self):
@@ -96,6 +105,11 @@ def run(
   task, mixer, model = check(config, mixers)
   _, longer_model = make_model(config, task, mixers, max(config.beyond, 1))
   with results.Run(workdir, config) as record:
+    print(
+      f'Training {config.mixer} on recall, lag {config.lag} ({config.design}), '
+      f'seed {config.seed}; written to {workdir}.',
+      flush=True,
+    )
     state, validation = fit.fit(
       model,
       task,

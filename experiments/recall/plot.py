@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from experiments.recall.curves import MIN_SEEDS, curves
+from experiments.recall.curves import curves
+from seqjax.analysis.statistics import MIN_SCORES
 from seqjax.results import plotting, table
 
 DESIGNS = {
@@ -42,7 +43,8 @@ def draw(rows: Sequence[dict[str, Any]], path: str):
     figure,
     rows,
     'Lines: means over seeds; bands: 95 % of the mean; with fewer than'
-    f' {MIN_SEEDS} seeds every seed is drawn. Dashed: longest lag in training.',
+    f' {MIN_SCORES} seeds every seed is drawn. Dashed: longest lag in'
+    ' training.',
   )
   plotting.save(figure, path)
 
@@ -55,7 +57,7 @@ def _draw_panel(area, rows):
   for index, (machine, part) in enumerate(plotting.by_machine(rows).items()):
     for curve in curves(part):
       band = {}
-      if curve.num_seeds >= MIN_SEEDS:
+      if curve.num_seeds >= MIN_SCORES:
         band['low'], band['high'] = curve.band()
       plotting.line(
         area,

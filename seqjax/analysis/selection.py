@@ -11,7 +11,7 @@ def best_learning_rate(
   """Returns the learning rate with the best mean score over seeds.
 
   Of equally good ones the smallest. One with a score that is not finite is out,
-  however good its other seeds are.
+  however good its other seeds are, and so is one with fewer seeds than another.
 
   Args:
     scores: {learning rate: a score for each seed}, of the validation split: on
@@ -22,10 +22,11 @@ def best_learning_rate(
     ValueError: no learning rate has scores that are all finite.
   """
   sign = 1 if higher_is_better else -1
+  most = max(map(len, scores.values()), default=0)
   means = {
     rate: sign * float(np.mean(of_seeds))
     for rate, of_seeds in scores.items()
-    if len(of_seeds) and np.all(np.isfinite(of_seeds))
+    if 0 < len(of_seeds) == most and np.all(np.isfinite(of_seeds))
   }
   if not means:
     raise ValueError(

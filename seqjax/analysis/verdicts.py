@@ -1,13 +1,20 @@
 """Verdicts on claims, from answers that are true, false or unknown."""
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
+
+import numpy as np
+
+from seqjax.analysis.statistics import Interval
 
 SUPPORTED = 'SUPPORTED'
 REFUTED = 'REFUTED'
 CONDITIONAL = 'CONDITIONAL'
 UNDECIDED = 'UNDECIDED'
 VERDICTS = (SUPPORTED, REFUTED, CONDITIONAL, UNDECIDED)
+
+Answer = bool | np.bool_ | None
 
 
 class _Verdict(NamedTuple):
@@ -40,7 +47,7 @@ class Verdict(_Verdict):
     return super().__new__(cls, id, verdict, sentence, effect, low, high, seeds)
 
 
-def judge(answers: Mapping[str, bool | None]) -> str:
+def judge(answers: Mapping[str, Answer]) -> str:
   """Returns the verdict on a claim that was tried in several settings.
 
   Args:
@@ -60,11 +67,15 @@ def judge(answers: Mapping[str, bool | None]) -> str:
   return CONDITIONAL if {True, False} <= found else UNDECIDED
 
 
-def condition(answers: Mapping[str, bool | None]) -> str:
+def condition(answers: Mapping[str, Answer]) -> str:
   """Returns a clause that names the settings by their answers.
 
-  'it holds for a and b, does not for c, and is undecided for d'
+  'it holds for a, b; it does not hold for c; it is undecided for d'
   """
+  answers = {
+    name: None if answer is None else bool(answer)
+    for name, answer in answers.items()
+  }
   phrases = {
     True: 'it holds for {}',
     False: 'it does not hold for {}',
@@ -76,3 +87,40 @@ def condition(answers: Mapping[str, bool | None]) -> str:
     if settings:
       parts.append(phrase.format(', '.join(settings)))
   return '; '.join(parts)
+
+
+def flat(slope: Interval | None, margin: float) -> bool | None:
+  """Returns whether a curve is flat: its slope lies within the margin.
+
+  False where the whole interval lies below the margin, None in between.
+  """
+  if slope is None:
+    return None
+  if max(abs(slope.low), abs(slope.high)) <= margin:
+    return True
+  return False if slope.high < -margin else None
+
+
+def fades(threshold: Interval | None) -> bool | None:
+  """Returns whether a curve falls below half within what was measured.
+
+  Args:
+    threshold: where it does; infinite beyond the longest that was measured.
+  """
+  if threshold is None:
+    return None
+  if math.isinf(threshold.low):
+    return False
+  return None if math.isinf(threshold.high) else True
+
+
+def eases(ours: Interval | None, theirs: Interval | None) -> bool | None:
+  """Returns whether one threshold lies beyond another and yet is finite.
+
+  False where it is one of the two and not both, None where intervals overlap.
+  """
+  if ours is None or theirs is None:
+    return None
+  if math.isinf(ours.low) or ours.high <= theirs.low:
+    return False
+  return True if ours.low > theirs.high and fades(ours) else None

@@ -11,6 +11,7 @@ Exit code 1 if --verify finds damage.
 """
 
 import dataclasses
+import os
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -137,13 +138,17 @@ def run(config: Config):
   """Does what the options say; exits with 1 if data are damaged."""
   logging.set_verbosity(logging.ERROR)
   check_names(config.prepare)
+  if os.path.isfile(config.data_dir):
+    raise ValueError(
+      f'The data_dir {config.data_dir!r} is a file, not a folder.'
+    )
   if config.checksums:
     frozen.write_expected()
   prepare(config.prepare, config.data_dir)
-  if config.verify:
-    sys.exit(1 if verify(config.data_dir) else 0)
-  if config.list or not (config.prepare or config.checksums):
+  damaged = verify(config.data_dir) if config.verify else 0
+  if config.list or not (config.prepare or config.checksums or config.verify):
     print(listing(config.data_dir))
+  sys.exit(1 if damaged else 0)
 
 
 def main():

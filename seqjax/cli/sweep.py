@@ -20,8 +20,6 @@ import shutil
 import signal
 import sys
 
-import tqdm
-
 from seqjax import experiment, results
 from seqjax.cli import seeds
 from seqjax.experiment import option
@@ -69,7 +67,9 @@ class Config:
   )
 
   def __post_init__(self):
-    if self.processes < 1 or self.cores < 0 or self.memory_gb < 0:
+    if (
+      self.processes < 1 or self.cores < 0 or not 0 <= self.memory_gb < math.inf
+    ):
       raise ValueError(
         'processes is at least 1, cores and memory_gb are 0 or more, but '
         f'processes={self.processes}, cores={self.cores} and '
@@ -102,14 +102,9 @@ def run(config: Config, workdir: str) -> list[tuple[cell_pool.Cell, str]]:
     memory=int(config.memory_gb * 2**30) or None,
   )
   kept = len(cells) - len(waiting) - len(failed)
-  bar = tqdm.tqdm(
-    total=len(cells), initial=kept, unit='cell', dynamic_ncols=True, smoothing=0
-  )
-  with bar, contextlib.closing(ended):
-    for cell, why in ended:
-      failed += [(cell, why)] if why else []
-      bar.set_postfix_str(os.path.basename(cell.folder), refresh=False)
-      bar.update()
+  ended = cell_pool.watched(ended, len(cells), len(waiting), 'sweep')
+  with contextlib.closing(ended):
+    failed += [(cell, why) for cell, why in ended if why]
   rows = _report(cells, failed, kept, root)
   if rows:
     _summarize(config, cells, rows, root)

@@ -220,7 +220,7 @@ def _intervals(config, configs, left, task, model, states, pace):
         f'  {fault}',
         file=sys.stderr,
       )
-  raise ValueError(
+  raise FloatingPointError(
     'No member has reached the last step; try smaller learning rates.'
   )
 

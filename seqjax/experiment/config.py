@@ -17,7 +17,7 @@ from seqjax.errors import Catalog, UnknownName, unknown
 SCALARS = (bool, int, float, str)
 _ITEMS = (int, float, str)
 LISTING = 'the --help of its program lists them'
-LONGEST_NAME = 180  # characters of a folder's; file systems take 255 bytes
+LONGEST_NAME = 180  # bytes; file systems take 255
 ALWAYS_NAMED = ('mixer', 'task')  # fields that every folder's name holds
 
 
@@ -55,8 +55,9 @@ def validate(config: Any, **among: Iterable[str]):
     if allowed is not None:
       for name in value if isinstance(value, tuple) else (value,):
         if name not in allowed:
-          what = allowed.what if isinstance(allowed, Catalog) else field.name
-          raise UnknownName(unknown(what, name, allowed))
+          if isinstance(allowed, Catalog):
+            raise UnknownName(allowed.unknown(name))
+          raise UnknownName(unknown(field.name, name, allowed))
 
 
 def grid(Config: type, **lists: Any) -> list[Any]:
@@ -111,9 +112,11 @@ def folder_name(config: Any) -> str:
     or getattr(config, field.name) != field.default
   ]
   name = ','.join(parts) or 'defaults'
-  if len(name) <= LONGEST_NAME:
+  content = name.encode()
+  if len(content) <= LONGEST_NAME:
     return name
-  return f'{name[:LONGEST_NAME]}-{zlib.crc32(name.encode()):08x}'
+  start = content[:LONGEST_NAME].decode(errors='ignore')
+  return f'{start}-{zlib.crc32(content):08x}'
 
 
 def _folder_value(value: Any) -> str:

@@ -18,13 +18,17 @@ import pathlib
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import tqdm
+
 from seqjax.results.run import finished
 
 LOG = 'log.txt'
+LINE_SECONDS = 10.0  # between two lines of progress, where there is no terminal
 PATIENCE = 60.0  # seconds in which a process that is stopped may save its run
 
 
@@ -124,6 +128,45 @@ def run(
       worker.terminate()  # all of them, before one is waited for
     for worker in workers:
       worker.stop()
+
+
+def watched(
+  ended: Iterator[tuple[Cell, str | None]], total: int, waiting: int, name: str
+) -> Iterator[tuple[Cell, str | None]]:
+  """Yields what has ended, and shows how many cells are left.
+
+  On a terminal as a bar; elsewhere as a line each LINE_SECONDS at most.
+
+  Args:
+    ended: what `run` yields.
+    total: the number of cells, with those that had finished before.
+    waiting: how many of them had not.
+    name: stands before the bar.
+  """
+  bar = tqdm.tqdm(
+    total=total,
+    initial=total - waiting,
+    desc=name,
+    unit='cell',
+    dynamic_ncols=True,
+    smoothing=0,
+    disable=not sys.stderr.isatty(),
+  )
+  began = shown = time.monotonic()
+  with bar, contextlib.closing(ended):
+    for done, (cell, why) in enumerate(ended, start=1):
+      yield cell, why
+      bar.set_postfix_str(os.path.basename(cell.folder)[:40], refresh=False)
+      bar.update()
+      now = time.monotonic()
+      if bar.disable and (now - shown >= LINE_SECONDS or done == waiting):
+        left = bar.format_interval((now - began) / done * (waiting - done))
+        print(
+          f'{name}: {total - waiting + done} of {total} cells, {left} left',
+          file=sys.stderr,
+          flush=True,
+        )
+        shown = now
 
 
 def attempt(call: Callable[[Any, str], Any], cell: Cell) -> str | None:

@@ -6,10 +6,11 @@ a process, so they are set for child processes, and only where the user has not
 set the same thing.
 """
 
+import contextlib
 import os
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 TUNABLES = {
   'glibc.malloc.hugetlb': '1',
@@ -44,6 +45,21 @@ def without(environment: Mapping[str, str]) -> dict[str, str]:
     if kept := [part for part in parts if part and part not in ours]:
       left[name] = separator.join(kept)
   return left
+
+
+@contextlib.contextmanager
+def applied() -> Iterator[None]:
+  """Sets them for the processes that are started inside."""
+  before = dict(os.environ)
+  apply()
+  try:
+    yield
+  finally:
+    for name in for_children(before):
+      if name in before:
+        os.environ[name] = before[name]
+      else:
+        del os.environ[name]
 
 
 def apply():

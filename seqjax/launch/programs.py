@@ -32,13 +32,21 @@ class Program:
 
   def check(self, configs: Iterable[Any]):
     """Raises ValueError for the first config that the program refuses."""
-    check = getattr(self.module, 'check', lambda config: None)
-    for config in dict.fromkeys(map(without_seed_and_rate, configs)):
-      check(config)
+    check(self.module, configs)
 
   def __reduce__(self):
     # Unpickling imports the module, so that configs sent later are known.
     return Program, (self.source,)
+
+
+def check(module: ModuleType, configs: Iterable[Any]):
+  """Calls the module's `check`, if it has one, on configs that differ.
+
+  Configs that differ in seed and learning rate alone are refused alike.
+  """
+  refuse = getattr(module, 'check', lambda config: None)
+  for config in dict.fromkeys(map(without_seed_and_rate, configs)):
+    refuse(config)
 
 
 def _load(source: str) -> ModuleType:
@@ -52,14 +60,17 @@ def _load(source: str) -> ModuleType:
 
 
 def _by_name(name: str) -> ModuleType:
+  if not name:
+    raise ValueError('Name a module to run, as seqjax.cli.train.')
   try:
     return importlib.import_module(name)
   except ModuleNotFoundError as error:
     if error.name is None or not f'{name}.'.startswith(f'{error.name}.'):
       raise
     raise ValueError(
-      f'There is no module {name!r}; name a module, as seqjax.cli.train, or '
-      'the path of a file that ends in .py.'
+      f'There is no module {name!r}: name one that can be imported, as '
+      'seqjax.cli.train, or the path of a file that ends in .py. A module of '
+      'the current folder needs python -m seqjax.cli.sweep.'
     ) from error
 
 

@@ -369,13 +369,18 @@ def _short_commit(commit: str) -> str:
 
 
 def check_path(path: str | os.PathLike):
-  """Raises ValueError unless figures can be written to a path of this suffix.
+  """Raises ValueError unless the suffix is known and the folder is there.
 
   Programs that draw for a while call it before they begin.
   """
   if os.path.splitext(path)[1] not in _METADATA:
     raise ValueError(
       f'Figures are {", ".join(_METADATA)} files, but {str(path)!r} is none.'
+    )
+  folder = os.path.dirname(path) or '.'
+  if not os.path.isdir(folder):
+    raise ValueError(
+      f'There is no folder {folder!r} to write the figure {str(path)!r} to.'
     )
 
 

@@ -41,9 +41,12 @@ def adamw(
       f'The warm-up must end before the {steps} steps of the schedule do, but '
       f'warmup={warmup} was given.'
     )
-  schedule = optax.warmup_cosine_decay_schedule(
-    init_value=0.0, peak_value=1.0, warmup_steps=warmup, decay_steps=steps
-  )
+  if warmup:
+    schedule = optax.warmup_cosine_decay_schedule(
+      init_value=0.0, peak_value=1.0, warmup_steps=warmup, decay_steps=steps
+    )
+  else:
+    schedule = optax.cosine_decay_schedule(init_value=1.0, decay_steps=steps)
   # The learning rate alone becomes an array, in float32: the others would turn
   # moments in bfloat16 into float32, and by default all of them would take the
   # dtype of the first parameter.

@@ -12,5 +12,6 @@ def test_the_learning_rate_is_the_one_with_the_best_mean():
   scores |= {3e-3: [9.0, np.nan], 1e-3: [np.inf, np.inf], 1e-4: [0.25, 0.5]}
   assert best_learning_rate(scores) == 1e-2
   assert best_learning_rate(scores, higher_is_better=False) == 1e-4
+  assert best_learning_rate({1e-2: [0.5, 0.5], 1e-3: [0.9]}) == 1e-2
   with pytest.raises(ValueError, match='all finite, but none is'):
     best_learning_rate({1e-3: [np.nan], 1e-2: []})

@@ -1,10 +1,13 @@
 """Verdicts are one of four, and follow from three-valued answers."""
 
 import itertools
+import math
 
+import numpy as np
 import pytest
 
 from seqjax.analysis import verdicts
+from seqjax.analysis.statistics import Interval
 
 
 def test_a_verdict_is_one_of_four():
@@ -42,3 +45,57 @@ def test_a_condition_names_every_setting_with_its_answer():
     'it holds for a, c; it does not hold for b; it is undecided for d'
   )
   assert verdicts.condition({'a': None}) == 'it is undecided for a'
+
+
+A, B, BEYOND = Interval(20, 10, 30), Interval(60, 50, 90), math.inf
+
+
+@pytest.mark.parametrize(
+  'slope, answer',
+  [
+    (Interval(0.0, -0.01, 0.01), True),
+    (Interval(-0.1, -0.2, -0.02), False),
+    (Interval(-0.01, -0.03, 0.01), None),
+    (None, None),
+  ],
+)
+def test_a_curve_is_flat_by_its_whole_interval(slope, answer):
+  """Noise never counts as support."""
+  assert verdicts.flat(slope, 0.01) is answer
+
+
+@pytest.mark.parametrize(
+  'threshold, answer',
+  [
+    (A, True),
+    (Interval(BEYOND, BEYOND, BEYOND), False),
+    (Interval(60, 50, BEYOND), None),
+    (None, None),
+  ],
+)
+def test_a_curve_fades_where_its_threshold_is_finite(threshold, answer):
+  """Seeds that disagree decide nothing."""
+  assert verdicts.fades(threshold) is answer
+
+
+@pytest.mark.parametrize(
+  'ours, theirs, answer',
+  [
+    (B, A, True),
+    (A, B, False),
+    (A, A, None),
+    (Interval(BEYOND, BEYOND, BEYOND), A, False),
+    (Interval(60, 50, BEYOND), A, None),
+    (None, A, None),
+  ],
+)
+def test_easing_is_better_and_yet_limited(ours, theirs, answer):
+  """Unlimited memory is no easing."""
+  assert verdicts.eases(ours, theirs) is answer
+
+
+def test_answers_may_come_from_numpy():
+  """As comparisons of arrays do."""
+  answers = {'a': np.bool_(True), 'b': np.bool_(False)}
+  assert verdicts.judge(answers) == 'CONDITIONAL'
+  assert verdicts.condition(answers).startswith('it holds for a;')

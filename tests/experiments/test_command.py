@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from experiments import command, folders, reproduce
+from experiments import axes, command, folders, reproduce
 from experiments.recall import main
 from seqjax.nn import MIXERS, WindowMLP
 
@@ -26,13 +26,14 @@ def test_every_axis_and_every_other_field_is_an_option():
   assert fields['solved'].default == 0.99
   assert 'mamba2' in fields['mixers'].metadata['among']
   assert 'lag' not in fields and 'mixer' not in fields
+  assert 'beyond' not in fields  # which cells set by themselves
 
 
 def test_axes_make_cells_and_other_fields_hold_in_all_of_them():
   """A mixed training at the longest lag, and one at each fixed lag."""
   found = folders.find('recall')
-  axes = found.axes('first') | SMALL | {'mixers': ('lstm', 'mamba2')}
-  cells = found.cells(**axes | {'lags': (8, 32), 'solved': 0.5})
+  given = found.axes('first') | SMALL | {'mixers': ('lstm', 'mamba2')}
+  cells = axes.cells(found, **given | {'lags': (8, 32), 'solved': 0.5})
   assert len(cells) == 6 and {cell.solved for cell in cells} == {0.5}
   designs = [(cell.design, cell.lag) for cell in cells if cell.mixer == 'lstm']
   assert designs == [('mixed', 32), ('fixed', 32), ('fixed', 8)]
@@ -40,19 +41,27 @@ def test_axes_make_cells_and_other_fields_hold_in_all_of_them():
 
 
 @pytest.mark.parametrize(
-  'axes, message',
+  'values, message',
   [
     ({'lgas': (8,)}, "axis of recall 'lgas'. Did you mean 'lags'"),
     ({'mixers': ('ltsm',)}, "'ltsm'. Did you mean 'lstm'"),
     ({'preset': 'ful'}, "'ful'. Did you mean 'full'"),
     ({'lags': (0,)}, 'lag=0'),
     ({'learning_rates': ('fast',)}, "'fast'"),
+    ({'lags': 8}, 'takes at least one value, as a list, but 8'),
+    ({'lags': ()}, 'takes at least one value'),
+    ({'seeds': 0}, 'at least 1, but 0'),
+    ({'seeds': (0, 1)}, 'number of seeds'),
+    ({'lag': 8}, "axis of recall 'lag'. Did you mean 'lags'"),
+    ({'beyond': 8}, "axis of recall 'beyond'"),
   ],
 )
-def test_an_unknown_axis_or_value_is_refused_in_python(axes, message, tmp_path):
+def test_an_unknown_axis_or_value_is_refused_in_python(
+  values, message, tmp_path
+):
   """Before anything is written."""
   with pytest.raises(ValueError, match=message):
-    command.run('recall', str(tmp_path / 'run'), **axes)
+    command.run('recall', str(tmp_path / 'run'), **values)
   assert not list(tmp_path.iterdir())
 
 
@@ -65,14 +74,41 @@ def test_an_entry_of_a_dict_takes_part(tmp_path):
   said = command.run(
     'recall',
     str(tmp_path),
-    {**MIXERS, 'mine': mine},
-    mixers=('mine',),
+    {'mine': mine},
     parameters=2700,
     **SMALL,
   )
   assert 'mine' in said and 'without rows of lstm (fixed)' in said
   assert 'mine' in (tmp_path / 'figure.svg').read_text()
   assert (tmp_path / 'verdicts.md').exists()
+
+
+def test_an_experiment_without_mixers_of_callers_says_so(tmp_path):
+  """Before any of its cells runs."""
+  with pytest.raises(ValueError, match="'peers' takes no mixers"):
+    command.run('peers', str(tmp_path / 'run'), {'mine': WindowMLP})
+  assert not list(tmp_path.iterdir())
+
+
+def test_entries_stand_beside_the_mixers_of_the_experiment():
+  """Cells that no axis names, such as those of a loop, keep their own."""
+  found = folders.find('costs')
+  cells = axes.cells(
+    found, {'mine': WindowMLP}, **found.axes('full') | {'mixers': ('mine',)}
+  )
+  assert {(cell.kind, cell.mixer) for cell in cells} == {
+    ('loop', 'lstm'),
+    ('population', 'mine'),
+    ('saving', 'lstm'),
+  }
+
+
+def test_an_experiment_of_hours_is_not_started_by_accident(capsys):
+  """peers has no small preset."""
+  with pytest.raises(SystemExit) as exit:
+    command.main('experiments.peers', ['peers'])
+  assert exit.value.code == 2
+  assert '--preset=benchmark' in capsys.readouterr().err
 
 
 def test_cells_that_fail_are_named(tmp_path):
@@ -87,7 +123,7 @@ def test_cells_that_fail_are_named(tmp_path):
 def test_a_command_whose_cells_fail_exits_with_1(monkeypatch, tmp_path, capsys):
   """The failures stand at the end, and no table is written."""
   monkeypatch.setattr(reproduce, 'run_cells', lambda job: [('cell', 'why')])
-  monkeypatch.setattr(reproduce, 'in_checkout', lambda workdir: workdir)
+  monkeypatch.setattr(reproduce, 'in_checkout', lambda workdir: tmp_path)
   argv = ['recall', '--mixers=lstm', '--lags=8', f'--workdir={tmp_path}']
   with pytest.raises(SystemExit) as exit:
     command.main('experiments.recall', argv)
@@ -105,7 +141,8 @@ def test_a_command_whose_cells_fail_exits_with_1(monkeypatch, tmp_path, capsys):
     (['--preset', 'full'], True),
     (['--preset=full', '--seeds=6'], False),
     (['--preset=full', '--solved=0.5'], False),
-    (['--preset=full', '--seeds=5'], True),  # as the preset has it
+    (['--preset=full', '--seeds=5'], False),
+    (['--preset=full', '--lags=8'], False),
   ],
 )
 def test_only_the_whole_preset_full_replaces_the_committed_table(
@@ -115,14 +152,12 @@ def test_only_the_whole_preset_full_replaces_the_committed_table(
   written = []
   monkeypatch.setattr(main, 'check', lambda config: None)  # which takes seconds
   monkeypatch.setattr(reproduce, 'run_cells', lambda job: [])
-  monkeypatch.setattr(reproduce, 'in_checkout', lambda workdir: workdir)
+  monkeypatch.setattr(reproduce, 'in_checkout', lambda workdir: tmp_path)
   monkeypatch.setattr(
     reproduce, 'publish', lambda job, to: written.append(to) or ''
   )
   with pytest.raises(SystemExit) as exit:
-    command.main(
-      'experiments.recall', ['recall', *options, f'--workdir={tmp_path}']
-    )
+    command.main('experiments.recall', ['recall', *options])
   assert exit.value.code == 0
   assert written == [main_folder() if committed else tmp_path]
 

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from experiments import folders
+from experiments import axes, folders
 from experiments.recall import claims, main, plot, sweep
 from experiments.recall.curves import curves, half_lag, show_half_lag
 from seqjax.analysis.verdicts import (
@@ -80,7 +80,7 @@ def test_every_contestant_has_the_same_number_of_parameters():
 def test_runs_that_share_a_compiled_function_stand_together(preset):
   """A group is a stretch of the sweep, and every config is there once."""
   found = folders.find('recall')
-  configs = found.cells(**found.axes(preset))
+  configs = axes.cells(found, **found.axes(preset))
   assert len(set(configs)) == len(configs)
   groups = found.groups(configs)
   assert [config for group in groups for config in group] == configs

@@ -11,7 +11,7 @@ import threading
 
 import pytest
 
-from experiments import folders, reproduce
+from experiments import axes, folders, reproduce
 from experiments.recall import main
 from seqjax.launch import cell_pool
 from seqjax.results import table
@@ -26,12 +26,19 @@ def test_every_preset_of_every_experiment_has_cells(name):
   found = folders.find(name)
   assert found.presets
   for preset in found.presets:
-    cells = found.cells(**found.axes(preset))
+    cells = axes.cells(found, **found.axes(preset))
     assert cells and len(set(cells)) == len(cells)
     job = reproduce.Job(found, cells, pathlib.Path('runs'))
     assert len(set(map(job.folder, cells))) == len(cells)
     grouped = [cell for group in found.groups(cells) for cell in group]
     assert sorted(map(repr, grouped)) == sorted(map(repr, cells))
+
+
+def test_run_sh_runs_the_preset_first():
+  """Flags that follow it count."""
+  script = (ROOT / 'scripts' / 'run.sh').read_text(encoding='utf-8')
+  assert '-m experiments.reproduce --preset=first "$@"' in script
+  assert reproduce.Config().preset == 'first'
 
 
 def test_the_first_preset_stays_two_experiments():
@@ -46,15 +53,16 @@ def test_the_first_preset_stays_two_experiments():
     ('--preset=quik', "preset 'quik'. Did you mean 'quick'"),
     ('--preset=Quick', "Did you mean 'quick'"),
     ('--only=recal', "experiment 'recal'. Did you mean 'recall'"),
-    ('--only=peers', "preset 'quick' among: peers"),
+    ('--only=peers', "preset 'first' among: peers"),
     ('preset=quick', "but 'preset=quick' is not"),
+    (f'--workdir={__file__}', 'cannot be made: File exists'),
   ],
 )
 def test_a_bad_flag_is_one_sentence_and_exit_code_2(flag, message, tmp_path):
   """Nothing runs, nothing is written."""
   done = subprocess.run(
-    [sys.executable, '-m', 'experiments.reproduce', flag,
-     f'--workdir={tmp_path}'],
+    [sys.executable, '-m', 'experiments.reproduce', f'--workdir={tmp_path}',
+     flag],
     capture_output=True, text=True, timeout=120, cwd=ROOT,
   )  # fmt: skip
   assert done.returncode == 2 and message in done.stderr
@@ -117,7 +125,8 @@ def published(monkeypatch, tmp_path):
     monkeypatch.setattr(
       reproduce, 'publish', lambda job, to: written.append(to) or ''
     )
-    code = reproduce.reproduce(preset, only, str(tmp_path))
+    monkeypatch.setattr(folders.Experiment, 'check', lambda self, configs: None)
+    code = reproduce.reproduce(preset, only, tmp_path)
     assert code == (1 if fails else 0)
     return written
 
@@ -134,6 +143,24 @@ def test_only_a_whole_job_replaces_the_tables_that_are_committed(
   assert published('quick', only=['recall']) == [tmp_path / 'quick' / 'recall']
   left = published('full', fails=['recall'])
   assert left == [folders.ROOT / n for n in full if n != 'recall']
+
+
+def test_of_a_job_with_failures_the_finished_rows_are_kept(
+  tmp_path, monkeypatch
+):
+  """In the workdir, whatever the preset; nothing else is drawn or judged."""
+  good, bad = (
+    main.Config(lag=8, steps=51, batch_size=4, parameters=p, mixer='elman')
+    for p in (2000, 1)
+  )
+  monkeypatch.setattr(cell_pool, 'run', in_this_process)
+  job = reproduce.Job(RECALL, [bad, good], tmp_path)
+  failed = reproduce.run_cells(job)
+  said = reproduce.conclude(job, failed, tmp_path / 'committed')
+  assert '1 of 2 cells finished' in said
+  (row,) = table.read(tmp_path / 'results.csv')
+  assert row['parameters'] == 2000
+  assert {path.name for path in tmp_path.iterdir()} == {'cells', 'results.csv'}
 
 
 def test_a_job_that_failed_lists_its_cells_at_the_end(published, capsys):

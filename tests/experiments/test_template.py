@@ -13,6 +13,7 @@ from seqjax.results import table
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 TEMPLATE = pathlib.Path(__file__).parent / 'template'
+PEERS = ROOT / 'experiments' / 'peers' / 'results.csv'
 
 
 @pytest.fixture(scope='module')
@@ -52,7 +53,7 @@ def test_the_template_is_short():
 def test_the_template_runs_plots_and_gives_a_verdict(done, checkout):
   """One command, with axes of one's own."""
   assert done.returncode == 0, done.stderr
-  assert 'T.1' in done.stdout and 'copies' in done.stdout
+  assert 'T.1' in done.stdout and 'seeds of the LSTM' in done.stdout
   mine = checkout / 'runs' / 'mine'
   rows = table.read(mine / 'results.csv')
   assert [(row['lag'], row['seed']) for row in rows] == [(2, 0), (2, 1)]
@@ -64,7 +65,7 @@ def test_finished_cells_are_skipped(done, checkout):
   """The same command again measures nothing."""
   again = call(checkout, 'template', *AXES, '--workdir=runs/mine')
   assert again.returncode == 0
-  assert '2 finished cells are skipped' in again.stdout
+  assert '2 have finished and are skipped' in again.stdout
 
 
 def test_its_figure_is_drawn_from_tables_and_from_runs(done, checkout):
@@ -113,6 +114,10 @@ def test_it_takes_part_in_reproduce(checkout):
     ('plot', ['tmplate', '--to=x.svg'], "Did you mean 'template'"),
     ('plot', ['--to=x.svg'], 'Name one experiment'),
     ('plot', ['template', '--to=x.gif'], '.svg'),
+    ('plot', ['template', '--to=none/x.svg'], "no folder 'none'"),
+    ('plot', ['template', '--to=x.svg', f'--results={PEERS}'], 'not of the'),
+    ('template', ['--seeds=0'], 'at least 1, but 0'),
+    ('template', ['--mixers='], 'at least one value'),
     ('plot', ['template', '--to=x.svg', '--results=none.csv'], 'none.csv'),
     ('plot', ['template', '--to=x.svg', '--runs=none'], 'none'),
     ('report', ['--only=tmplate'], "Did you mean 'template'"),
