@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Sets up, then runs the tests. Arguments go to pytest; --slow adds the tests
-# that take longer than the suite allows.
+# Sets up, then runs the tests. Arguments go to pytest; besides,
+#   --slow   adds the tests that take longer than the suite allows
+#   --times  records where the seconds go, see tests/times.py
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/environment.sh
@@ -24,8 +25,19 @@ export PYTHONDONTWRITEBYTECODE=1
 select=(-m 'not slow')
 arguments=()
 for argument in "$@"; do
-  if [ "$argument" = --slow ]; then select=(); else arguments+=("$argument"); fi
+  case "$argument" in
+    --slow) select=() ;;
+    --times)
+      export SEQJAX_TEST_TIMES="$PWD/runs/test_times.jsonl"
+      rm -f "$SEQJAX_TEST_TIMES" ;;
+    *) arguments+=("$argument") ;;
+  esac
 done
-exec .venv/bin/python -m pytest -n "${SEQJAX_TEST_PROCESSES:-auto}" \
+code=0
+.venv/bin/python -m pytest -n "${SEQJAX_TEST_PROCESSES:-auto}" \
   --jaxtyping-packages=seqjax,beartype.beartype \
-  ${select[@]+"${select[@]}"} ${arguments[@]+"${arguments[@]}"}
+  ${select[@]+"${select[@]}"} ${arguments[@]+"${arguments[@]}"} || code=$?
+if [ -n "${SEQJAX_TEST_TIMES:-}" ]; then
+  .venv/bin/python -m tests.times "$SEQJAX_TEST_TIMES"
+fi
+exit "$code"

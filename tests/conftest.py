@@ -3,10 +3,21 @@
 import contextlib
 import gc
 import io
+import os
 
 import jax
 import numpy as np
 import pytest
+
+from tests import times
+
+
+def pytest_configure(config):
+  """Records times where SEQJAX_TEST_TIMES names a file, in every worker."""
+  path = os.environ.get('SEQJAX_TEST_TIMES')
+  alone = not config.getoption('numprocesses', None)
+  if path and (alone or hasattr(config, 'workerinput')):
+    config.pluginmanager.register(times.Times(path))
 
 
 def unit(nodeid: str) -> str:
