@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Sets up, then runs the tests. Arguments go to pytest; besides,
 #   --slow   adds the tests that take longer than the suite allows
+#   --quick  runs one entry of each family, and tests near what has changed
 #   --times  records where the seconds go, see tests/times.py
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -27,17 +28,25 @@ arguments=()
 for argument in "$@"; do
   case "$argument" in
     --slow) select=() ;;
+    --quick)
+      while read -r test; do arguments+=("$test"); done \
+        < <(.venv/bin/python -m tests.quick) ;;
     --times)
       export SEQJAX_TEST_TIMES="$PWD/runs/test_times.jsonl"
       rm -f "$SEQJAX_TEST_TIMES" ;;
     *) arguments+=("$argument") ;;
   esac
 done
-code=0
+CEILING=15  # minutes of the whole suite, on two idle cores
+code=0 began=$SECONDS
 .venv/bin/python -m pytest -n "${SEQJAX_TEST_PROCESSES:-auto}" \
   --jaxtyping-packages=seqjax,beartype.beartype \
   ${select[@]+"${select[@]}"} ${arguments[@]+"${arguments[@]}"} || code=$?
 if [ -n "${SEQJAX_TEST_TIMES:-}" ]; then
   .venv/bin/python -m tests.times "$SEQJAX_TEST_TIMES"
+fi
+if [ ${#arguments[@]} -eq 0 ]; then
+  awk -v s="$((SECONDS - began))" -v c="$CEILING" 'BEGIN {
+    printf "The suite took %.1f minutes; %d are the most it should take.\n", s / 60, c }'
 fi
 exit "$code"

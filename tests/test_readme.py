@@ -9,7 +9,9 @@ from experiments import folders
 from experiments import report as experiments_report
 from seqjax import experiment
 from seqjax.cli import build, train
+from seqjax.nn import MIXERS, NONCAUSAL_MIXERS
 from seqjax.results import report, table
+from seqjax.tasks import TASKS
 
 ROOT = pathlib.Path(__file__).parent.parent
 README = (ROOT / 'README.md').read_text(encoding='utf-8')
@@ -93,3 +95,5 @@ def test_the_first_screen_has_install_code_and_the_two_commands():
     for part in ('pip install', "MIXERS['lstm']", 'scripts/run.sh', 'test.sh')
   ]
   assert places == sorted(places)
+  assert f'in {len(MIXERS | NONCAUSAL_MIXERS)} layers' in first
+  assert f'with {len(TASKS)} tasks' in first.replace('\n', ' ')

@@ -26,7 +26,7 @@ from seqjax.experiment.config import (
   validate,
 )
 
-HELP = ('--help', '-help', '-h', '--helpshort', '-helpshort')
+HELP = ('help', 'h', 'helpshort', 'helpfull')
 NAMED = 3  # names that a help text gives of many
 _HANGING = {
   'subsequent_indent': '    ',
@@ -126,7 +126,7 @@ def launch(
 
   def parse(arguments):
     with refusals():
-      if any(argument in HELP for argument in arguments[1:]):
+      if any(_name(argument) in HELP for argument in arguments[1:]):
         _print_help(flags, _program_text(run))
         sys.exit(0)
       _read_flags(flags, arguments)
@@ -155,6 +155,13 @@ def refusals() -> Iterator[None]:
     sentence = ' '.join(str(error).removeprefix('ERROR:: ').split())
     print(f'{sentence.removesuffix(".")}.', file=sys.stderr)
     sys.exit(BAD_INPUT)
+
+
+def _name(argument: str) -> str:
+  """Returns the name of the option in '--name=value'; '' if it is none."""
+  if not argument.startswith('-'):
+    return ''
+  return argument.lstrip('-').partition('=')[0]
 
 
 def _read_flags(flags: absl_flags.FlagValues, arguments: Sequence[str]):
