@@ -95,12 +95,12 @@ class Subject:
       return self._normal((*leading, self.mixer.features))
     if spec.vocab is None:
       return self._normal((*leading, *spec.shape))
-    return jnp.asarray(
-      self.rng.integers(spec.vocab, size=(*leading, *spec.shape))
-    )
+    values = self.rng.integers(spec.vocab, size=(*leading, *spec.shape))
+    return values.astype(jax.dtypes.canonicalize_dtype(values.dtype))
 
   def run(self, case: Case) -> Result:
-    return self.unroll(self.variables, *case)
+    """Returns NumPy arrays: what laws do with them compiles nothing."""
+    return on_host(self.unroll(self.variables, *case))
 
   def agree(self, law, what, given, expected):
     """Every tensor of one tree against its namesake in the other."""
@@ -153,7 +153,7 @@ class Subject:
     return value
 
   def _normal(self, shape):
-    return jnp.asarray(self.rng.normal(size=shape), self.dtype)
+    return self.rng.normal(size=shape).astype(self.dtype)
 
   def random_like(self, leaf):
     """Entries of the size that initialisers give; biases and scales too."""
@@ -257,7 +257,7 @@ def scenarios() -> dict[str, Segments]:
     'pads in the middle': middle,
     'starts at padding': starts,
   }
-  return {name: Segments(*map(jnp.asarray, s)) for name, s in made.items()}
+  return made
 
 
 def one_piece() -> Segments:
@@ -270,8 +270,18 @@ def with_garbage(subject, segments):
   x, other = np.array(subject.x), np.asarray(subject.inputs())
   garbage = np.nan if np.issubdtype(x.dtype, np.inexact) else other
   padding = ~np.asarray(_expand(segments.valid, x))
-  return jnp.asarray(np.where(padding, garbage, x), x.dtype)
+  return np.where(padding, garbage, x).astype(x.dtype)
+
+
+def with_zeros(x, segments):
+  """Returns x with zeros in the padding."""
+  return np.where(_expand(segments.valid, x), x, np.zeros((), x.dtype))
+
+
+def on_host(tree):
+  """Returns the tree with NumPy arrays for leaves."""
+  return jax.tree.map(np.asarray, tree)
 
 
 def _expand(mask, like):
-  return jax.lax.expand_dims(mask, range(mask.ndim, like.ndim))
+  return mask.reshape(mask.shape + (1,) * (like.ndim - mask.ndim))

@@ -39,10 +39,26 @@ def start(config, workdir) -> subprocess.Popen:
     f'--{field.name}={getattr(config, field.name)}'
     for field in dataclasses.fields(config)
   ]
-  return subprocess.Popen(
-    [sys.executable, '-m', 'seqjax.cli.train', *flags, f'--workdir={workdir}'],
-    stderr=subprocess.PIPE, text=True,
-  )  # fmt: skip
+  with interruptible():
+    return subprocess.Popen(
+      [sys.executable, '-m', 'seqjax.cli.train', *flags,
+       f'--workdir={workdir}'],
+      stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def interruptible():
+  """Starts processes that hear SIGINT.
+
+  They would not where a shell runs the suite in the background: it then ignores
+  SIGINT, and so would its children.
+  """
+  before = signal.signal(signal.SIGINT, signal.default_int_handler)
+  try:
+    yield
+  finally:
+    signal.signal(signal.SIGINT, before)
 
 
 def lines(workdir) -> list[dict]:
