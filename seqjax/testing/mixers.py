@@ -308,7 +308,8 @@ def _check_jit(subject, carry):
   expected = subject.run(case).y
   apply = functools.partial(subject.mixer.apply, subject.variables)
   if subject.causal:
-    _, y_t = apply(carry, jnp.asarray(subject.x[:, 0]), method='step')
+    inputs = jax.tree.map(jnp.asarray, (carry, subject.x[:, 0]))
+    _, y_t = apply(*inputs, method='step')
     subject.agree(JIT, 'step', y_t, expected[:, 0])
   else:
     y = apply(jnp.asarray(subject.x), case.segments)
