@@ -78,9 +78,9 @@ def families() -> list[str]:
 
 
 def main():
-  print(*(f'{MIXER_LAWS}[{name}]' for name in families()), sep='\n')
-  print(*(f'{TASK_LAWS}[{name}]' for name in TASKS_SHOWN), sep='\n')
-  print(*near(changed(), imports_of_tests()), sep='\n')
+  tests = [f'{MIXER_LAWS}[{name}]' for name in families()]
+  tests += [f'{TASK_LAWS}[{name}]' for name in TASKS_SHOWN]
+  print(*tests, *near(changed(), imports_of_tests()), sep='\n')
 
 
 if __name__ == '__main__':

@@ -32,6 +32,7 @@ def test_the_laws_that_are_selected_exist(capsys):
   """One mixer per module of seqjax/nn that has any."""
   quick.main()
   lines = capsys.readouterr().out.splitlines()
+  assert all(lines)  # an empty one would stand for the whole suite
   assert f'{quick.MIXER_LAWS}[elman]' in lines
   assert f'{quick.MIXER_LAWS}[attention]' in lines
   for laws in (quick.MIXER_LAWS, quick.TASK_LAWS):
