@@ -292,8 +292,14 @@ def _project_heads(state, kernel):
   """Multiplies each head's state by a kernel of its own; blocks stay gates."""
   num_heads, size = kernel.shape[:2]
   heads = state.reshape(-1, num_heads, size).astype(kernel.dtype)
+  # XLA's CPU backend of jax 0.12 has no batched product of bfloat16 that sums
+  # in float32: there the rounded numbers are widened first.
+  precision = algorithms.by_platform(cpu=state.dtype, accelerator=kernel.dtype)
   gates = jnp.einsum(
-    'bhk,hkj->bhj', heads, kernel, preferred_element_type=state.dtype
+    'bhk,hkj->bhj',
+    heads.astype(precision),
+    kernel.astype(precision),
+    preferred_element_type=state.dtype,
   )
   gates = gates.reshape(-1, num_heads, 4, size).swapaxes(1, 2)
   return gates.reshape(-1, 4 * num_heads * size)
