@@ -45,17 +45,12 @@ def cells(
   return list(dict.fromkeys(made))
 
 
-def free_fields(found: Experiment) -> list[str]:
+@functools.lru_cache(maxsize=64)
+def free_fields(found: Experiment) -> tuple[str, ...]:
   """Returns the fields of Config that hold for all cells alike.
 
   They are set by no axis, and at their default in every cell of every preset.
   """
-  return list(_free_fields(found.name, found))
-
-
-@functools.lru_cache(maxsize=64)
-def _free_fields(name: str, found: Experiment) -> tuple[str, ...]:
-  del name
   make = found.make_cells or functools.partial(_grid, found)
   made = [cell for axes in found.presets.values() for cell in make(**axes)]
   set_by_axes = {field(found, axis) for axis in _axes(found)}

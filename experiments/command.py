@@ -117,7 +117,7 @@ def _copy(field: dataclasses.Field, default: Any) -> Any:
   return option(default, field.metadata['help'], field.metadata['among'])
 
 
-def run_cell(
+def one_cell(
   Config: type, run_one: Callable[[Any, str], Mapping[str, Any]], workdir: str
 ):
   """Runs one cell from the command line: the last lines of every main.py."""

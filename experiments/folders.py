@@ -18,7 +18,7 @@ PRESETS = {
   'quick': 'every question on few cells',
   'full': 'the results that are committed',
   'gpu': 'the lengths that a GPU deserves',
-  'benchmark': 'seqjax beside other libraries; committed, too',
+  'benchmark': 'seqjax beside other libraries, committed too',
 }
 COMMITTED = ('full', 'benchmark')
 

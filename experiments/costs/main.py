@@ -86,4 +86,4 @@ def check(config: Config, mixers: Mapping[str, Callable] = MIXERS):
 
 
 if __name__ == '__main__':
-  command.run_cell(Config, run, workdir='runs/costs')
+  command.one_cell(Config, run, workdir='runs/costs')

@@ -287,4 +287,4 @@ _WORK = {
 
 
 if __name__ == '__main__':
-  command.run_cell(Config, run, workdir='runs/parallelism')
+  command.one_cell(Config, run, workdir='runs/parallelism')

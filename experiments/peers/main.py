@@ -127,4 +127,4 @@ def _reason(done: subprocess.CompletedProcess, folder: pathlib.Path) -> str:
 
 
 if __name__ == '__main__':
-  command.run_cell(Config, run, workdir='runs/peers/cell')
+  command.one_cell(Config, run, workdir='runs/peers/cell')

@@ -174,4 +174,4 @@ def _rows(model, params, task) -> list[dict[str, Any]]:
 
 
 if __name__ == '__main__':
-  command.run_cell(Config, run, workdir='runs/recall')
+  command.one_cell(Config, run, workdir='runs/recall')

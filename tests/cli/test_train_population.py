@@ -135,7 +135,8 @@ def test_the_members_beside_one_that_is_not_finite_go_on(tmp_path, capsys):
   alone = train.run(solo, tmp_path / 'alone')
   assert line['validation'][0] == alone['validation']
   hopeless = dataclasses.replace(config, learning_rates=(1e38,))
-  with pytest.raises(FloatingPointError, match='No member has reached'):
+  message = 'No member has reached the last step'
+  with pytest.raises(FloatingPointError, match=message):
     train_population.run(hopeless, tmp_path / 'hopeless')
 
 

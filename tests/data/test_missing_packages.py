@@ -52,7 +52,7 @@ def test_a_missing_package_names_the_extra(
 
 @pytest.mark.parametrize('package', ['PIL', 'array_record'])
 def test_prepared_images_name_the_extra(package, write_images, monkeypatch):
-  """Where the files are here, and what reads them is not."""
+  """The files are here, and the package that reads them is not."""
   counts = {'train': 24, 'test': 2}
   data_dir = write_images('mnist', '3.0.1', (28, 28), counts)
   hide(monkeypatch, package)

@@ -106,7 +106,7 @@ def test_no_network_says_which_file_to_put_where(tmp_path, monkeypatch):
 
 
 def test_a_file_that_was_put_there_must_be_the_right_one(tmp_path):
-  """By its SHA-256."""
+  """A SHA-256 says so."""
   (tmp_path / 'downloads').mkdir()
   (tmp_path / 'downloads' / 'input.txt').write_text('First Citizen:')
   with pytest.raises(ValueError, match='input.txt is not the file at https'):
@@ -160,7 +160,7 @@ def test_tfds_writes_its_own_pictures_without_tensorflow(tmp_path):
 
 @pytest.mark.parametrize('name', prepared.REAL)
 def test_tfds_keeps_the_builders_that_it_has(name):
-  """By their names; what needs no TensorFlow is a class of ours."""
+  """Names tell them apart; a class of ours needs no TensorFlow."""
   if 'tensorflow' in sys.modules:
     pytest.skip('TensorFlow itself is here')
   kind = tensorflow_datasets.builder_cls(name)

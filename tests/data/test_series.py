@@ -29,7 +29,7 @@ def test_a_window_needs_a_value_after_it(tau):
   standardise, lambda series: windows(series, 3)
 ])  # fmt: skip
 def test_a_value_that_is_not_finite_is_refused_with_its_position(read):
-  """Of one component or several."""
+  """Series have one component or several."""
   series = np.arange(20.0)
   series[7] = np.nan
   with pytest.raises(ValueError, match='finite numbers, but value 7 is nan'):

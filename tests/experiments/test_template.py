@@ -45,7 +45,7 @@ def done(checkout):
 
 
 def test_the_template_is_short():
-  """What an experiment has to say fits on two pages."""
+  """An experiment fits on two pages."""
   lines = [len(p.read_text().splitlines()) for p in TEMPLATE.glob('*.py')]
   assert sum(lines) <= 120
 
@@ -61,8 +61,28 @@ def test_the_template_runs_plots_and_gives_a_verdict(done, checkout):
   assert 'chance' in (mine / 'figure.svg').read_text()
 
 
+@pytest.mark.parametrize(
+  'scores, verdict',
+  [
+    ([0.99, 0.98, 1.0, 0.99, 0.97], 'SUPPORTED'),
+    ([0.2, 0.3, 0.25, 0.2, 0.3], 'REFUTED'),
+    ([1.0, 0.5, 1.0, 0.5, 1.0], 'UNDECIDED'),
+    ([1.0] * 4, 'UNDECIDED'),
+    ([], 'UNDECIDED'),
+  ],
+)
+def test_the_verdict_of_the_template_follows_its_rows(scores, verdict):
+  """Fewer than five seeds decide nothing."""
+  namespace = {}
+  exec((TEMPLATE / 'claims.py').read_text(encoding='utf-8'), namespace)
+  rows = [{'mixer': 'lstm', 'lag': 4, 'accuracy': score} for score in scores]
+  rows.append({'mixer': 'attention', 'lag': 4, 'accuracy': 1.0})
+  (found,) = namespace['verdicts'](rows)
+  assert found.verdict == verdict and found.seeds == len(scores)
+
+
 def test_finished_cells_are_skipped(done, checkout):
-  """The same command again measures nothing."""
+  """Running the command again measures nothing."""
   again = call(checkout, 'template', *AXES, '--workdir=runs/mine')
   assert again.returncode == 0
   assert '2 have finished and are skipped' in again.stdout

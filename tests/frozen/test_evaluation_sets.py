@@ -30,7 +30,7 @@ def recall_sets(tmp_path_factory):
 
 @pytest.fixture
 def recall_copy(recall_sets, tmp_path):
-  """The same, to be damaged; (data_dir, the folder of the version)."""
+  """A copy to be damaged: (data_dir, the folder of the version)."""
   shutil.copytree(recall_sets, tmp_path / 'data')
   return tmp_path / 'data', tmp_path / 'data/frozen_tasks/recall/1.1.0'
 
@@ -54,7 +54,7 @@ def test_a_frozen_set_is_what_the_task_draws(recall_sets, split):
 
 
 def test_anything_that_reads_tfds_reads_the_examples(recall_sets):
-  """By random access, each a dict of arrays, without seqjax."""
+  """Random access gives dicts of arrays, without seqjax."""
   folder = recall_sets / 'frozen_tasks/recall/1.1.0'
   source = tensorflow_datasets.builder_from_directory(folder).as_data_source(
     'test'
@@ -129,7 +129,7 @@ def test_a_record_with_other_bytes_says_where(recall_copy):
 
 
 def test_other_examples_than_were_written_are_found(recall_copy):
-  """By the checksum of their content."""
+  """Checksums of the content say so."""
   data_dir, folder = recall_copy
   sums = json.loads((folder / 'checksums.json').read_text())
   splits = sums['sha256']
@@ -204,7 +204,7 @@ def test_what_is_not_complete_is_to_be_deleted(recall_copy):
 
 
 def test_what_a_killed_run_left_is_removed(recall_copy):
-  """By the next that prepares the same name; others are left alone."""
+  """The next that prepares the same name removes it, and nothing else."""
   data_dir, folder = recall_copy
   shutil.rmtree(folder)
   for name in ('incomplete-recall-x1', 'incomplete-mqar-x1'):

@@ -48,7 +48,7 @@ EXPECTED = [
 
 
 def test_lines_hold_metrics_speed_and_time_left(clock):
-  """By the latest interval; no estimate counts what was compiled."""
+  """The latest interval counts, and no compilation does."""
   stream = io.StringIO()
   with MetricsLines(1001, 512, step=100, stream=stream) as lines:
     train(lines, clock)
