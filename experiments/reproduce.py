@@ -46,7 +46,13 @@ class Job(NamedTuple):
 class Config:
   """The options of a job."""
 
-  preset: str = option('first', 'Cells to run.', among=tuple(folders.PRESETS))
+  preset: str = option(
+    'first',
+    'Preset of the cells. '
+    + '; '.join(f'{name}: {text}' for name, text in folders.PRESETS.items())
+    + '.',
+    among=tuple(folders.PRESETS),
+  )
   only: tuple[str, ...] = option(
     (), 'Experiments to run; without any, all that have the preset.'
   )
