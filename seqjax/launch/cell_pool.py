@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 import tqdm
 
-from seqjax.results.run import finished
+from seqjax.results.records import finished
 
 LOG = 'log.txt'
 LINE_SECONDS = 10.0  # between two lines of progress, where there is no terminal

@@ -1,5 +1,6 @@
 """Runs on disk, tables of them, figures and verdicts."""
 
-from seqjax.results.run import Run, collate, finished
+from seqjax.results.records import collate, finished, metrics
+from seqjax.results.run import Run
 
-__all__ = ['Run', 'collate', 'finished']
+__all__ = ['Run', 'collate', 'finished', 'metrics']

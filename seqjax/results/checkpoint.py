@@ -1,34 +1,39 @@
 """Keeps states on disk: the newest and the best, each whole or not there.
 
-    <folder>/<step>/bytes    the leaves of the state, one after the other
-    <folder>/<step>/about    JSON: what each leaf is, checksums, `extra`
+    <folder>/<step>/state       the state, by Orbax's standard handler
+    <folder>/<step>/metadata    JSON: what each leaf is, checksums, `extra`
+
+Any program reads a state with Orbax alone, as arrays by name:
+
+    ocp.CheckpointManager(folder).restore(step)['state']['params']
 
 Orbax writes in the background, and gives a checkpoint its name when it is
 complete: a killed process leaves none that is half there. One that has been
-damaged since is found by its checksums. The leaves are one array to Orbax: of
-many, it writes and reads all at once, and when one of them fails the others
-fail later, in threads that nobody waits for. One process writes, whatever
-number of devices it has.
+damaged since is found by its checksums. Keys are saved as the numbers that they
+consist of, and arrays without an element in the metadata alone, for Orbax saves
+none. One process writes, whatever number of devices it has.
 """
 
 import contextlib
 import json
-import logging
 import math
 import os
 import pathlib
 import shutil
 import sys
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
-from seqjax.results import packing
+from seqjax.results import disk, leaves, orbax_messages
 
-FORMAT = 1
-PIECE_BYTES = 32 * 2**20  # compressed on a thread each
+FORMAT = 2
+LEFTOVERS = '*.orbax-checkpoint-tmp*'  # folders of what is not complete
+LEAF_BYTES = 4096  # beside its numbers, at most
 
 
 class Checkpoints:
@@ -40,13 +45,23 @@ class Checkpoints:
         checkpoints.save(step, state, {'waited': 2}, score=accuracy)
 
   The `latest` newest ones are kept and the `best` ones with the greatest
-  scores. Leaving the `with` waits for what is still being written. One process
-  writes into a folder; others may read meanwhile.
+  scores. One counts, and older ones may give way to it, when all of it is on
+  the disk itself. Leaving the `with` waits for what is still being written. One
+  process writes into a folder; others may read meanwhile.
+
+  Attributes:
+    folder: where they are.
   """
 
   def __init__(
-    self, folder: str | os.PathLike, *, latest: int = 2, best: int = 1
+    self,
+    folder: str | os.PathLike,
+    *,
+    latest: int = 2,
+    best: int = 1,
+    before_save: Callable[[], None] = lambda: None,
   ):
+    """Args: `before_save` brings to disk what a checkpoint builds on."""
     if latest < 1 or best < 0:
       raise ValueError(
         'At least the latest checkpoint is kept and no fewer than 0 best ones, '
@@ -54,14 +69,16 @@ class Checkpoints:
       )
     self.folder = pathlib.Path(folder).absolute()
     self._kept = _Kept(latest, best)
+    self._before_save = before_save
     self._saved = False
 
   def __enter__(self) -> 'Checkpoints':
     import orbax.checkpoint as ocp  # takes a second, and only runs need it
 
-    logging.getLogger('absl').addFilter(_not_of_orbax)
+    orbax_messages.silence()
+    synced = ocp.options.AsyncOptions(post_finalization_callback=self._sync)
     options = ocp.CheckpointManagerOptions(
-      create=False, preservation_policy=self._kept
+      create=False, preservation_policy=self._kept, async_options=synced
     )
     self._manager = ocp.CheckpointManager(self.folder, options=options)
     for step in self.steps:
@@ -133,23 +150,28 @@ class Checkpoints:
 
     step = int(step)
     score = None if score is None or math.isnan(score) else float(score)
-    packed, leaves = packing.pack(state)
+    there = leaves.named(state)
+    arrays = {path: leaves.on_host(leaf) for path, leaf in there.items()}
     about = {
-      'bytes': zlib.crc32(packed),
-      'leaves': leaves,
+      'leaves': {
+        path: leaves.describe(leaf, arrays[path])
+        for path, leaf in there.items()
+      },
       'extra': json.loads(json.dumps(dict(extra))),  # as it will be read
       'score': score,
     }
     about = {'format': FORMAT, **about, 'checksum': _checksum(about)}
-    pieces = ocp.SaveArgs(chunk_byte_size=PIECE_BYTES)
+    to_save = [x if x.size else None for x in arrays.values()]
+    tree = jax.tree.unflatten(jax.tree.structure(state), to_save)
     with self._writing():
-      self._make_room(step)
+      self._make_room(step, arrays)
+      self._before_save()
       self._kept.scores[step] = score
       self._manager.save(
         step,
         args=ocp.args.Composite(
-          bytes=ocp.args.ArraySave(packed, pieces),
-          about=ocp.args.JsonSave(about),
+          state=ocp.args.StandardSave(tree),
+          metadata=ocp.args.JsonSave(about),
         ),
         force=True,
       )
@@ -158,38 +180,49 @@ class Checkpoints:
     """Returns when all is on disk; OSError where something could not be."""
     with self._writing():
       self._manager.wait_until_finished()
+      if self._saved:
+        disk.sync(self.folder)
 
-  def restore(self, like: Any) -> tuple[Any, dict[str, Any]] | None:
+  def restore(
+    self,
+    like: Any,
+    refuse: Callable[[Mapping[str, Any]], str | None] = lambda extra: None,
+  ) -> tuple[Any, dict[str, Any]] | None:
     """Returns (state, extra) of the newest sound checkpoint, or None.
 
-    A damaged one is named on stderr, and the one before it is used.
+    One that is damaged or refused is named on stderr, and the one before it is
+    used; the newest of those refused where there is no other.
 
     Args:
       like: a state of arrays or `jax.ShapeDtypeStruct`s. What is restored has
         its structure, and its leaves go where those of `like` are: onto
         another number of devices too.
+      refuse: returns why the checkpoint with such an `extra` is not to be
+        used, or None.
 
     Raises:
       ValueError: the checkpoint is of another model, optimizer or version; or
         there are some, and none is sound.
     """
-    damaged = []
+    passed, refused = [], []
     for step in reversed(self.steps):
       try:
         restored = self._read(step, like)
+        why = refuse(restored[1])
       except _Damaged as error:
-        damaged.append(f'{str(self.folder / str(step))!r} ({error})')
+        passed.append(f'{str(self.folder / str(step))!r} ({error})')
         continue
-      if damaged:
-        print(
-          f'Damaged: {", ".join(damaged)}; the checkpoint of step {step} before'
-          ' that is used.',
-          file=sys.stderr,
-        )
-      return restored
-    if damaged:
+      if why is None:
+        _say_passed(passed, step)
+        return restored
+      passed.append(f'{str(self.folder / str(step))!r} ({why})')
+      refused.append((step, restored))
+    if refused:
+      _say_passed(passed, refused[0][0])
+      return refused[0][1]
+    if passed:
       raise ValueError(
-        f'No checkpoint is sound, damaged are {", ".join(damaged)}: delete'
+        f'No checkpoint is sound, damaged are {", ".join(passed)}: delete'
         f' {str(self.folder)!r} to begin anew.'
       )
     return None
@@ -210,40 +243,54 @@ class Checkpoints:
 
   def _read(self, step, like):
     about = self._about(step)
-    difference = packing.difference(about['leaves'], like)
+    difference = leaves.difference(about['leaves'], like)
     if difference:
       raise ValueError(
         f'The checkpoint {str(self.folder / str(step))!r} is of another model '
         f'or optimizer: {difference}. Give the options that it was made with, '
         'or another workdir.'
       )
-    packed = self._packed(step)
-    if zlib.crc32(packed) != about['bytes']:
-      raise _Damaged('its bytes have another checksum')
-    return packing.unpack(packed, about['leaves'], like), about['extra']
+    arrays = self._arrays(step, about['leaves'])
+    return leaves.together(arrays, about['leaves'], like), about['extra']
 
   def _about(self, step) -> dict[str, Any]:
     """Returns the description of a checkpoint; ValueError if unreadable."""
     import orbax.checkpoint as ocp
 
-    about = self._item(step, about=ocp.args.JsonRestore())
+    path = self.folder / str(step)
+    if (path / 'about').exists() and not (path / 'metadata').exists():
+      raise self._another_format(step)
+    about = self._item(step, metadata=ocp.args.JsonRestore())
     if not isinstance(about, dict) or 'format' not in about:
       raise _Damaged('it does not say what it is')
     if about.pop('format') != FORMAT:
-      raise ValueError(
-        f'The checkpoint {str(self.folder / str(step))!r} has another format '
-        f'than {FORMAT}, which this version of seqjax reads: use the version '
-        'that wrote it, or another workdir.'
-      )
+      raise self._another_format(step)
     if about.pop('checksum', None) != _checksum(about):
       raise _Damaged('its description has another checksum')
     return about
 
-  def _packed(self, step) -> np.ndarray:
+  def _another_format(self, step) -> ValueError:
+    return ValueError(
+      f'The checkpoint {str(self.folder / str(step))!r} has another format '
+      f'than {FORMAT}, which this version of seqjax reads: use the version '
+      'that wrote it, or another workdir.'
+    )
+
+  def _arrays(self, step, about) -> dict[str, np.ndarray]:
+    """Returns the arrays of a checkpoint by path, each found to be sound."""
     import orbax.checkpoint as ocp
 
-    as_numpy = ocp.RestoreArgs(restore_type=np.ndarray)
-    return self._item(step, bytes=ocp.args.ArrayRestore(restore_args=as_numpy))
+    found = leaves.named(self._item(step, state=ocp.args.StandardRestore()))
+    arrays = {}
+    for path, what in about.items():
+      dtype = jnp.dtype(what['dtype'])  # numpy's own knows no bfloat16
+      array = found.get(path, np.zeros(0, dtype))
+      if 0 in what['shape']:
+        array = array.reshape(what['shape'])
+      if leaves.checksum(np.asarray(array, dtype)) != what['checksum']:
+        raise _Damaged(f'{path} has another checksum')
+      arrays[path] = array
+    return arrays
 
   def _item(self, step, **args):
     """Reads one of the two parts; whatever cannot be read is damaged."""
@@ -256,11 +303,16 @@ class Checkpoints:
       raise _Damaged(_first_line(error)) from error
     return item
 
-  def _make_room(self, step):
-    """Clears the folder for the checkpoint of a step: leftovers, later ones."""
+  def _make_room(self, step, arrays):
+    """Clears the folder for a checkpoint: leftovers, later ones.
+
+    Raises:
+      OSError: the disk has no room for the arrays. Orbax, which writes many at
+        once, would find out in threads that nobody waits for.
+    """
     if not self._saved:
       self.folder.mkdir(parents=True, exist_ok=True)
-      for path in self.folder.glob('*.orbax-checkpoint-tmp*'):
+      for path in self.folder.glob(LEFTOVERS):
         shutil.rmtree(path)  # a process was killed while it wrote this
       self._saved = True
     for later in self.steps:
@@ -268,6 +320,17 @@ class Checkpoints:
         self._manager.wait_until_finished()
         self._manager.delete(later)
         self._kept.scores.pop(later, None)
+    self._manager.wait_until_finished()
+    num_bytes = sum(x.nbytes + LEAF_BYTES for x in arrays.values())
+    disk.check_space(self.folder, num_bytes)
+
+  def _sync(self):
+    """Waits until a checkpoint that is complete is on the disk.
+
+    Orbax calls this before it gives the checkpoint its name.
+    """
+    for path in self.folder.glob(LEFTOVERS):
+      disk.sync_tree(path)
 
   @contextlib.contextmanager
   def _writing(self):
@@ -304,9 +367,13 @@ def _ranked(scores: Mapping[int, float]) -> list[int]:
   return sorted(scores, key=lambda step: (-scores[step], step))
 
 
-def _not_of_orbax(record: logging.LogRecord) -> bool:
-  """Drops the messages of Orbax's threads; failures are exceptions here."""
-  return f'{os.sep}orbax{os.sep}' not in record.pathname
+def _say_passed(passed: list[str], step: int):
+  """Prints which checkpoints were passed over, if some were."""
+  if passed:
+    print(
+      f'Damaged: {", ".join(passed)}; the checkpoint of step {step} is used.',
+      file=sys.stderr,
+    )
 
 
 def _checksum(content: Mapping[str, Any]) -> int:

@@ -51,11 +51,29 @@ def write_json(path: pathlib.Path, content: Any):
   write_atomically(path, lambda temporary: temporary.write_text(text))
 
 
-def read_json(path: pathlib.Path) -> Any:
+def read_json(path: pathlib.Path, what: str, kind: type = dict) -> Any:
+  """Reads a JSON file whose content is a dict or a list.
+
+  Args:
+    path: of the file.
+    what: the file should be, as in 'config of a run'.
+    kind: of the content.
+
+  Raises:
+    ValueError: the file holds anything else; the sentence names it.
+  """
   try:
-    return json.loads(path.read_text())
-  except json.JSONDecodeError as error:
-    raise ValueError(f'{str(path)!r} is not JSON: {error}.') from error
+    content = json.loads(path.read_text(encoding='utf-8'))
+  except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    raise ValueError(
+      f'{str(path)!r} is not JSON ({error}): mend it, or choose another folder.'
+    ) from error
+  if not isinstance(content, kind):
+    raise ValueError(
+      f'{str(path)!r} is no {what}, for it holds {json.dumps(content)[:40]}: '
+      'mend it, or choose another folder.'
+    )
+  return content
 
 
 def scalar(value: Any, what: str) -> bool | int | float | str | None:

@@ -1,39 +1,51 @@
 """Records a run in a folder: its config, its metrics and its summary.
 
-    config.json     {"config": fields, "environment": versions, device, ...}
+    config.json     {"config": fields, "environments": [versions, ...]}
     metrics.jsonl   one JSON object a line: step, metrics, time
     summary.json    what `finish` was given, and time; only of a finished run
     failed.json     the exception that ended an unfinished run
+    fitted.json     what was fitted to the training data, as its vocabulary
     checkpoints     where `results.checkpoint` keeps its states
+    lock.json       the process that writes; while it does
 
 `time` is the one key that holds clock readings (seconds since the run began,
 less those between a stop and a start): without it, the metrics and summaries of
-two equal runs on one machine are equal, stopped or not. JSON knows no
-NaN, so a number that is not finite is written as the text "NaN", "Infinity" or
-"-Infinity" and read back as a float; null is Python's None and nothing else.
+two equal runs on one machine are equal, stopped or not. A run that goes on in
+another environment (versions, machine, commit) keeps a list of them, each with
+the `step` it began at. JSON knows no NaN, so a number that is not finite is
+written as the text "NaN", "Infinity" or "-Infinity" and read back as a float;
+null is Python's None and nothing else.
 """
 
 import contextlib
-import dataclasses
-import json
 import os
 import pathlib
 import time
 import traceback
-from collections.abc import Mapping
 from typing import Any
 
-from seqjax.results.environment import ENVIRONMENT_COLUMNS, environment
+from seqjax.results import lock
+from seqjax.results.disk import sync
+from seqjax.results.environment import begun
 from seqjax.results.json_files import (
-  decode,
   decode_summary,
   dumps,
-  read_json,
   reason,
   record,
   scalar,
   write_atomically,
   write_json,
+)
+from seqjax.results.records import (
+  CONFIG,
+  METRICS,
+  SUMMARY,
+  clock_of,
+  environments,
+  fields_of,
+  finished,
+  lines_until,
+  read_config,
 )
 
 
@@ -47,14 +59,17 @@ class Run:
 
   `config` is a dataclass whose fields are numbers, text, None, or tuples of
   them. ValueError, and nothing is written, where workdir holds the run of
-  another config or a finished one (see `finished`). An unfinished run of the
-  same config starts anew, or continues by `resume`. An exception inside `with`
-  leaves no summary.json.
+  another config or a finished one (see `finished`), or another process writes
+  into it. An unfinished run of the same config starts anew, or continues by
+  `resume`. An exception inside `with` leaves no summary.json.
+
+  Attributes:
+    num_lines: the number of lines that the metrics hold.
   """
 
   def __init__(self, workdir: str | os.PathLike, config: Any):
     self.workdir = pathlib.Path(workdir)
-    self._config = _fields(config)
+    self._config = fields_of(config)
     if finished(workdir, config) is not None:
       raise ValueError(
         f'The run in {str(workdir)!r} has finished; results.finished returns'
@@ -62,21 +77,29 @@ class Run:
       )
     self._summary = None
     self._metrics = None
+    self._lock = contextlib.ExitStack()
+    self.num_lines = 0
 
   def __enter__(self) -> 'Run':
     self._began = time.perf_counter()
-    content = {'config': self._config, 'environment': environment()}
     try:
       self.workdir.mkdir(parents=True, exist_ok=True)
-      write_json(self.workdir / 'config.json', content)
+      self._lock.enter_context(lock.held(self.workdir))
+      if not (self.workdir / CONFIG).exists():
+        self._write_config(None)
       (self.workdir / 'failed.json').unlink(missing_ok=True)
     except OSError as error:
+      self._lock.close()
       raise ValueError(
         f'The workdir {str(self.workdir)!r} cannot be written: {reason(error)}.'
       ) from error
     return self
 
   def __exit__(self, kind, error, trace):
+    with self._lock:
+      self._close(error)
+
+  def _close(self, error):
     if self._metrics is None and error is None:
       self._open_metrics(None)  # no line, not even of a run that was stopped
     if self._metrics is not None:
@@ -84,14 +107,14 @@ class Run:
         self._metrics.close()
     if error is not None:
       self._note_failure(error)
-    elif self._summary is None:
+      return
+    if self._summary is None:
       raise RuntimeError(
         f'The run in {str(self.workdir)!r} ended without'
         f' finish(**summary), so nothing would come of it.'
       )
-    else:
-      with self._writing('The summary'):
-        write_json(self.workdir / 'summary.json', self._summary)
+    with self._writing('The summary'):
+      write_json(self.workdir / SUMMARY, self._summary)
 
   def resume(self, step: Any):
     """Goes on after `step`: later lines, which will come again, are cut away.
@@ -99,6 +122,22 @@ class Run:
     Called before anything is logged; without it the metrics start anew.
     """
     self._open_metrics(int(step))
+
+  def missing_lines(self, step: Any, expected: int) -> int:
+    """Counts lines up to `step` that are not on disk, of those `expected`.
+
+    A power cut can take the last lines of a file, and leave a checkpoint that
+    was written after them.
+    """
+    path = self.workdir / METRICS
+    return max(0, expected - len(lines_until(path, int(step))))
+
+  def sync(self):
+    """Waits until all that was logged is on the disk itself."""
+    with self._writing('The metrics'):
+      if self._metrics is not None:
+        os.fsync(self._metrics.fileno())
+        sync(self.workdir)
 
   def log(self, step: Any, **metrics: Any):
     """Appends a line: numbers, or arrays that hold one."""
@@ -109,6 +148,7 @@ class Run:
     with self._writing('The metrics'):
       self._metrics.write(dumps(line) + '\n')
       self._metrics.flush()  # what was logged survives a kill
+    self.num_lines += 1
 
   def finish(self, **summary: Any) -> dict[str, Any]:
     """Notes what came out; returns it as `finished` will.
@@ -126,14 +166,23 @@ class Run:
 
   def _open_metrics(self, step):
     """Keeps the lines up to `step`; none of them for None."""
-    path = self.workdir / 'metrics.jsonl'
-    kept = [] if step is None else _lines_until(path, step)
+    path = self.workdir / METRICS
+    kept = [] if step is None else lines_until(path, step)
     if kept:
-      self._began -= json.loads(kept[-1])['time']
-    text = ''.join(kept)
+      self._began -= clock_of(path, kept[-1])
+    self.num_lines = len(kept)
     with self._writing('The metrics'):
-      write_atomically(path, lambda temporary: temporary.write_text(text))
-      self._metrics = open(path, 'a')
+      write_atomically(path, lambda file: file.write_bytes(b''.join(kept)))
+      self._metrics = open(path, 'a', encoding='utf-8')
+    with self._writing('The config'):
+      self._write_config(step)
+
+  def _write_config(self, step):
+    """Writes the config, and the environment as that which began at `step`."""
+    path = self.workdir / CONFIG
+    known = [] if step is None else environments(read_config(self.workdir))
+    content = {'config': self._config, 'environments': begun(known, step or 0)}
+    write_json(path, content)
 
   @contextlib.contextmanager
   def _writing(self, what):
@@ -157,123 +206,3 @@ class Run:
 
   def _clock(self) -> float:
     return round(time.perf_counter() - self._began, 3)
-
-
-def finished(workdir: str | os.PathLike, config: Any) -> dict[str, Any] | None:
-  """Returns the summary of this config's finished run in workdir, or None.
-
-  ValueError where workdir holds the run of another config.
-  """
-  workdir = pathlib.Path(workdir)
-  _check_same_config(workdir, _fields(config))
-  if not (workdir / 'summary.json').exists():
-    return None
-  return decode_summary(read_json(workdir / 'summary.json'))
-
-
-def collate(root: str | os.PathLike) -> list[dict[str, Any]]:
-  """Returns the finished runs under root as flat rows, in order of their paths.
-
-  A row holds the config's fields, the summary (with `rows`, one row each) and
-  the columns of ENVIRONMENT_COLUMNS, which a measurement that knows better (a
-  summary with a column `device`, say) overrides. Unfinished runs are left out.
-  """
-  root = pathlib.Path(root)
-  if not root.is_dir():
-    raise ValueError(
-      f'Runs are collated from a folder, but {str(root)!r} is none.'
-    )
-  paths = [path.parent for path in root.rglob('summary.json')]
-  rows = []
-  for path in sorted(paths, key=lambda path: path.relative_to(root).parts):
-    rows += _rows(path)
-  return rows
-
-
-def _lines_until(path: pathlib.Path, step: int) -> list[str]:
-  """Returns the lines up to `step`, without one that was cut by a kill."""
-  lines = []
-  if not path.exists():  # it was saved before there were any
-    return lines
-  for line in path.read_text().splitlines(keepends=True):
-    if not line.endswith('\n') or _step(path, line) > step:
-      break
-    lines.append(line)
-  return lines
-
-
-def _step(path: pathlib.Path, line: str) -> int:
-  try:
-    return json.loads(line)['step']
-  except (ValueError, KeyError) as error:
-    raise ValueError(
-      f'{str(path)!r} holds a line that is none of a run, {line[:40]!r}: mend'
-      ' it, or choose another workdir.'
-    ) from error
-
-
-def _fields(config: Any) -> dict[str, Any]:
-  if not dataclasses.is_dataclass(config) or isinstance(config, type):
-    raise ValueError(f'A config is an instance of a dataclass, not {config!r}.')
-  return record('field', dataclasses.asdict(config), reserved=())
-
-
-def _rows(workdir: pathlib.Path) -> list[dict[str, Any]]:
-  content = read_json(workdir / 'config.json')
-  config = {name: decode(value) for name, value in content['config'].items()}
-  summary = decode_summary(read_json(workdir / 'summary.json'))
-  del summary['time']
-  known = content['environment']
-  where = {name: known[name] for name in ENVIRONMENT_COLUMNS}
-  rows = summary.pop('rows', [{}])
-  merged = [_merge(workdir, config, summary, row) for row in rows]
-  # The environment last: a column that is there already is not replaced.
-  return [row | {k: where[k] for k in where if k not in row} for row in merged]
-
-
-def _merge(workdir: pathlib.Path, *parts: Mapping[str, Any]) -> dict[str, Any]:
-  """Merges parts into a flat row; a column given two values is an error."""
-  merged = {}
-  for part in parts:
-    for name, value in part.items():
-      if name in merged and not _same(merged[name], value):
-        raise ValueError(
-          f'The run in {str(workdir)!r} gives {name!r} twice, as'
-          f' {merged[name]!r} and as {value!r}; rename one.'
-        )
-      merged[name] = value
-  return merged
-
-
-def _same(a: Any, b: Any) -> bool:
-  return a == b or (a != a and b != b)
-
-
-def _check_same_config(workdir: pathlib.Path, config: Mapping[str, Any]):
-  path = workdir / 'config.json'
-  if not path.exists():
-    for name in ('metrics.jsonl', 'summary.json', 'checkpoints'):
-      if (workdir / name).exists():
-        raise ValueError(
-          f'The workdir {str(workdir)!r} holds {name} but no config.json, so'
-          f' whose run it is cannot be told; choose another workdir.'
-        )
-    return
-  content = read_json(path)
-  there = content.get('config') if isinstance(content, dict) else None
-  if not isinstance(there, dict):
-    raise ValueError(f'{str(path)!r} is no config of a run.')
-  differences = [
-    f'{name} is {_given(there, name)} there and {_given(config, name)} here'
-    for name in {**there, **config}
-    if name not in there or name not in config or there[name] != config[name]
-  ]
-  if differences:
-    raise ValueError(
-      f'The workdir {str(workdir)!r} holds the run of another config:'
-      f' {"; ".join(differences)}. Choose another workdir, or delete that one.'
-    )
-
-
-def _given(values: Mapping[str, Any], name: str) -> str:
-  return repr(values[name]) if name in values else 'absent'

@@ -16,7 +16,7 @@ import numpy as np
 import optax
 import pytest
 
-from seqjax.results import checkpoint
+from seqjax.results import checkpoint, disk
 from seqjax.results.checkpoint import Checkpoints
 
 
@@ -142,10 +142,10 @@ def test_damage_is_named_and_the_one_before_is_used(how, two, tmp_path, capfd):
 def test_numbers_that_were_changed_are_damage(two, tmp_path, monkeypatch):
   """Where the files themselves are sound."""
   folder = shutil.copytree(two, tmp_path / 'folder')
-  path = folder / '2' / 'about' / 'metadata'
+  path = folder / '2' / 'metadata' / 'metadata'
   path.write_text(path.read_text().replace('"number": 2', '"number": 3'))
   assert restore(folder)[1] == {'number': 1}
-  monkeypatch.setattr(checkpoint, '_checksum', lambda about: 1)
+  monkeypatch.setattr(checkpoint, '_checksum', lambda metadata: 1)
   with pytest.raises(ValueError, match='No checkpoint is sound.*to begin anew'):
     restore(two)
 
@@ -153,7 +153,7 @@ def test_numbers_that_were_changed_are_damage(two, tmp_path, monkeypatch):
 def test_a_run_goes_over_what_was_damaged(two, tmp_path):
   """Saving the step of a damaged checkpoint again replaces it."""
   folder = shutil.copytree(two, tmp_path / 'folder')
-  damage(folder / '2' / 'about' / 'metadata', 'cut')
+  damage(folder / '2' / 'metadata' / 'metadata', 'cut')
   assert save(folder, 2) == [1, 2]
   assert restore(folder)[1] == {'number': 2}
 
@@ -183,11 +183,105 @@ def test_another_model_is_refused_by_the_leaf_that_differs(two):
 def test_another_format_is_refused(two, tmp_path):
   """And left for the version that reads it."""
   folder = shutil.copytree(two, tmp_path / 'folder')
-  path = folder / '2' / 'about' / 'metadata'
+  path = folder / '2' / 'metadata' / 'metadata'
   about = json.loads(path.read_text())
   path.write_text(json.dumps({**about, 'format': 99}))
-  with pytest.raises(ValueError, match='another format than 1, which'):
+  with pytest.raises(ValueError, match='another format than 2, which'):
     restore(folder)
+
+
+def test_packed_checkpoints_of_earlier_versions_are_refused(tmp_path):
+  """By the item that they had, and not as damage."""
+  (tmp_path / '3' / 'about').mkdir(parents=True)
+  (tmp_path / '3' / 'bytes').mkdir()
+  with pytest.raises(ValueError, match='another format than 2, which'):
+    restore(tmp_path)
+
+
+def test_one_that_is_refused_gives_way_to_the_one_before(two, capfd):
+  """By what goes with it; where all are refused, the newest is used."""
+  with Checkpoints(two) as checkpoints:
+    for refused, used in ([2], 1), ([1, 2], 2), ([1], 2):
+      why = lambda extra: 'late' if extra['number'] in refused else None  # noqa: B023, E731
+      assert checkpoints.restore(make(), why)[1] == {'number': used}
+      said = capfd.readouterr().err
+      assert (f"'{two}/2' (late)" in said) == (2 in refused)
+
+
+ORBAX_ALONE = """
+import sys
+import orbax.checkpoint as ocp
+with ocp.CheckpointManager(sys.argv[1]) as manager:
+  state = manager.restore(manager.latest_step())['state']
+assert not [name for name in sys.modules if name.startswith('seqjax')]
+assert state['params']['dense']['kernel'].tolist()[1] == [5.0, 6.0, 7.0]
+assert str(state['params']['low'].dtype) == 'bfloat16'
+assert state['step'] == 2
+"""
+
+
+def test_orbax_alone_restores_parameters_by_name(two):
+  """In ten lines that know nothing of seqjax."""
+  subprocess.run([sys.executable, '-c', ORBAX_ALONE, str(two)], check=True)
+
+
+FULL = """
+import resource, sys
+import numpy as np
+from seqjax.results import checkpoint, disk
+disk.check_space = lambda folder, num_bytes: None
+state = {str(i): np.random.default_rng(i).random(1000) for i in range(99)}
+with checkpoint.Checkpoints(sys.argv[1]) as checkpoints:
+  checkpoints.save(1, state, {})
+  checkpoints.wait()
+  hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+  resource.setrlimit(resource.RLIMIT_FSIZE, (3000, hard))
+  try:
+    checkpoints.save(2, state, {})
+    checkpoints.wait()
+  except OSError as error:
+    print(error)
+"""
+
+
+def test_a_disk_that_fills_up_meanwhile_is_one_sentence(tmp_path):
+  """However many threads meet it, and nothing from any of them."""
+  child = subprocess.run(
+    [sys.executable, '-c', FULL, str(tmp_path)],
+    check=True, capture_output=True, text=True,
+  )  # fmt: skip
+  assert child.stderr == ''
+  assert (
+    child.stdout.count('\n') == 1 and 'could not be written' in child.stdout
+  )
+
+
+def test_nothing_is_written_without_room_for_all_of_it(tmp_path, monkeypatch):
+  """Nor begun: the bytes are counted first."""
+  asked = []
+
+  def check_space(folder, num_bytes):
+    asked.append(num_bytes)
+    raise OSError(28, 'No space left on device')
+
+  monkeypatch.setattr(disk, 'check_space', check_space)
+  with pytest.raises(OSError, match='written to .*No space left on device'):
+    save(tmp_path, 1)
+  assert not list(tmp_path.iterdir())
+  arrays = [x for x in bits(make())]
+  assert sum(map(len, arrays)) < asked[0] < sum(map(len, arrays)) + 10**6
+
+
+def test_what_a_checkpoint_builds_on_is_on_disk_before_it(tmp_path):
+  """And all of it before it has a name."""
+  done = []
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(disk, 'sync_tree', lambda path: done.append(path.name))
+    metrics = lambda: done.append('metrics')  # noqa: E731
+    with Checkpoints(tmp_path, before_save=metrics) as checkpoints:
+      checkpoints.save(1, make(1), {})
+      checkpoints.wait()
+  assert done == ['metrics', '1.orbax-checkpoint-tmp']
 
 
 @contextlib.contextmanager
@@ -216,8 +310,9 @@ def test_a_full_disk_is_told_and_what_was_saved_stays(two, tmp_path):
   assert save(folder, 3) == [2, 3]
 
 
-def test_a_failed_save_does_not_hide_another_failure(tmp_path):
+def test_a_failed_save_does_not_hide_another_failure(tmp_path, monkeypatch):
   """What was raised first is what is seen."""
+  monkeypatch.setattr(disk, 'check_space', lambda folder, num_bytes: None)
   with pytest.raises(KeyError):
     with full_disk(), Checkpoints(tmp_path) as checkpoints:
       checkpoints.save(3, make(3), {})

@@ -59,7 +59,7 @@ def test_a_run_writes_config_metrics_and_summary(tmp_path):
     'rate': 1e-3,
   }
   assert {*environment.ENVIRONMENT_COLUMNS, 'python', 'created'} <= {
-    *config['environment']
+    *config['environments'][0]
   }
   assert {**summary, 'time': 0} == {
     'accuracy': 0.75,
@@ -327,7 +327,7 @@ def test_collate_gives_a_flat_row_a_run_in_the_order_of_paths(tmp_path):
   assert [row['mixer'] for row in rows] == ['a', 'a/c', 'b']
   assert rows[0]['lengths'] == (64, 256)
   assert set(rows[0]) == {
-    *('mixer', 'lengths', 'rate', 'accuracy'),
+    *('run', 'mixer', 'lengths', 'rate', 'accuracy'),
     *environment.ENVIRONMENT_COLUMNS,
   }
 

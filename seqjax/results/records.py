@@ -1,0 +1,199 @@
+"""Reads the records of runs: config, metrics, summaries, rows of a table."""
+
+import dataclasses
+import json
+import math
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from seqjax.results.environment import columns
+from seqjax.results.json_files import decode, decode_summary, read_json, record
+
+RUN = 'run'  # the column of the run's folder
+CONFIG, METRICS, SUMMARY = 'config.json', 'metrics.jsonl', 'summary.json'
+
+
+def finished(workdir: str | os.PathLike, config: Any) -> dict[str, Any] | None:
+  """Returns the summary of this config's finished run in workdir, or None.
+
+  ValueError where workdir holds the run of another config.
+  """
+  workdir = pathlib.Path(workdir)
+  check_same_config(workdir, fields_of(config))
+  if not (workdir / SUMMARY).exists():
+    return None
+  return _read_summary(workdir)
+
+
+def collate(root: str | os.PathLike) -> list[dict[str, Any]]:
+  """Returns the finished runs under root as flat rows, in order of their paths.
+
+  A row holds `run` (the run's folder seen from root; the name of root itself),
+  the config's fields, the summary (with `rows`, one row each) and the columns
+  of ENVIRONMENT_COLUMNS, which a measurement that knows better (a summary with
+  a column `device`, say) overrides. Unfinished runs are left out.
+  """
+  root = pathlib.Path(root)
+  if not root.is_dir():
+    raise ValueError(
+      f'Runs are collated from a folder, but {str(root)!r} is none.'
+    )
+  paths = [path.parent for path in root.rglob(SUMMARY)]
+  rows = []
+  for path in sorted(paths, key=lambda path: path.relative_to(root).parts):
+    folder = root.resolve().name if path == root else path.relative_to(root)
+    rows += [{RUN: str(folder), **row} for row in _rows(path)]
+  return rows
+
+
+def read_config(workdir: str | os.PathLike) -> dict[str, Any]:
+  """Returns what config.json of a run holds.
+
+  Raises:
+    ValueError: the file is not there, or not that of a run.
+  """
+  path = pathlib.Path(workdir) / CONFIG
+  if not path.is_file():
+    raise ValueError(
+      f'There is no run in {str(workdir)!r}, for it holds no {CONFIG}: name '
+      'the folder that a run was written to.'
+    )
+  content = read_json(path, 'config of a run')
+  if not isinstance(content.get('config'), dict):
+    raise ValueError(
+      f'{str(path)!r} is no config of a run: mend it, or choose another folder.'
+    )
+  return content
+
+
+def environments(content: Mapping[str, Any]) -> list[dict[str, Any]]:
+  """Returns the environments of a run, in the order they began in."""
+  known = content.get('environments', [content.get('environment')])
+  known = known if isinstance(known, list) else []
+  return [entry for entry in known if isinstance(entry, dict)]
+
+
+def metrics(workdir: str | os.PathLike) -> list[dict[str, Any]]:
+  """Returns the lines of a run's metrics as rows, the last possibly unfinished.
+
+  Numbers that are not finite are floats, as in `finished`.
+
+  Raises:
+    ValueError: a line is none of a run.
+  """
+  path = pathlib.Path(workdir) / METRICS
+  return [
+    {name: decode(value) for name, value in json.loads(line).items()}
+    for line in lines_until(path, math.inf)
+  ]
+
+
+def lines_until(path: pathlib.Path, step: int | float) -> list[bytes]:
+  """Returns the lines up to `step`, without one that was cut by a kill."""
+  lines = []
+  if not path.exists():  # it was saved before there were any
+    return lines
+  for line in path.read_bytes().splitlines(keepends=True):
+    if not line.endswith(b'\n') or _step(path, line) > step:
+      break
+    lines.append(line)
+  return lines
+
+
+def _step(path: pathlib.Path, line: bytes) -> int:
+  return _number(path, line, 'step')
+
+
+def clock_of(path: pathlib.Path, line: bytes) -> float:
+  return _number(path, line, 'time')
+
+
+def _number(path: pathlib.Path, line: bytes, name: str) -> Any:
+  """Returns a number in a line, or raises ValueError with the file's name."""
+  try:
+    value = json.loads(line)[name]
+    if isinstance(value, (int, float)):
+      return value
+    raise KeyError(name)
+  except (ValueError, KeyError, TypeError) as error:
+    start = line[:40].decode(errors='replace')
+    raise ValueError(
+      f'{str(path)!r} holds a line that is none of a run, {start!r}: mend it, '
+      'or choose another workdir.'
+    ) from error
+
+
+def _rows(workdir: pathlib.Path) -> list[dict[str, Any]]:
+  content = read_config(workdir)
+  config = {name: decode(value) for name, value in content['config'].items()}
+  summary = _read_summary(workdir)
+  del summary['time']
+  where = columns(environments(content))
+  rows = summary.pop('rows', [{}])
+  merged = [_merge(workdir, config, summary, row) for row in rows]
+  # The environment last: a column that is there already is not replaced.
+  return [row | {k: where[k] for k in where if k not in row} for row in merged]
+
+
+def _read_summary(workdir: pathlib.Path) -> dict[str, Any]:
+  path = workdir / SUMMARY
+  content = read_json(path, 'summary of a run')
+  rows = content.get('rows', [])
+  if 'time' not in content or not isinstance(rows, list):
+    raise ValueError(
+      f'{str(path)!r} is no summary of a run: delete it, and the same command '
+      'goes on from the last checkpoint.'
+    )
+  return decode_summary(content)
+
+
+def _merge(workdir: pathlib.Path, *parts: Mapping[str, Any]) -> dict[str, Any]:
+  """Merges parts into a flat row; a column given two values is an error."""
+  merged = {}
+  for part in parts:
+    for name, value in part.items():
+      if name in merged and not _same(merged[name], value):
+        raise ValueError(
+          f'The run in {str(workdir)!r} gives {name!r} twice, as'
+          f' {merged[name]!r} and as {value!r}; rename one.'
+        )
+      merged[name] = value
+  return merged
+
+
+def _same(a: Any, b: Any) -> bool:
+  return a == b or (a != a and b != b)
+
+
+def check_same_config(workdir: pathlib.Path, config: Mapping[str, Any]):
+  if not (workdir / CONFIG).exists():
+    for name in (METRICS, SUMMARY, 'checkpoints'):
+      if (workdir / name).exists():
+        raise ValueError(
+          f'The workdir {str(workdir)!r} holds {name} but no config.json, so'
+          f' whose run it is cannot be told; choose another workdir.'
+        )
+    return
+  there = read_config(workdir)['config']
+  differences = [
+    f'{name} is {_given(there, name)} there and {_given(config, name)} here'
+    for name in {**there, **config}
+    if name not in there or name not in config or there[name] != config[name]
+  ]
+  if differences:
+    raise ValueError(
+      f'The workdir {str(workdir)!r} holds the run of another config:'
+      f' {"; ".join(differences)}. Choose another workdir, or delete that one.'
+    )
+
+
+def _given(values: Mapping[str, Any], name: str) -> str:
+  return repr(values[name]) if name in values else 'absent'
+
+
+def fields_of(config: Any) -> dict[str, Any]:
+  if not dataclasses.is_dataclass(config) or isinstance(config, type):
+    raise ValueError(f'A config is an instance of a dataclass, not {config!r}.')
+  return record('field', dataclasses.asdict(config), reserved=())
