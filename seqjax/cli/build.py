@@ -6,7 +6,8 @@ import dataclasses
 import functools
 import inspect
 import os
-from collections.abc import Callable, Iterator, Sequence
+import pathlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -20,25 +21,38 @@ from seqjax.errors import unknown
 from seqjax.launch import memory_limits
 from seqjax.models import model_for
 from seqjax.nn import NONCAUSAL_MIXERS
+from seqjax.results import json_files
 from seqjax.tasks import TASKS
 from seqjax.tasks.task import Metric
 from seqjax.training import recipe
 from seqjax.typing import Batch
 
 SCORED_ROWS = 64  # of a batch; four of validation, sixteen of test
+FITTED = 'fitted.json'  # beside a run's config
 NOT_OPTIONS = ('parent', 'name', 'features', 'context')  # Flax's, and flags
 KINDS = {bool: bool, int: int, float: (int, float), str: str}
 LENGTHS = ('length', 'delay', 'lag')  # what a task's sequences grow with
 
 
-def make(config: Config, scored: Sequence[str] = ('validation', 'test')):
+def make(
+  config: Config,
+  scored: Sequence[str] = ('validation', 'test'),
+  fitted: Mapping[str, Any] | None = None,
+):
   """Returns the task, and the model for it.
+
+  Args:
+    config: the options of a run.
+    scored: splits that must have examples.
+    fitted: replaces what the task fits to its training data, see `Task.fitted`.
 
   Raises:
     ValueError: they do not exist, the model cannot read the task, or one of the
       splits in `scored` has nothing to be scored.
   """
   task = _make_task(config)
+  if fitted:
+    task = task.with_fitted(fitted)
   for split in scored:
     example(task, SCORED_ROWS, split)
   if config.mixer in NONCAUSAL_MIXERS and task.metric is Metric.BITS:
@@ -173,6 +187,20 @@ def check_data(task, extra: dict[str, Any], workdir: str | os.PathLike):
       f'The run in {str(workdir)!r} has read other data than {task} reads now:'
       ' put them back as they were, or choose another workdir.'
     )
+
+
+def write_fitted(task, workdir: str | os.PathLike):
+  """Keeps what the task has fitted to its training data, if it has."""
+  if values := getattr(task, 'fitted', {}):
+    json_files.write_json(pathlib.Path(workdir) / FITTED, values)
+
+
+def read_fitted(workdir: str | os.PathLike) -> dict[str, Any]:
+  """Returns what a run has fitted to its training data; {} for nothing."""
+  path = pathlib.Path(workdir) / FITTED
+  if not path.exists():
+    return {}
+  return json_files.read_json(path, 'record of what was fitted')
 
 
 def fingerprint(task) -> int | None:

@@ -59,8 +59,9 @@ class Config:
 def run(config: Config, workdir: str) -> list[dict[str, Any]]:
   """Returns a row per length, three per range; prints and writes them, too."""
   experiment.validate(config)
+  _read(pathlib.Path(workdir) / FILE)  # before anything is computed
   requested = task_options(config, trained.read_config(workdir))
-  run_of = trained.load(workdir, config.checkpoint)
+  run_of = trained.load_trained(workdir, config.checkpoint)
   rows = [_row(config, run_of, options) for options in requested]
   print(f'{run_of.config.task}, {config.split} split, step {run_of.step}')
   print(table.format(rows, COLUMNS))
@@ -168,11 +169,11 @@ def rebuild(run_of: trained.Trained, options: str):
     ValueError: the parameters do not fit this task.
   """
   config = dataclasses.replace(run_of.config, task_options=options)
-  task, model = build.make(config, scored=())
+  task, model = build.make(config, scored=(), fitted=run_of.fitted)
   positions = build.num_positions(task)
   if build.num_positions(run_of.task) <= config.context < positions:
     config = dataclasses.replace(config, context=positions)
-    task, model = build.make(config, scored=())
+    task, model = build.make(config, scored=(), fitted=run_of.fitted)
   batch = build.example(task)
   wanted = jax.eval_shape(
     model.init, jax.random.key(0), batch.inputs, batch.segments
@@ -201,7 +202,7 @@ def _check_fits(params, wanted, options: str):
 
 def too_large(config: Config, workdir: str) -> str:
   """Returns the message for exhausted memory: what is needed, what fits."""
-  run_of = trained.load(workdir, config.checkpoint)
+  run_of = trained.load_trained(workdir, config.checkpoint)
   limit = memory.available_memory()
   options = max(
     task_options(config, run_of.config),
@@ -251,13 +252,25 @@ def _number(score: float) -> float | str:
   return score if math.isfinite(score) else str(score)
 
 
+def _read(path: pathlib.Path) -> list[dict[str, Any]]:
+  """Returns the rows of earlier evaluations; ValueError if they are none."""
+  if not path.exists():
+    return []
+  rows = json_files.read_json(path, 'list of scores', list)
+  for row in rows:
+    if not isinstance(row, dict) or not {*QUESTION} <= {*row}:
+      raise ValueError(
+        f'{str(path)!r} is no list of scores, for it holds '
+        f'{json.dumps(row)[:40]}: mend it, or move it away.'
+      )
+  return rows
+
+
 def _write(rows, path: pathlib.Path):
   """Adds rows to a file; they replace earlier ones of the same question."""
-  earlier = json.loads(path.read_text()) if path.exists() else []
   requested = [_question(row) for row in rows]
-  kept = [row for row in earlier if _question(row) not in requested]
-  text = json.dumps([*kept, *rows], indent=2, allow_nan=False) + '\n'
-  json_files.write_atomically(path, lambda file: file.write_text(text))
+  kept = [row for row in _read(path) if _question(row) not in requested]
+  json_files.write_json(path, [*kept, *rows])
 
 
 def _question(row) -> list[Any]:

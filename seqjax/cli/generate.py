@@ -50,7 +50,7 @@ class Config:
 def run(config: Config, workdir: str) -> str:
   """Returns the prompt and the text that follows; prints it, too."""
   experiment.validate(config)
-  run_of = trained.load(workdir, config.checkpoint)
+  run_of = trained.load_trained(workdir, config.checkpoint)
   task = run_of.task
   if not hasattr(task, 'decode'):
     raise ValueError(
@@ -110,7 +110,7 @@ def _text(task, prompt, tokens, stop: str) -> str:
 
 def too_large(config: Config, workdir: str) -> str:
   """Returns the message for exhausted memory: what is needed, what fits."""
-  run_of = trained.load(workdir, config.checkpoint)
+  run_of = trained.load_trained(workdir, config.checkpoint)
   limit = memory.available_memory()
   given = max(1, len(_encode(config.prompt, run_of.task, 'prompt')))
   fits = memory_limits.largest_half(

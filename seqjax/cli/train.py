@@ -93,6 +93,7 @@ def _run(config, workdir, preempted, mesh, switches) -> dict[str, Any]:
       record.workdir / CHECKPOINTS,
       latest=config.keep_latest,
       best=config.keep_best,
+      before_save=record.sync,
     ) as checkpoints,
   ):
     stop_if_preempted = functools.partial(
@@ -127,6 +128,7 @@ def _train(
 ) -> training.TrainState:
   """Returns the last state, whose checkpoint may still be being written."""
   state, patience = _restore(config, task, model, record, checkpoints)
+  build.write_fitted(task, record.workdir)
   stop_if_preempted(state.step)
   if patience.is_over(config.patience):
     return state
@@ -151,7 +153,11 @@ def _train(
         watch.update(state.step, **metrics, validation=validation)
         score = sign * validation
         patience = patience.after(score)
-      extra = {'patience': patience._asdict(), 'data': data}
+      extra = {
+        'patience': patience._asdict(),
+        'data': data,
+        'lines': record.num_lines,
+      }
       saver.offer(state.step, state, extra, score)
       over = patience.is_over(config.patience) or state.step == config.steps
       ends = over or preempted.is_set()
@@ -219,7 +225,7 @@ def _restore(config, task, model, record, checkpoints):
   """Returns the state to begin with, and the patience that is left."""
   build.check_data(task, checkpoints.extra, record.workdir)
   state = build.initial_state(config, task, model)
-  restored = checkpoints.restore(state)
+  restored = checkpoints.restore(state, record.lost_lines)
   if restored is None:
     return state, signals.Patience()
   state, extra = restored

@@ -13,7 +13,6 @@ finite is reported and the others continue: exit code 1.
 
 import dataclasses
 import functools
-import json
 import math
 import os
 import sys
@@ -97,7 +96,10 @@ def _run(config, workdir, preempted) -> dict[str, Any]:
   with (
     results.Run(workdir, config) as record,
     Checkpoints(
-      record.workdir / train.CHECKPOINTS, latest=config.keep_latest, best=0
+      record.workdir / train.CHECKPOINTS,
+      latest=config.keep_latest,
+      best=0,
+      before_save=record.sync,
     ) as checkpoints,
   ):
     left = list(range(len(configs)))
@@ -156,7 +158,8 @@ def _train(
         monitor.update(step, **{n: np.nanmean(x) for n, x in metrics.items()})
       due = time.monotonic() - saved >= config.save_every
       if preempted.is_set() or due or step == config.steps:
-        checkpoints.save(step, states, {'left': left, **_data_entry(task)})
+        extra = {'left': left, 'lines': record.num_lines, **_data_entry(task)}
+        checkpoints.save(step, states, extra)
         saved = time.monotonic()
       stop_if_preempted(step)
   return states
@@ -166,7 +169,7 @@ def _restore(configs, left, task, model, record, checkpoints):
   """Returns the states to begin with; `left` becomes the members still good."""
   begun = [build.initial_state(member, task, model) for member in configs]
   states = jax.tree.map(lambda *leaves: jnp.stack(leaves), *begun)
-  restored = checkpoints.restore(states)
+  restored = checkpoints.restore(states, record.lost_lines)
   if restored is None:
     return states
   states, extra = restored
@@ -239,12 +242,10 @@ def _for_every_member(configs, left, values) -> np.ndarray:
 
 def _member_metrics(record: results.Run, index: int) -> list[dict[str, Any]]:
   """Returns the metrics of one member, from those of all."""
-  text = (record.workdir / 'metrics.jsonl').read_text()
-  lines = [json.loads(line) for line in text.splitlines()]
   return [
     {'step': line['step']}
     | {n: of_all[index] for n, of_all in line.items() if n not in OF_ALL}
-    for line in lines
+    for line in results.metrics(record.workdir)
   ]
 
 
@@ -256,6 +257,7 @@ def _write_member(member, folder, task, model, state, lines):
     results.Run(folder, member) as record,
     Checkpoints(folder / train.CHECKPOINTS) as checkpoints,
   ):
+    build.write_fitted(task, folder)
     for line in lines:
       record.log(**line)
     checkpoints.save(

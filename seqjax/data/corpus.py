@@ -39,6 +39,11 @@ class Corpus(NamedTuple):
   entropy: float
 
   @property
+  def vocabulary(self) -> str:
+    """Returns the characters that have tokens; none where tokens are bytes."""
+    return '' if self.characters is None else ''.join(map(chr, self.characters))
+
+  @property
   def vocab(self) -> int:
     return 256 if self.characters is None else 1 + len(self.characters)
 
@@ -55,8 +60,17 @@ class Corpus(NamedTuple):
 
 
 @functools.lru_cache(maxsize=4)
-def read_corpus(name: str, level: str, data_dir: str) -> Corpus:
+def read_corpus(
+  name: str, level: str, data_dir: str, vocabulary: str = ''
+) -> Corpus:
   """Reads a corpus, once per process.
+
+  Args:
+    name: of one of CORPORA, or a path.
+    level: 'character' or 'byte'.
+    data_dir: where prepared data lie.
+    vocabulary: the characters that have tokens; if empty, those of the training
+      part.
 
   Raises:
     FileNotFoundError: it is not there.
@@ -78,13 +92,21 @@ def read_corpus(name: str, level: str, data_dir: str) -> Corpus:
       f'{name} ends at {level} {len(values)}, too early to be cut in three.'
     )
   counts = np.bincount(values[: cuts[1]])
-  characters = np.flatnonzero(counts) if level == 'character' else None
+  characters = None
+  if level == 'character':
+    given = np.unique(_code_points(vocabulary)).astype(np.int64)
+    characters = given if vocabulary else np.flatnonzero(counts)
   tokens = values if characters is None else _tokens(values, characters)
   parts = {
     split: Part(tokens[begin:end], starts[begin:end])
     for split, begin, end in zip(SPLITS, cuts, cuts[1:], strict=False)
   }
-  shares = counts[counts > 0] / cuts[1]
+  known = counts if characters is None else np.bincount(tokens[: cuts[1]])[1:]
+  if not known.any():
+    raise ValueError(
+      f'{name} has no character in its training part that is in the vocabulary.'
+    )
+  shares = known[known > 0] / known.sum()
   return Corpus(parts, characters, float(-shares @ np.log2(shares)))
 
 

@@ -37,20 +37,38 @@ def windows(
   return np.moveaxis(seen, -1, 1), series[tau:]
 
 
+class Scale(NamedTuple):
+  """The mean and the deviation of each component of a series."""
+
+  mean: tuple[float, ...]
+  deviation: tuple[float, ...]
+
+
 class Recording(NamedTuple):
-  """The parts of a series by split, standardised by the training part."""
+  """The parts of a series by split, in units of `deviation` from `mean`."""
 
   parts: dict[str, Float[np.ndarray, 'T *D']]
   mean: Float[np.ndarray, '*D']
   deviation: Float[np.ndarray, '*D']
 
+  @property
+  def scale(self) -> Scale:
+    each = (np.atleast_1d(x).tolist() for x in (self.mean, self.deviation))
+    return Scale(*map(tuple, each))
 
-def standardise(series: Float[np.ndarray, 'T *D']) -> Recording:
+
+def standardise(
+  series: Float[np.ndarray, 'T *D'], scale: Scale | None = None
+) -> Recording:
   """Cuts at 80 % and 90 %, and standardises by the first, the training part.
+
+  Args:
+    series: values in time.
+    scale: standardises instead, as that of another series.
 
   Raises:
     ValueError: the training part is empty or does not vary, or a value is not
-      finite.
+      finite; the scale has another number of components.
   """
   _check_finite(series)
   cuts = [int(cut * len(series)) for cut in CUTS]
@@ -65,13 +83,27 @@ def standardise(series: Float[np.ndarray, 'T *D']) -> Recording:
       'A series is measured in units of its spread, but the first '
       f'{len(train)} of its {len(series)} values, for training, do not vary.'
     )
-  mean, deviation = (np.asarray(f(train, axis=0)) for f in (np.mean, np.std))
+  if scale is None:
+    mean, deviation = (np.asarray(f(train, axis=0)) for f in (np.mean, np.std))
+  else:
+    mean, deviation = _components(scale, series)
   scaled = ((series - mean) / deviation).astype(np.float32)
   parts = {
     split: scaled[begin:end]
     for split, begin, end in zip(SPLITS, cuts, cuts[1:], strict=False)
   }
   return Recording(parts, mean, deviation)
+
+
+def _components(scale: Scale, series):
+  """Returns a scale as arrays that have the components of a series."""
+  shape = series.shape[1:]
+  if len(scale.mean) != math.prod(shape):
+    raise ValueError(
+      f'The scale is that of {len(scale.mean)} components, but the series has '
+      f'{math.prod(shape)}.'
+    )
+  return [np.reshape(values, shape) for values in scale]
 
 
 def _check_finite(series):
@@ -85,10 +117,12 @@ def _check_finite(series):
 
 
 @functools.lru_cache(maxsize=4)
-def read_series(path: str, column: str) -> Recording:
+def read_series(
+  path: str, column: str, scale: Scale | None = None
+) -> Recording:
   series = read_column(path, column)
   try:
-    return standardise(series)
+    return standardise(series, scale)
   except ValueError as error:
     raise ValueError(f'{path}, column {column!r}: {error}') from error
 

@@ -30,6 +30,6 @@ def _not_of_storage(record: logging.LogRecord) -> bool:
 
 
 def _unless_closed(hook, unraisable):
-  """Calls a hook for exceptions that nothing can catch, but for closed loops."""
+  """Calls the hook of lost exceptions, but for loops that are closed."""
   if str(unraisable.exc_value) != 'Event loop is closed':
     hook(unraisable)

@@ -41,11 +41,11 @@ def collate(root: str | os.PathLike) -> list[dict[str, Any]]:
       f'Runs are collated from a folder, but {str(root)!r} is none.'
     )
   paths = [path.parent for path in root.rglob(SUMMARY)]
-  rows = []
+  found = []
   for path in sorted(paths, key=lambda path: path.relative_to(root).parts):
     folder = root.resolve().name if path == root else path.relative_to(root)
-    rows += [{RUN: str(folder), **row} for row in _rows(path)]
-  return rows
+    found += [{RUN: str(folder), **row} for row in rows(path)]
+  return found
 
 
 def read_config(workdir: str | os.PathLike) -> dict[str, Any]:
@@ -84,10 +84,12 @@ def metrics(workdir: str | os.PathLike) -> list[dict[str, Any]]:
     ValueError: a line is none of a run.
   """
   path = pathlib.Path(workdir) / METRICS
-  return [
-    {name: decode(value) for name, value in json.loads(line).items()}
-    for line in lines_until(path, math.inf)
-  ]
+  return [decoded(json.loads(line)) for line in lines_until(path, math.inf)]
+
+
+def decoded(values: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns values as JSON does not hold them: tuples, NaN and infinities."""
+  return {name: decode(value) for name, value in values.items()}
 
 
 def lines_until(path: pathlib.Path, step: int | float) -> list[bytes]:
@@ -117,7 +119,7 @@ def _number(path: pathlib.Path, line: bytes, name: str) -> Any:
     if isinstance(value, (int, float)):
       return value
     raise KeyError(name)
-  except (ValueError, KeyError, TypeError) as error:
+  except (ValueError, KeyError, TypeError, RecursionError) as error:
     start = line[:40].decode(errors='replace')
     raise ValueError(
       f'{str(path)!r} holds a line that is none of a run, {start!r}: mend it, '
@@ -125,14 +127,16 @@ def _number(path: pathlib.Path, line: bytes, name: str) -> Any:
     ) from error
 
 
-def _rows(workdir: pathlib.Path) -> list[dict[str, Any]]:
+def rows(workdir: str | os.PathLike) -> list[dict[str, Any]]:
+  """Returns the rows of a finished run, as `collate` but for `run`."""
+  workdir = pathlib.Path(workdir)
   content = read_config(workdir)
-  config = {name: decode(value) for name, value in content['config'].items()}
+  config = decoded(content['config'])
   summary = _read_summary(workdir)
   del summary['time']
   where = columns(environments(content))
-  rows = summary.pop('rows', [{}])
-  merged = [_merge(workdir, config, summary, row) for row in rows]
+  each = summary.pop('rows', [{}])
+  merged = [_merge(workdir, config, summary, row) for row in each]
   # The environment last: a column that is there already is not replaced.
   return [row | {k: where[k] for k in where if k not in row} for row in merged]
 

@@ -18,10 +18,12 @@ null is Python's None and nothing else.
 """
 
 import contextlib
+import math
 import os
 import pathlib
 import time
 import traceback
+from collections.abc import Mapping
 from typing import Any
 
 from seqjax.results import lock
@@ -64,36 +66,43 @@ class Run:
   `resume`. An exception inside `with` leaves no summary.json.
 
   Attributes:
+    workdir: the folder.
+    config: as it was given.
     num_lines: the number of lines that the metrics hold.
   """
 
   def __init__(self, workdir: str | os.PathLike, config: Any):
     self.workdir = pathlib.Path(workdir)
-    self._config = fields_of(config)
-    if finished(workdir, config) is not None:
-      raise ValueError(
-        f'The run in {str(workdir)!r} has finished; results.finished returns'
-        f' its summary, and deleting the folder lets it run again.'
-      )
+    self.config = config
+    self._refuse_finished()
     self._summary = None
     self._metrics = None
-    self._lock = contextlib.ExitStack()
     self.num_lines = 0
 
   def __enter__(self) -> 'Run':
     self._began = time.perf_counter()
-    try:
-      self.workdir.mkdir(parents=True, exist_ok=True)
-      self._lock.enter_context(lock.held(self.workdir))
-      if not (self.workdir / CONFIG).exists():
-        self._write_config(None)
-      (self.workdir / 'failed.json').unlink(missing_ok=True)
-    except OSError as error:
-      self._lock.close()
-      raise ValueError(
-        f'The workdir {str(self.workdir)!r} cannot be written: {reason(error)}.'
-      ) from error
+    with contextlib.ExitStack() as acquired:
+      try:
+        self.workdir.mkdir(parents=True, exist_ok=True)
+        acquired.enter_context(lock.held(self.workdir))
+        self._refuse_finished()  # another process may have, meanwhile
+        self._write_config(self._environments() or begun([], 0))
+        (self.workdir / 'failed.json').unlink(missing_ok=True)
+      except OSError as error:
+        raise ValueError(
+          f'The workdir {str(self.workdir)!r} cannot be written:'
+          f' {reason(error)}.'
+        ) from error
+      self._lock = acquired.pop_all()
     return self
+
+  def _refuse_finished(self):
+    """Raises ValueError for another config's run, and for one that is over."""
+    if finished(self.workdir, self.config) is not None:
+      raise ValueError(
+        f'The run in {str(self.workdir)!r} has finished; results.finished'
+        ' returns its summary, and deleting the folder lets it run again.'
+      )
 
   def __exit__(self, kind, error, trace):
     with self._lock:
@@ -123,14 +132,20 @@ class Run:
     """
     self._open_metrics(int(step))
 
-  def missing_lines(self, step: Any, expected: int) -> int:
-    """Counts lines up to `step` that are not on disk, of those `expected`.
+  def lost_lines(self, extra: Mapping[str, Any]) -> str | None:
+    """Says which lines are lost of those that a checkpoint was saved after.
 
-    A power cut can take the last lines of a file, and leave a checkpoint that
-    was written after them.
+    A power cut can take the last lines of a file, and leave what was written
+    after them. None if all are there.
+
+    Args:
+      extra: of the checkpoint: `lines`, the number of lines that there were.
     """
-    path = self.workdir / METRICS
-    return max(0, expected - len(lines_until(path, int(step))))
+    found = len(lines_until(self.workdir / METRICS, math.inf))
+    expected = extra.get('lines', 0)
+    if found >= expected:
+      return None
+    return f'{METRICS} has lost {expected - found} of {expected} lines since'
 
   def sync(self):
     """Waits until all that was logged is on the disk itself."""
@@ -174,15 +189,19 @@ class Run:
     with self._writing('The metrics'):
       write_atomically(path, lambda file: file.write_bytes(b''.join(kept)))
       self._metrics = open(path, 'a', encoding='utf-8')
+    known = [] if step is None else self._environments()
     with self._writing('The config'):
-      self._write_config(step)
+      self._write_config(begun(known, step or 0))
 
-  def _write_config(self, step):
-    """Writes the config, and the environment as that which began at `step`."""
-    path = self.workdir / CONFIG
-    known = [] if step is None else environments(read_config(self.workdir))
-    content = {'config': self._config, 'environments': begun(known, step or 0)}
-    write_json(path, content)
+  def _environments(self) -> list[dict[str, Any]]:
+    """Returns the environments of the run so far; [] of one that begins."""
+    if not (self.workdir / CONFIG).exists():
+      return []
+    return environments(read_config(self.workdir))
+
+  def _write_config(self, known):
+    content = {'config': fields_of(self.config), 'environments': known}
+    write_json(self.workdir / CONFIG, content)
 
   @contextlib.contextmanager
   def _writing(self, what):

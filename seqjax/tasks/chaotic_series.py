@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Float
 
-from seqjax.data.series import Recording, standardise
+from seqjax.data.series import Recording, Scale, standardise
 from seqjax.tasks.task import at_least
 from seqjax.tasks.time_series import RecordedSeries
 from seqjax.typing import Array, Batch, Spec
@@ -119,10 +119,12 @@ class Lorenz(ChaoticSeries):
   Attributes:
     num_samples: length of the trajectory.
     length: T, in samples.
+    scale: mean and deviation to standardise by; None: of the training part.
   """
 
   num_samples: int = 20000
   length: int = 64
+  scale: Scale | None = dataclasses.field(default=None, repr=False)
 
   reference: ClassVar[str] = 'Lorenz, 1963'
   input: ClassVar[Spec] = Spec((3,))
@@ -200,11 +202,13 @@ class MackeyGlass(ChaoticSeries):
     delay: in units of time.
     num_samples: length of the trajectory.
     length: T, in samples.
+    scale: mean and deviation to standardise by; None: of the training part.
   """
 
   delay: int = 17
   num_samples: int = 20000
   length: int = 64
+  scale: Scale | None = dataclasses.field(default=None, repr=False)
 
   reference: ClassVar[str] = 'Mackey & Glass, 1977'
   interval: ClassVar[float] = 1.0
@@ -299,7 +303,7 @@ def _record(series: ChaoticSeries) -> Recording:
   states = simulate(
     series.flow, series.beginning, TRANSIENT + series.num_samples
   )
-  return standardise(series.observe(states[TRANSIENT:]))
+  return standardise(series.observe(states[TRANSIENT:]), series.scale)
 
 
 @functools.lru_cache(maxsize=4)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
@@ -24,6 +24,10 @@ class _Forecast(Regression):
   on_device = property(lambda self: self.series.on_device)
   fingerprint = property(lambda self: self.series.fingerprint)
   chance = property(lambda self: self.series.chance)
+  fitted = property(lambda self: self.series.fitted)
+
+  def with_fitted(self, values: Mapping[str, Any]) -> '_Forecast':
+    return dataclasses.replace(self, series=self.series.with_fitted(values))
 
   def _best(self) -> Callable:
     """Returns the forecast of the series, where enough of the past is seen."""

@@ -3,6 +3,7 @@
 import enum
 import math
 import zlib
+from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import jax
@@ -136,6 +137,20 @@ class BaseTask:
       raise ValueError(unknown('split', split, SPLITS))
     self._check_bits(split)
     return self._batch(key, step, batch_size, split)
+
+  @property
+  def fitted(self) -> dict[str, Any]:
+    """Returns what was fitted to the training data, as JSON holds it.
+
+    A vocabulary, say, or a mean: what outputs of a trained model mean depends
+    on it. A run keeps it, and scores other data by it.
+    """
+    return {}
+
+  def with_fitted(self, values: Mapping[str, Any]) -> 'BaseTask':
+    """Returns the task with values that `fitted` has returned, for its own."""
+    del values
+    return self
 
   def _batch(
     self,

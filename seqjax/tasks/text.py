@@ -1,7 +1,8 @@
 """Text, one character or byte at a time: the next one is predicted."""
 
 import dataclasses
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
@@ -57,6 +58,8 @@ class Text(Language):
     sampling: 'random' or 'sequential'.
     length: T, in characters or bytes.
     data_dir: where prepared TFDS data lie; empty for TFDS's own folder.
+    vocabulary: the characters that have tokens, as those of the text that a
+      model was trained on; empty for those of the training part.
   """
 
   corpus: str = 'python'
@@ -64,6 +67,7 @@ class Text(Language):
   sampling: str = 'random'
   length: int = 64
   data_dir: str = ''
+  vocabulary: str = dataclasses.field(default='', repr=False)
 
   reference: ClassVar[str] = 'any file or folder'
   shape: ClassVar[TaskShape] = TaskShape.MANY_TO_MANY
@@ -100,6 +104,14 @@ class Text(Language):
     """Returns a checksum of the text."""
     corpus = self._read()
     return checksum(jax.tree.leaves((corpus.parts, corpus.characters)))
+
+  @property
+  def fitted(self) -> dict[str, Any]:
+    vocabulary = self._read().vocabulary
+    return {'vocabulary': vocabulary} if vocabulary else {}
+
+  def with_fitted(self, values: Mapping[str, Any]) -> 'Text':
+    return dataclasses.replace(self, **values)
 
   def batches_per_epoch(self, batch_size: int, split: str = 'train') -> int:
     """Returns the number of batches after which sequential sampling wraps.
@@ -170,7 +182,8 @@ class Text(Language):
     return offset + stretch * np.arange(batch_size) + place * self.length
 
   def _read(self) -> Corpus:
-    return read_corpus(self.corpus, self.level, self.data_dir)
+    names = self.corpus, self.level, self.data_dir
+    return read_corpus(*names, self.vocabulary)
 
   def _part(self, split: str) -> Part:
     if split not in SPLITS:

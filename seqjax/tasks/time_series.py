@@ -1,14 +1,15 @@
 """Recorded series in windows: the next value at every position."""
 
 import dataclasses
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
 from jaxtyping import Float, Int
 
 from seqjax.data.files import checksum
-from seqjax.data.series import Recording, read_series
+from seqjax.data.series import Recording, Scale, read_series
 from seqjax.errors import unknown
 from seqjax.tasks import epochs
 from seqjax.tasks.task import Regression, at_least
@@ -19,16 +20,31 @@ class RecordedSeries(Regression):
   """The next value of one long series, in windows.
 
   The series is cut in three, contiguous in time: the first 80 % for training,
-  then 10 % and 10 %. Values are standardised by the training part alone, whose
-  variance is the chance level, 1. An epoch cuts its part into windows from an
-  offset that is sampled anew, and shuffles them. Subclasses have a `length`.
+  then 10 % and 10 %. Values are standardised by the training part alone, or by
+  the `scale` of another series, as that which a model was trained on. Chance is
+  the variance of the training part, which is 1 in units of its own. An epoch
+  cuts its part into windows from an offset that is sampled anew, and shuffles
+  them. Subclasses have a `length`, and a `scale` that is None by default.
   """
 
   shape: ClassVar[TaskShape] = TaskShape.MANY_TO_MANY
   on_device: ClassVar[bool] = False
   input: ClassVar[Spec] = Spec(())
   output: ClassVar[Spec] = Spec(())
-  chance: ClassVar[float] = 1.0
+
+  @property
+  def chance(self) -> float:
+    if self.scale is None:
+      return 1.0
+    return float(self.recording.parts['train'].var(axis=0).mean())
+
+  @property
+  def fitted(self) -> dict[str, Any]:
+    return {'scale': self.recording.scale}
+
+  def with_fitted(self, values: Mapping[str, Any]) -> 'RecordedSeries':
+    scale = Scale(*(tuple(map(float, part)) for part in values['scale']))
+    return dataclasses.replace(self, scale=scale)
 
   @property
   def recording(self) -> Recording:
@@ -90,11 +106,13 @@ class CSVSeries(RecordedSeries):
     path: of the file, whose first row names the columns.
     column: its name.
     length: T, in rows.
+    scale: mean and deviation to standardise by; None: of the training part.
   """
 
   path: str = ''
   column: str = ''
   length: int = 64
+  scale: Scale | None = dataclasses.field(default=None, repr=False)
 
   reference: ClassVar[str] = 'any CSV file'
 
@@ -108,7 +126,7 @@ class CSVSeries(RecordedSeries):
         'CSVSeries needs the path of a file and the name of a column, but '
         f'path={self.path!r} and column={self.column!r} were given.'
       )
-    return read_series(self.path, self.column)
+    return read_series(self.path, self.column, self.scale)
 
   @property
   def fingerprint(self) -> int:

@@ -70,7 +70,7 @@ def untrained(**options) -> trained.Trained:
   task, model = build.make(config)
   batch, key = build.example(task), jax.random.key(0)
   made = jax.eval_shape(model.init, key, batch.inputs, batch.segments)
-  return trained.Trained(config, task, model, made['params'], 0)
+  return trained.Trained(config, task, model, made, 0, [], None, {})
 
 
 @pytest.mark.parametrize('context, then', [(48, 100), (40, 100), (16, 16)])
@@ -177,7 +177,7 @@ def test_a_batch_that_is_too_large_is_told_with_one_that_fits(
   batch_size, said, workdir, monkeypatch, capsys
 ):
   """As scored: never more rows at a time than are twice those of training."""
-  run_of = trained.load(workdir)
+  run_of = trained.load_trained(workdir, 'newest')
   one, two = (evaluate.bytes_needed(run_of, 'length=90', n) for n in (1, 2))
   limit = (one + 3 * (two - one)) * 5 // 4 + 4
   if batch_size == 1:

@@ -90,7 +90,12 @@ def test_a_prompt_that_is_too_long_is_told_with_one_that_fits(
 ):
   """By the sizes of what is compiled."""
   config = dataclasses.replace(TEN, prompt=(TEXT * 2)[:length])
-  limit = generate.bytes_needed(trained.load(workdir), 16, 10) * 5 // 4 + 4
+  limit = (
+    generate.bytes_needed(trained.load_trained(workdir, 'newest'), 16, 10)
+    * 5
+    // 4
+    + 4
+  )
   monkeypatch.setattr(memory, 'available_memory', lambda: limit)
 
   def exhausted(*args, **kwargs):
@@ -144,15 +149,15 @@ def test_any_checkpoint_of_a_run_is_read(tmp_path):
       checkpoints.save(step, state, {}, score)
       checkpoints.wait()
   for which, step in {'newest': 6, 'best': 2, '4': 4, 2: 2}.items():
-    found = trained.load(str(workdir), which)
+    found = trained.load_trained(str(workdir), which)
     assert found.step == step
     assert {float(x.max()) for x in jax.tree.leaves(found.params)} == {step}
   for which in ('0', 'bset'):
     config = dataclasses.replace(TEN, checkpoint=which)
     with pytest.raises(ValueError, match='there are: newest, best, 2, 4, 6'):
       generate.run(config, str(workdir))
-  for path in (workdir / train.CHECKPOINTS / '2' / 'bytes').rglob('*'):
+  for path in (workdir / train.CHECKPOINTS / '2' / 'state').rglob('*'):
     if path.is_file():
       path.write_bytes(b'')
   with pytest.raises(ValueError, match="checkpoints/2' is damaged"):
-    trained.load(str(workdir), 'best')
+    trained.load_trained(str(workdir), 'best')

@@ -53,7 +53,7 @@ def test_a_member_leaves_what_its_solo_run_leaves(tmp_path, capsys):
     assert list(given) == list(expected)
     assert given == pytest.approx(expected, rel=1e-5)
   for folder in (together, alone):
-    of_run = trained.load(str(folder))
+    of_run = trained.load_trained(str(folder), 'newest')
     scores = training.evaluate(
       of_run.model, of_run.params, of_run.task, batches=4, batch_size=64
     )

@@ -269,10 +269,10 @@ def test_a_text_that_was_edited_is_refused(tmp_path, capfd):
     said = sentence(config, tmp_path / 'run', capfd)
     assert 'has read other data than' in said and str(path) in said
     with pytest.raises(ValueError, match='has read other data than'):
-      trained.load(str(tmp_path / 'run'))
+      trained.load_trained(str(tmp_path / 'run'), 'newest')
   path.write_text(text)
   read_corpus.cache_clear()
-  assert trained.load(str(tmp_path / 'run')).step == 8
+  assert trained.load_trained(str(tmp_path / 'run'), 'newest').step == 8
 
 
 def test_patience_is_kept_over_a_stop(tmp_path):
@@ -420,9 +420,9 @@ def test_checkpoints_of_another_model_or_version_are_refused(
   shutil.copytree(stopped / train.CHECKPOINTS, tmp_path / 'b/checkpoints')
   said = sentence(other, tmp_path / 'b', capfd)
   assert 'is of another model or optimizer: at params/' in said
-  about = stopped / train.CHECKPOINTS / '16' / 'about' / 'metadata'
+  about = stopped / train.CHECKPOINTS / '16' / 'metadata' / 'metadata'
   kept = about.read_text()
-  about.write_text(kept.replace('"format": 1', '"format": 2'))
+  about.write_text(kept.replace('"format": 2', '"format": 3'))
   assert 'has another format' in sentence(SMALL, stopped, capfd)
   about.write_text(kept)
   assert len(lines(stopped)) == 2

@@ -4,18 +4,21 @@ import contextlib
 import dataclasses
 import json
 import math
+import os
 import pathlib
 import resource
 import shutil
+import socket
 import subprocess
 import sys
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from seqjax import results
-from seqjax.results import environment, json_files
+from seqjax.results import environment, json_files, lock, processor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -389,3 +392,187 @@ def test_importing_results_does_not_load_matplotlib():
     'assert "matplotlib" not in sys.modules'
   )
   subprocess.run([sys.executable, '-c', code], check=True)
+
+
+HOLDS = """
+import dataclasses, sys, time
+from seqjax import results
+@dataclasses.dataclass(frozen=True)
+class Config:
+  mixer: str = 'gru'
+  lengths: tuple[int, ...] = (64, 256)
+  rate: float = 1e-3
+with results.Run(sys.argv[1], Config()) as run:
+  run.log(1, loss=1.0)
+  print('begun', flush=True)
+  time.sleep(600)
+"""
+
+
+def test_one_process_writes_at_a_time(tmp_path):
+  """The second is told which one does; one that was killed is none."""
+  child = subprocess.Popen(
+    [sys.executable, '-c', HOLDS, str(tmp_path)],
+    stdout=subprocess.PIPE, text=True,
+  )  # fmt: skip
+  assert child.stdout.readline() == 'begun\n'
+  before = files(tmp_path)
+  here = f'Process {child.pid} on host {socket.gethostname()} is writing into'
+  with pytest.raises(ValueError, match=here):
+    finish(tmp_path)
+  assert files(tmp_path) == before and 'lock.json' in before
+  child.kill()
+  child.communicate()
+  assert 'lock.json' in files(tmp_path)
+  finish(tmp_path, accuracy=1.0)
+  assert 'lock.json' not in files(tmp_path)
+
+
+def test_two_runs_of_one_process_are_told_as_well(tmp_path):
+  """Threads, say; the folder is free again after an exception."""
+  with pytest.raises(KeyError):
+    with results.Run(tmp_path, Config()):
+      with pytest.raises(ValueError, match=f'Process {os.getpid()} on host'):
+        finish(tmp_path)
+      raise KeyError
+  finish(tmp_path)
+  with pytest.raises(ValueError, match='has finished'):
+    finish(tmp_path)
+
+
+@pytest.mark.parametrize('content, free', [
+  ('', True), ('{', True), ('[1]', True), ('{"host": 3}', False),
+  ('{"host": "elsewhere", "process": 1}', False),
+  (f'{{"host": "{socket.gethostname()}", "process": {2**22 + 1}}}', True),
+  (f'{{"host": "{socket.gethostname()}", "process": 1}}', False),
+])  # fmt: skip
+def test_without_locks_of_the_file_system_processes_are_looked_for(
+  content, free, tmp_path, monkeypatch
+):
+  """Of another host nothing is known: a person decides."""
+  monkeypatch.setattr(lock, 'fcntl', None)
+  (tmp_path / lock.FILE).write_text(content)
+  if free:
+    finish(tmp_path)
+  else:
+    with pytest.raises(ValueError, match='If there is no such process, delete'):
+      finish(tmp_path)
+
+
+def environments(workdir):
+  content = json.loads((workdir / 'config.json').read_text())
+  return [(known['commit'], known['step']) for known in content['environments']]
+
+
+def test_every_environment_is_kept_with_the_step_it_began_at(
+  tmp_path, monkeypatch
+):
+  """Those whose steps come again give way; the same one is said once."""
+
+  def resume(commit, step, *steps):
+    monkeypatch.setattr(environment, 'commit', lambda path: commit)
+    with pytest.raises(KeyError):
+      with results.Run(tmp_path, Config()) as run:
+        if step is not None:
+          run.resume(step)
+        for logged in steps:
+          run.log(logged, loss=0.0)
+        raise KeyError
+    return environments(tmp_path)
+
+  assert resume('a', None, 10, 20) == [('a', 0)]
+  assert resume('a', 20, 30) == [('a', 0)]
+  assert resume('b', 20, 30) == [('a', 0), ('b', 20)]
+  assert resume('c', 10, 20) == [('a', 0), ('c', 10)]
+  assert resume('d', None) == [('a', 0), ('c', 10)]  # it did not even begin
+  with results.Run(tmp_path, Config()) as run:
+    run.resume(20)
+    run.finish()
+  (row,) = results.collate(tmp_path)
+  assert row['commit'] == 'a then c then d' and row['run'] == tmp_path.name
+  assert row['device'] == environment.device_name()
+
+
+def test_processors_of_one_name_are_told_apart():
+  """By family, model, instruction set and caches, as far as they are known."""
+  one = processor.described(
+    'processor : 0\ncpu family : 25\nmodel : 1\nmodel name : AMD EPYC\n'
+    'flags : fpu sse2 avx avx2\n\nprocessor : 1\nmodel : 2\n'
+  )
+  assert processor.short(one) == 'AMD EPYC (family 25, model 1, AVX2)'
+  other = processor.described('model name : AMD EPYC\nflags : avx2 avx512f')
+  other['caches'] = 'L1 48K, L2 1024K'
+  assert processor.short(other) == 'AMD EPYC (AVX-512, L2 1024K)'
+  assert processor.described('') == {}
+  if jax.default_backend() == 'cpu':
+    here = processor.short(processor.processor())
+    assert environment.device_name() == f'cpu {here}'
+
+
+def test_lines_that_a_power_cut_took_are_noticed(tmp_path):
+  """By the number that there were when a checkpoint was saved."""
+  stop(tmp_path, 10, 20, 30)
+  path = tmp_path / 'metrics.jsonl'
+  run = results.Run(tmp_path, Config())
+  assert run.lost_lines({'lines': 3}) is None and run.lost_lines({}) is None
+  kept = path.read_bytes()
+  path.write_bytes(kept[: kept.rindex(b'{') + 4])
+  assert 'lost 1 of 3 lines' in run.lost_lines({'lines': 3})
+  path.unlink()
+  assert 'lost 3 of 3 lines' in run.lost_lines({'lines': 3})
+
+
+def test_metrics_are_on_the_disk_itself_after_sync(tmp_path, monkeypatch):
+  """All that was logged; nothing before the first line."""
+  synced = []
+  monkeypatch.setattr(os, 'fsync', lambda fd: synced.append(os.fstat(fd)))
+  with results.Run(tmp_path, Config()) as run:
+    run.sync()
+    assert not synced
+    run.log(1, loss=1.0)
+    run.sync()
+    assert synced[0].st_size == (tmp_path / 'metrics.jsonl').stat().st_size > 0
+    assert run.num_lines == 1
+    run.finish()
+
+
+BROKEN = {
+  'list': b'[1]', 'null': b'null', 'half': b'{"step": 1, "lo', 'empty': b'',
+  'bytes': b'{"step": "\xff\xfe"}\n', 'number': b'3', 'text': b'"a"',
+  'deep': b'[' * 100_000,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('name', ['config.json', 'summary.json'])
+@pytest.mark.parametrize('content', BROKEN.values(), ids=BROKEN)
+def test_a_damaged_record_is_named_and_kept(name, content, tmp_path):
+  """By whoever reads it."""
+  finish(tmp_path, accuracy=1.0)
+  (tmp_path / name).write_bytes(content)
+  before = files(tmp_path)
+  asked = (
+    lambda: results.finished(tmp_path, Config()),
+    lambda: results.Run(tmp_path, Config()),
+    lambda: results.collate(tmp_path),
+  )
+  for ask in asked:
+    with pytest.raises(ValueError, match=f"/{name}' is n"):
+      ask()
+  assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize('content', BROKEN.values(), ids=BROKEN)
+def test_a_damaged_line_of_metrics_is_named_and_kept(content, tmp_path):
+  """A last line without an end is one that a kill has cut."""
+  stop(tmp_path, 10, 20)
+  path = tmp_path / 'metrics.jsonl'
+  whole = path.read_bytes()
+  path.write_bytes(content.rstrip() + b'\n' + whole)
+  if content.strip():
+    run = results.Run(tmp_path, Config())
+    for read in (lambda: results.metrics(tmp_path), lambda: run.resume(20)):
+      with pytest.raises(ValueError, match="metrics.jsonl' holds a line that"):
+        read()
+    assert path.read_bytes().endswith(whole)
+  path.write_bytes(whole + content.rstrip())
+  assert [row['step'] for row in results.metrics(tmp_path)] == [10, 20]
