@@ -5,6 +5,7 @@ import pathlib
 import setuptools
 
 _DATA = ['array_record', 'grain', 'pillow', 'scikit-learn>=1.4']
+_EXPORT = ['safetensors>=0.5']
 _PEERS = ['equinox>=0.11']  # torch is compared with where it is installed
 _PLOT = ['matplotlib>=3.8']
 _TENSORBOARD = ['tensorboardX>=2.6']
@@ -30,10 +31,11 @@ setuptools.setup(
   license_files=['LICENSE'],
   python_requires='>=3.11',
   packages=setuptools.find_packages(include=['seqjax', 'seqjax.*']),
-  package_data={'seqjax.frozen': ['checksums.json']},
+  package_data={'seqjax': ['py.typed'], 'seqjax.frozen': ['checksums.json']},
   entry_points={
     'console_scripts': [
       'seqjax-evaluate = seqjax.cli.evaluate:main',
+      'seqjax-export = seqjax.cli.export:main',
       'seqjax-generate = seqjax.cli.generate:main',
       'seqjax-prepare-data = seqjax.cli.prepare_data:main',
       'seqjax-sweep = seqjax.cli.sweep:main',
@@ -60,10 +62,11 @@ setuptools.setup(
     'cuda13': ['jax[cuda13]'],
     'tpu': ['jax[tpu]'],
     'data': _DATA,
+    'export': _EXPORT,
     'peers': _PEERS,
     'plot': _PLOT,
     'tensorboard': _TENSORBOARD,
-    'test': _TEST + _DATA + _PLOT + _TENSORBOARD,
+    'test': _TEST + _DATA + _EXPORT + _PLOT + _TENSORBOARD,
   },
   classifiers=[
     'Intended Audience :: Science/Research',

@@ -52,7 +52,8 @@ def room(path: pathlib.Path) -> str:
 def test_every_file_imports_only_what_its_room_may(path):
   """The layers of CONTRIBUTING.md."""
   if path == ROOT / 'seqjax' / '__init__.py':
-    assert not imported(path)
+    for name in imported(path):
+      assert name.partition('.')[0] in {'importlib', 'typing'}, name
     return
   for name in imported(path):
     parts = name.split('.')
@@ -166,3 +167,31 @@ heavy = {'tensorflow_datasets', 'tensorflow', 'matplotlib', 'grain', 'torch'}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 """
   subprocess.run([sys.executable, '-c', code], check=True, timeout=120)
+
+
+LAZY = """
+import sys
+import seqjax
+assert not {name for name in sys.modules if name.startswith('seqjax.')}
+assert 'jax' not in sys.modules
+assert seqjax.nn.LSTM.__name__ == 'LSTM' and callable(seqjax.load_run)
+assert seqjax.__version__[0].isdigit()
+assert {'nn', 'tasks', 'load_run', '__version__'} <= set(dir(seqjax))
+"""
+
+
+def test_submodules_are_imported_when_they_are_first_used():
+  """And `import seqjax` takes no time."""
+  subprocess.run([sys.executable, '-c', LAZY], check=True)
+
+
+def test_every_room_is_an_attribute_of_seqjax():
+  """An unknown one is an AttributeError with its name."""
+  import seqjax
+
+  assert set(ALLOWED) <= set(seqjax.__all__)
+  for name in ALLOWED:
+    assert getattr(seqjax, name).__name__ == f'seqjax.{name}'
+  with pytest.raises(AttributeError, match="seqjax has no 'nm'"):
+    seqjax.nm  # noqa: B018
+  assert (ROOT / 'seqjax' / 'py.typed').exists()

@@ -6,6 +6,7 @@
 A module for programs that use a trained model; not a program itself.
 """
 
+import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ import flax.linen as nn
 from seqjax import experiment
 from seqjax.cli import build
 from seqjax.cli.train_config import CHECKPOINTS, Config
-from seqjax.results import records
+from seqjax.results import records, tensors
 from seqjax.results.checkpoint import Checkpoints
 
 LISTED = 3  # folders that a sentence names
@@ -77,7 +78,8 @@ def load_run(
 
   Args:
     workdir: the folder of a run of seqjax-train, of a population's member, or
-      of an experiment's cell, which gives a `Recorded`.
+      of an experiment's cell, which gives a `Recorded`; or the path of a file
+      that seqjax-export has written, which holds one checkpoint and no metrics.
     checkpoint: 'best', the one with the best validation score of those that
       are kept; 'newest', the newest sound one; or the step of one.
 
@@ -85,8 +87,9 @@ def load_run(
     ValueError: there is no run, no such checkpoint, one that is damaged or of
       another version; or the task's data are others now.
   """
-  content = _content(workdir)
-  config = _config_of(content['config'], workdir)
+  if str(workdir).endswith(tensors.SUFFIX):
+    return _exported(workdir)
+  config = _config_of(_content(workdir)['config'], workdir)
   if isinstance(config, dict):
     return Recorded(config, *_rows_and_metrics(workdir), _why(workdir))
   fitted = build.read_fitted(workdir)
@@ -108,6 +111,23 @@ def load_run(
     records.metrics(workdir),
     records.finished(workdir, config),
     fitted,
+  )
+
+
+def _exported(path) -> Trained:
+  """Reads a file of seqjax-export; the task's data need not be there."""
+  params, header = tensors.read(path)
+  try:
+    fields, fitted = (json.loads(header[x]) for x in ('config', 'fitted'))
+    config, step = experiment.from_dict(Config, fields), int(header['step'])
+  except (KeyError, TypeError, ValueError) as error:
+    raise ValueError(
+      f'{str(path)!r} was not written by this version of seqjax-export; '
+      'seqjax.results.tensors.read gives its parameters alone.'
+    ) from error
+  task, model = build.make(config, scored=(), fitted=fitted)
+  return Trained(
+    config, task, model, {'params': params}, step, [], None, fitted
   )
 
 

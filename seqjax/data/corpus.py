@@ -25,26 +25,22 @@ class Part(NamedTuple):
   starts: Bool[np.ndarray, 'T']
 
 
-class Corpus(NamedTuple):
-  """A tokenised corpus: its parts by split, its vocabulary, its entropy.
+class Vocabulary(NamedTuple):
+  """Characters and their tokens; of bytes, which are tokens, it has none.
 
   Attributes:
-    parts: a Part for each split.
     characters: the code point of token i + 1; None where tokens are bytes.
-    entropy: of the unigrams of the training part, in bits per token.
   """
 
-  parts: dict[str, Part]
   characters: Integer[np.ndarray, 'C'] | None
-  entropy: float
 
   @property
-  def vocabulary(self) -> str:
-    """Returns the characters that have tokens; none where tokens are bytes."""
+  def text(self) -> str:
+    """Returns the characters that have tokens."""
     return '' if self.characters is None else ''.join(map(chr, self.characters))
 
   @property
-  def vocab(self) -> int:
+  def size(self) -> int:
     return 256 if self.characters is None else 1 + len(self.characters)
 
   def encode(self, text: str) -> Integer[np.ndarray, 'T']:
@@ -57,6 +53,25 @@ class Corpus(NamedTuple):
       return bytes(tokens.tolist()).decode('utf-8', errors='replace')
     meant = np.concatenate([[0xFFFD], self.characters])
     return ''.join(map(chr, meant[tokens].tolist()))
+
+
+class Corpus(NamedTuple):
+  """A tokenised corpus: its parts by split, its vocabulary, its entropy.
+
+  Attributes:
+    parts: a Part for each split.
+    vocabulary: what its tokens mean.
+    entropy: of the unigrams of the training part, in bits per token.
+  """
+
+  parts: dict[str, Part]
+  vocabulary: Vocabulary
+  entropy: float
+
+
+def vocabulary_of(text: str) -> Vocabulary:
+  """Returns the vocabulary whose characters are those of a text."""
+  return Vocabulary(np.unique(_code_points(text)).astype(np.int64))
 
 
 @functools.lru_cache(maxsize=4)
@@ -94,8 +109,11 @@ def read_corpus(
   counts = np.bincount(values[: cuts[1]])
   characters = None
   if level == 'character':
-    given = np.unique(_code_points(vocabulary)).astype(np.int64)
-    characters = given if vocabulary else np.flatnonzero(counts)
+    characters = (
+      vocabulary_of(vocabulary).characters
+      if vocabulary
+      else np.flatnonzero(counts)
+    )
   tokens = values if characters is None else _tokens(values, characters)
   parts = {
     split: Part(tokens[begin:end], starts[begin:end])
@@ -107,7 +125,7 @@ def read_corpus(
       f'{name} has no character in its training part that is in the vocabulary.'
     )
   shares = known[known > 0] / known.sum()
-  return Corpus(parts, characters, float(-shares @ np.log2(shares)))
+  return Corpus(parts, Vocabulary(characters), float(-shares @ np.log2(shares)))
 
 
 def _documents(name: str, data_dir: str) -> list[str]:

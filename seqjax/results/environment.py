@@ -32,7 +32,7 @@ def environment() -> dict[str, Any]:
   precision; `commit` is that of the code imported here.
   """
   return {
-    **{name: _version(name) for name in _PACKAGES},
+    **{name: version(name) for name in _PACKAGES},
     'python': platform.python_version(),
     'device': device_name(),
     'devices': jax.device_count(),
@@ -121,7 +121,8 @@ def _lasting(known: Mapping[str, Any]) -> dict[str, Any]:
   return {k: v for k, v in known.items() if k not in OF_A_START}
 
 
-def _version(package: str) -> str:
+def version(package: str) -> str:
+  """Returns the version of a package; 'unknown' where none is installed."""
   try:
     return importlib.metadata.version(package)
   except importlib.metadata.PackageNotFoundError:

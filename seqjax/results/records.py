@@ -24,7 +24,7 @@ def finished(workdir: str | os.PathLike, config: Any) -> dict[str, Any] | None:
   check_same_config(workdir, fields_of(config))
   if not (workdir / SUMMARY).exists():
     return None
-  return _read_summary(workdir)
+  return read_summary(workdir)
 
 
 def collate(root: str | os.PathLike) -> list[dict[str, Any]]:
@@ -132,7 +132,7 @@ def rows(workdir: str | os.PathLike) -> list[dict[str, Any]]:
   workdir = pathlib.Path(workdir)
   content = read_config(workdir)
   config = decoded(content['config'])
-  summary = _read_summary(workdir)
+  summary = read_summary(workdir)
   del summary['time']
   where = columns(environments(content))
   each = summary.pop('rows', [{}])
@@ -141,7 +141,8 @@ def rows(workdir: str | os.PathLike) -> list[dict[str, Any]]:
   return [row | {k: where[k] for k in where if k not in row} for row in merged]
 
 
-def _read_summary(workdir: pathlib.Path) -> dict[str, Any]:
+def read_summary(workdir: pathlib.Path) -> dict[str, Any]:
+  """Returns the summary of a finished run; ValueError if it is damaged."""
   path = workdir / SUMMARY
   content = read_json(path, 'summary of a run')
   rows = content.get('rows', [])

@@ -8,7 +8,14 @@ import jax
 import numpy as np
 from jaxtyping import Int, Integer
 
-from seqjax.data.corpus import LEVELS, Corpus, Part, read_corpus
+from seqjax.data.corpus import (
+  LEVELS,
+  Corpus,
+  Part,
+  Vocabulary,
+  read_corpus,
+  vocabulary_of,
+)
 from seqjax.data.files import checksum
 from seqjax.errors import unknown
 from seqjax.tasks import epochs
@@ -83,7 +90,7 @@ class Text(Language):
 
   @property
   def input(self) -> Spec:
-    return Spec((), vocab=self._read().vocab)
+    return Spec((), vocab=self._tokens().size)
 
   @property
   def output(self) -> Spec:
@@ -103,11 +110,11 @@ class Text(Language):
   def fingerprint(self) -> int:
     """Returns a checksum of the text."""
     corpus = self._read()
-    return checksum(jax.tree.leaves((corpus.parts, corpus.characters)))
+    return checksum(jax.tree.leaves((corpus.parts, corpus.vocabulary)))
 
   @property
   def fitted(self) -> dict[str, Any]:
-    vocabulary = self._read().vocabulary
+    vocabulary = self._tokens().text
     return {'vocabulary': vocabulary} if vocabulary else {}
 
   def with_fitted(self, values: Mapping[str, Any]) -> 'Text':
@@ -131,11 +138,11 @@ class Text(Language):
 
   def encode(self, text: str) -> Int[np.ndarray, 'T']:
     """Returns the tokens of a text."""
-    return self._read().encode(text).astype(np.int32)
+    return self._tokens().encode(text).astype(np.int32)
 
   def decode(self, tokens: Integer[Array, 'T']) -> str:
     """Returns the text of tokens; unknown ones become U+FFFD."""
-    return self._read().decode(np.asarray(tokens))
+    return self._tokens().decode(np.asarray(tokens))
 
   def _batch(self, key, step, batch_size: int, split: str) -> Batch:
     part, step = self._part(split), int(step)
@@ -184,6 +191,14 @@ class Text(Language):
   def _read(self) -> Corpus:
     names = self.corpus, self.level, self.data_dir
     return read_corpus(*names, self.vocabulary)
+
+  def _tokens(self) -> Vocabulary:
+    """Returns what tokens mean; one that is given takes no corpus to know."""
+    if self.level == 'byte':
+      return Vocabulary(None)
+    if self.vocabulary:
+      return vocabulary_of(self.vocabulary)
+    return self._read().vocabulary
 
   def _part(self, split: str) -> Part:
     if split not in SPLITS:

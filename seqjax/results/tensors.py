@@ -1,0 +1,101 @@
+"""Writes and reads parameters in the safetensors format, with a header."""
+
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from seqjax.errors import needs
+from seqjax.results import json_files
+
+SUFFIX = '.safetensors'
+
+
+def check_path(path: str | os.PathLike) -> pathlib.Path:
+  """Returns the path of a file to write.
+
+  Raises:
+    ValueError: it has another suffix, or its folder is not there.
+  """
+  path = pathlib.Path(path)
+  if path.suffix != SUFFIX or not path.parent.is_dir():
+    raise ValueError(
+      f'Parameters are written to a file in a folder that exists, with a name '
+      f'that ends in {SUFFIX}, but {str(path)!r} was given.'
+    )
+  return path
+
+
+def write(
+  params: Mapping[str, Any], header: Mapping[str, str], path: str | os.PathLike
+):
+  """Writes a tensor per parameter; its name is its path, joined by dots.
+
+  Args:
+    params: nested dicts of arrays.
+    header: texts by name, to be read back with them.
+    path: of the file.
+  """
+  with needs('export'):
+    import safetensors.flax
+
+  content = safetensors.flax.save(by_name(params), dict(header))
+  json_files.write_atomically(
+    check_path(path), lambda file: file.write_bytes(content)
+  )
+
+
+def read(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, str]]:
+  """Returns the parameters, as nested dicts of arrays, and the header.
+
+  Raises:
+    ValueError: there is no such file, or it is damaged.
+  """
+  with needs('export'):
+    import safetensors
+
+  path = pathlib.Path(path)
+  if not path.is_file():
+    raise ValueError(f'There is no file {str(path)!r}.')
+  try:
+    with safetensors.safe_open(path, framework='flax') as file:
+      tensors = {name: file.get_tensor(name) for name in file.keys()}
+      header = file.metadata() or {}
+  except (safetensors.SafetensorError, OSError, ValueError) as error:
+    raise ValueError(
+      f'{str(path)!r} is no file of tensors, or it is damaged: {error}.'
+    ) from error
+  return nested(tensors), header
+
+
+def by_name(params: Mapping[str, Any]) -> dict[str, jax.Array]:
+  """Maps paths that are joined by dots to arrays.
+
+  Raises:
+    ValueError: a name in the path holds a dot itself, so that it could not be
+      read back.
+  """
+  leaves, _ = jax.tree_util.tree_flatten_with_path(params)
+  names = [[str(part.key) for part in path] for path, _ in leaves]
+  for path in names:
+    if any('.' in part or not part for part in path):
+      raise ValueError(f'Names of parameters hold no dot, but {path} do.')
+  return {
+    '.'.join(path): jax.numpy.asarray(np.asarray(leaf))
+    for path, (_, leaf) in zip(names, leaves, strict=True)
+  }
+
+
+def nested(tensors: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns nested dicts, from the names that `by_name` gave."""
+  params: dict[str, Any] = {}
+  for name, tensor in tensors.items():
+    *folders, last = name.split('.')
+    inner = params
+    for folder in folders:
+      inner = inner.setdefault(folder, {})
+    inner[last] = tensor
+  return params
