@@ -3,7 +3,7 @@
     seqjax-export --workdir=runs/train --to=model.safetensors
 
 Every parameter is a tensor whose name is its path in the model, joined by dots,
-as in layers_0.mixer.recurrent_kernel; its shape and its dtype are the
+as in stack.blocks_0.mixer.recurrent; its shape and its dtype are the
 parameter's. The header holds the options of the run, so that
 seqjax.load_run('model.safetensors') gives the model with them back.
 """

@@ -240,3 +240,19 @@ def test_there_are_three_splits(workdir):
   """Did you mean."""
   with pytest.raises(ValueError, match="'tst'. Did you mean 'test'"):
     evaluate.run(evaluate.Config(split='tst'), workdir)
+
+
+@pytest.mark.parametrize('content', [
+  b'[1]', b'null', b'[{"step": 1}', b'[{"step": 1}]', b'\xff\xfe', b'', b'{}',
+])  # fmt: skip
+def test_damaged_scores_are_told_before_anything_is_computed(
+  content, workdir, tmp_path, monkeypatch
+):
+  """And stay as they are, for a person to look at."""
+  shutil.copytree(workdir, tmp_path / 'run')
+  path = tmp_path / 'run' / 'evaluation.json'
+  path.write_bytes(content)
+  monkeypatch.setattr(evaluate.trained, 'load_trained', None)
+  with pytest.raises(ValueError, match="evaluation.json' is no"):
+    evaluate.run(evaluate.Config(), str(tmp_path / 'run'))
+  assert path.read_bytes() == content

@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import resource
 import shutil
 import signal
@@ -380,6 +381,39 @@ def test_a_damaged_checkpoint_is_named_and_made_again(stopped, whole, capfd):
   capfd.readouterr()
   assert finish(SMALL, stopped) == whole
   assert f"Damaged: '{newest}'" in capfd.readouterr().err
+
+
+def test_lines_that_a_power_cut_took_are_made_again(stopped, whole, capfd):
+  """From the checkpoint that was saved before them."""
+  path = stopped / 'metrics.jsonl'
+  first, *_ = path.read_bytes().splitlines(keepends=True)
+  path.write_bytes(first)
+  assert finish(SMALL, stopped) == whole
+  said = capfd.readouterr().err
+  assert f"'{stopped}/checkpoints/16' (metrics.jsonl has lost 1 of 2" in said
+  (step,) = re.findall(r'the checkpoint of step (\d+) is used', said)
+  assert 8 <= int(step) < 16  # the clock decides where else it was saved
+
+
+def test_lines_that_no_checkpoint_knows_without_are_told(stopped, capfd):
+  """The run goes on from the newest one."""
+  (stopped / 'metrics.jsonl').unlink()
+  train.run(SMALL, stopped)
+  said = capfd.readouterr().err
+  assert 'lost 2 of 2 lines' in said and 'checkpoint of step 16 is used' in said
+  assert [line['step'] for line in lines(stopped)][0] == 24
+
+
+def test_the_same_command_started_twice_is_refused(tmp_path, capfd):
+  """By the first one's process; it is not disturbed."""
+  config = dataclasses.replace(SMALL, steps=10**7)
+  process = start(config, tmp_path)
+  wait_for_lines(1, tmp_path, process)
+  said = sentence(config, tmp_path, capfd)
+  assert f'Process {process.pid} on host' in said
+  process.terminate()
+  assert 'Stopped by SIGTERM' in process.communicate(timeout=120)[1]
+  assert process.returncode == signals.PREEMPTED
 
 
 def test_a_workdir_that_is_read_only_is_told(capfd):
