@@ -11,6 +11,8 @@ from scipy import stats
 from seqjax.typing import Array
 
 COVERAGE = 0.95
+NUM_CLAIMS = 43  # of the textbooks
+LEVEL = 0.05 / NUM_CLAIMS  # of a claim's test, whatever else is on the page
 MIN_SCORES = 5  # fewer have no interval
 
 
@@ -74,8 +76,10 @@ def median_interval(samples: Sequence | Array) -> Interval:
   return Interval(median, *map(float, test.confidence_interval(COVERAGE)))
 
 
-def mean_interval(samples: Sequence | Array) -> Interval:
-  """The mean with Student's 95 % interval: for few seeds, of normal scores.
+def mean_interval(
+  samples: Sequence | Array, coverage: float = COVERAGE
+) -> Interval:
+  """The mean with Student's interval: for few seeds, of normal scores.
 
   A percentile bootstrap of five is too narrow; Student's quantile knows how few
   they are. Raises ValueError with fewer than two samples.
@@ -86,13 +90,13 @@ def mean_interval(samples: Sequence | Array) -> Interval:
       f'An interval of the mean needs 2 samples or more, but got {samples}.'
     )
   mean, error = float(numbers.mean()), float(stats.sem(numbers))
-  half = student_quantile(len(numbers) - 1) * error
+  half = student_quantile(len(numbers) - 1, coverage) * error
   return Interval(mean, mean - half, mean + half)
 
 
-def student_quantile(freedom: int) -> float:
-  """Returns the 97.5 % quantile of Student's t with `freedom` degrees."""
-  return float(stats.t.ppf((1 + COVERAGE) / 2, freedom))
+def student_quantile(freedom: int, coverage: float = COVERAGE) -> float:
+  """Returns the upper end of Student's t with `freedom` degrees."""
+  return float(stats.t.ppf((1 + coverage) / 2, freedom))
 
 
 def bootstrap_interval(

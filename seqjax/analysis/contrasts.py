@@ -1,0 +1,124 @@
+"""Compares two groups of seeds: shares, means and ratios, on `scipy.stats`."""
+
+import math
+from collections.abc import Sequence
+from numbers import Real
+
+import numpy as np
+from scipy import stats
+
+from seqjax.analysis.statistics import COVERAGE, Interval, mean_interval
+from seqjax.typing import Array
+
+
+def share_interval(
+  successes: Real, count: int, coverage: Real = COVERAGE
+) -> Interval:
+  """Returns a share and its interval: Wilson's, with a continuity correction.
+
+  With the correction it reaches its coverage for all but a few true shares,
+  also of five seeds (Newcombe, "Two-sided confidence intervals for the single
+  proportion", 1998, method 4).
+
+  Args:
+    successes: how many of them succeeded; a mean score times the count, too.
+    count: how many there are.
+    coverage: of the interval.
+
+  Raises:
+    ValueError: there are none, or more successes than trials.
+  """
+  if not 0 <= successes <= count or count < 1:
+    raise ValueError(
+      'A share is of 1 trial or more and has at most as many successes, but '
+      f'{successes} of {count} were given.'
+    )
+  share, z = successes / count, float(stats.norm.ppf((1 + coverage) / 2))
+  middle, square = 2 * count * share + z**2, 2 * (count + z**2)
+  low, high = (
+    (middle + sign * (1 + z * math.sqrt(max(inner, 0.0)))) / square
+    for sign, inner in (
+      (-1, z**2 - 2 - 1 / count + 4 * share * (count * (1 - share) + 1)),
+      (1, z**2 + 2 - 1 / count + 4 * share * (count * (1 - share) - 1)),
+    )
+  )
+  return Interval(
+    share, 0.0 if share == 0 else low, 1.0 if share == 1 else high
+  )
+
+
+def shares_differ(
+  ours: int, of_ours: int, theirs: int, of_theirs: int, greater: bool = False
+) -> float:
+  """Returns Fisher's exact p that two shares of successes are equal.
+
+  `greater` asks whether ours is the greater one, else whether they differ.
+  """
+  table = [[ours, of_ours - ours], [theirs, of_theirs - theirs]]
+  alternative = 'greater' if greater else 'two-sided'
+  return float(stats.fisher_exact(table, alternative).pvalue)
+
+
+def means_differ(
+  ours: Sequence | Array, theirs: Sequence | Array, greater: bool = False
+) -> float:
+  """Returns the exact p of a permutation test that two means are equal.
+
+  All ways to deal the numbers to the two groups are tried, up to 10,000; then
+  as many at random. `greater` asks whether our mean is the greater one.
+  """
+  test = stats.permutation_test(
+    (np.asarray(ours, float), np.asarray(theirs, float)),
+    lambda a, b, axis: np.mean(a, axis=axis) - np.mean(b, axis=axis),
+    permutation_type='independent',
+    vectorized=True,
+    n_resamples=9999,
+    alternative='greater' if greater else 'two-sided',
+    rng=np.random.default_rng(0),
+  )
+  return float(test.pvalue)
+
+
+def difference_interval(
+  ours: Sequence | Array, theirs: Sequence | Array, coverage: Real = COVERAGE
+) -> Interval:
+  """Returns our mean minus theirs with Welch's interval, for few seeds.
+
+  Raises:
+    ValueError: one of the groups has fewer than two numbers.
+  """
+  ours, theirs = np.asarray(ours, float), np.asarray(theirs, float)
+  if min(len(ours), len(theirs)) < 2:
+    raise ValueError(
+      'An interval of a difference needs 2 numbers or more on either side, but '
+      f'there are {len(ours)} and {len(theirs)}.'
+    )
+  difference = float(ours.mean() - theirs.mean())
+  if ours.std() == theirs.std() == 0:
+    return Interval(difference, difference, difference)
+  test = stats.ttest_ind(ours, theirs, equal_var=False)
+  low, high = test.confidence_interval(coverage)
+  return Interval(difference, float(low), float(high))
+
+
+def ratio_interval(
+  ratios: Sequence | Array, coverage: Real = COVERAGE
+) -> Interval:
+  """Returns the geometric mean of ratios of one pair each, with its interval.
+
+  Student's, of the logarithms: of times that were measured side by side in
+  several processes, a ratio from each.
+
+  Raises:
+    ValueError: there are fewer than two, or one is not positive.
+  """
+  ratios = np.asarray(ratios, float)
+  if not np.all(ratios > 0):
+    raise ValueError(f'Ratios are positive, but {ratios.tolist()} were given.')
+  return Interval(*map(math.exp, mean_interval(np.log(ratios), coverage)))
+
+
+def wider(first: Interval, second: Interval) -> Interval:
+  """Returns the first estimate with an interval that holds both."""
+  low, high = min(first.low, second.low), max(first.high, second.high)
+  return Interval(first.value, low, high)
