@@ -131,8 +131,9 @@ class MLPClassifier(nn.Module):
         f'positions, but {num_positions} were given; make max_length larger, '
         'or set truncate=True to lose the end.'
       )
+    x = zero_padding(x, segments)
     if self.input.vocab is not None:
-      x = nn.one_hot(x, self.input.vocab, dtype=self.dtype)
+      x = specs.one_hot(self.input, x, self.dtype)
     x = zero_padding(x, segments).reshape(batch_size, num_positions, -1)
     x = x[:, : self.max_length]
     missing = self.max_length - x.shape[1]
