@@ -15,7 +15,7 @@ from seqjax.typing import Segments
 
 
 def rows(given: Any):
-  """Raises ValueError unless these are integers [B T]; empty ones may be any."""
+  """Raises ValueError unless these are integers [B T]."""
   if given.ndim != 2:
     raise ValueError(
       'Tokens are given as [B T], one row a sequence, but their shape is '

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Float, Shaped
 
-from seqjax.errors import unknown
+from seqjax.errors import check_fields, unknown
 from seqjax.models import specs
 from seqjax.models.stack import Stack
 from seqjax.nn.mixer import SequenceLayer
@@ -107,6 +107,7 @@ class MLPClassifier(nn.Module):
 
   def __post_init__(self):
     super().__post_init__()
+    check_fields(self)
     sizes = {
       'num_classes': self.num_classes,
       'max_length': self.max_length,
