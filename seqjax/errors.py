@@ -1,11 +1,26 @@
 """Sentences for bad input, shared by the command line and by Python."""
 
 import contextlib
+import dataclasses
 import difflib
+import functools
+import numbers
+import types
+import typing
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 MOST_LISTED = 12  # names that one message holds
+LARGEST = 2**31 - 1  # whole number that an array of int32 holds
+LARGEST_SEED = 2**32 - 1  # of those that give different keys
+LARGEST_FLOAT = 3.4e38  # of float32
+_WANTED = {
+  bool: ('True or False', 'truth values'),
+  int: ('a whole number', 'whole numbers'),
+  float: ('a finite number', 'finite numbers'),
+  str: ('a string', 'strings'),
+  type(None): ('None', 'None'),
+}
 _LISTINGS = {
   'mixer': 'seqjax-train --mixer=help lists them',
   'task': 'seqjax-train --task=help lists them',
@@ -35,6 +50,112 @@ def suggestion(name: str, known: Iterable[str]) -> str | None:
   lower = {str(candidate).lower(): candidate for candidate in known}
   close = difflib.get_close_matches(str(name).lower(), lower, n=1, cutoff=0.5)
   return lower[close[0]] if close else None
+
+
+def check_fields(instance: Any, most: Mapping[str, int] | None = None):
+  """Checks a dataclass: types, finiteness, whole numbers within 32 bits.
+
+  Fields of the types bool, int, float, str, None, their unions and tuples are
+  checked. Seeds (fields called seed) are 0 or more.
+
+  Args:
+    instance: the dataclass.
+    most: the largest values of some fields, if lower ones than 32 bits hold.
+
+  Raises:
+    ValueError: names the first field that holds something else.
+  """
+  owner = type(instance).__name__
+  for name, kind in field_kinds(type(instance)).items():
+    high = (most or {}).get(name, LARGEST)
+    check_value(owner, name, kind, getattr(instance, name), high=high)
+
+
+def check_value(
+  owner: str,
+  name: str,
+  kind: Any,
+  value: Any,
+  given: str | None = None,
+  high: int = LARGEST,
+):
+  """Checks one option; `given` is what the user wrote, if it was text.
+
+  Raises:
+    ValueError: it is not of this type, not finite, or out of range.
+  """
+  if not _fits(kind, value):
+    given = value if given is None else given
+    raise ValueError(
+      f'{owner} needs {name} to be {wanted(kind)}, but {given!r} was given.'
+    )
+  low, high = (0, LARGEST_SEED) if name == 'seed' else (-LARGEST - 1, high)
+  for number in value if isinstance(value, tuple) else (value,):
+    if isinstance(number, numbers.Integral) and not low <= number <= high:
+      bound = f'least {low}' if number < low else f'most {high}'
+      raise ValueError(
+        f'{owner} needs {name} of at {bound}, but {name}={value} was given.'
+      )
+
+
+def wanted(kind: Any) -> str | None:
+  """Describes what a type holds; None for one that is not checked."""
+  if kind in _WANTED:
+    return _WANTED[kind][0]
+  parts = typing.get_args(kind)
+  if _is_union(kind):
+    found = [wanted(part) for part in parts]
+    return None if None in found else ' or '.join(found)
+  if typing.get_origin(kind) is not tuple or parts[0] not in _WANTED:
+    return None
+  size = '' if parts[-1] is Ellipsis else f'{len(parts)} '
+  return f'a tuple of {size}{_WANTED[parts[0]][1]}'
+
+
+def _fits(kind: Any, value: Any) -> bool:
+  """Checks a type that `wanted` describes; others fit all values."""
+  if wanted(kind) is None or kind is type(None):
+    return value is None or kind is not type(None)
+  if _is_union(kind):
+    return any(_fits(part, value) for part in typing.get_args(kind))
+  if kind not in _WANTED:
+    return _fits_tuple(typing.get_args(kind), value)
+  if isinstance(value, bool) or kind is bool:
+    return isinstance(value, bool) and kind is bool
+  if kind is float:
+    number = isinstance(value, numbers.Real)
+    return number and -LARGEST_FLOAT <= value <= LARGEST_FLOAT
+  return isinstance(value, numbers.Integral if kind is int else kind)
+
+
+def _fits_tuple(parts: tuple[Any, ...], value: Any) -> bool:
+  """Checks that every item is of its type, and their number."""
+  if not isinstance(value, tuple):
+    return False
+  if parts[-1] is Ellipsis:
+    parts = parts[:1] * len(value)
+  pairs = zip(parts, value, strict=False)
+  return len(parts) == len(value) and all(_fits(*pair) for pair in pairs)
+
+
+def _is_union(kind: Any) -> bool:
+  return typing.get_origin(kind) in (typing.Union, types.UnionType)
+
+
+@functools.cache
+def field_kinds(cls: type) -> dict[str, Any]:
+  """Returns the types of a dataclass's fields, but Flax's own."""
+  if not dataclasses.is_dataclass(cls):
+    return {}
+  names = [field.name for field in dataclasses.fields(cls)]
+  try:
+    hints = typing.get_type_hints(cls)
+  except NameError:  # a class made in a function, of types that live there
+    hints = {field.name: field.type for field in dataclasses.fields(cls)}
+  return {name: hints[name] for name in names if name not in _FLAX}
+
+
+_FLAX = ('parent', 'name')
 
 
 @contextlib.contextmanager

@@ -51,10 +51,10 @@ def test_every_kind_of_field_is_read_from_the_command_line():
     '--cells=elman, lstm',
     '--lengths=8,32',
     '--rate=1',
-    '--seed=-3',
+    '--seed=3',
     '--fast',
   )
-  assert config == Config('gru', ('elman', 'lstm'), (8, 32), 1.0, -3, True)
+  assert config == Config('gru', ('elman', 'lstm'), (8, 32), 1.0, 3, True)
   assert isinstance(config.rate, float)
   assert parse(Config, '--cells=').cells == ()
 
@@ -105,7 +105,7 @@ def test_a_wrong_type_is_told_with_its_value(name, value):
   """Neither Python nor absl checks the fields of a dataclass."""
   config = dataclasses.replace(Config(), **{name: value})
   with pytest.raises(
-    ValueError, match=rf'Config.{name} is of type .* was given'
+    ValueError, match=rf'Config needs {name} to be .* was given'
   ):
     experiment.validate(config)
 
@@ -214,7 +214,7 @@ def test_from_dict_refuses_unknown_fields_and_wrong_types():
   """Old files and typos do not pass silently."""
   with pytest.raises(ValueError, match="'lenghts'. Did you mean 'lengths'"):
     experiment.from_dict(Config, {'lenghts': [1]})
-  with pytest.raises(ValueError, match="Config.seed is of type int, but '7'"):
+  with pytest.raises(ValueError, match="seed to be a whole number, but '7'"):
     experiment.from_dict(Config, {'seed': '7'})
 
 

@@ -7,6 +7,7 @@ import functools
 import inspect
 import os
 import pathlib
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from seqjax import training
+from seqjax import errors, training
 from seqjax.analysis import memory, timing
 from seqjax.cli.train_config import EVERY_MIXER, Config, with_options
 from seqjax.errors import unknown
@@ -30,7 +31,7 @@ from seqjax.typing import Batch
 SCORED_ROWS = 64  # of a batch; four of validation, sixteen of test
 FITTED = 'fitted.json'  # beside a run's config
 NOT_OPTIONS = ('parent', 'name', 'features', 'context')  # Flax's, and flags
-KINDS = {bool: bool, int: int, float: (int, float), str: str}
+DTYPES = ('dtype', 'param_dtype')
 LENGTHS = ('length', 'delay', 'lag')  # what a task's sequences grow with
 
 
@@ -88,40 +89,77 @@ def _make_task(config: Config):
 
 
 def parse_options(text: str, maker: Callable, what: str) -> dict[str, Any]:
-  """Returns {name: value} of 'name=value,name=value', arguments of `maker`."""
+  """Returns {name: value} of 'name=value,name=value', arguments of `maker`.
+
+  Values have the types that `maker` declares. One that holds a comma stands in
+  quotes or brackets: path="a,b.csv", coefficients=(0.5,0.2).
+
+  Raises:
+    ValueError: an option is unknown, or its value is of another type.
+  """
   known = {
-    name: parameter.default
+    name: parameter.annotation
     for name, parameter in inspect.signature(maker).parameters.items()
     if name not in NOT_OPTIONS
   }
+  owner = getattr(maker, 'func', maker).__name__
   options = {}
-  for part in filter(None, text.split(',')):
-    name, equals, value = part.partition('=')
-    if not equals:
-      raise ValueError(f'Options are name=value,name=value, but got {part!r}.')
+  for name, value in _pairs(text):
     if name not in known:
       raise ValueError(unknown(f'{what} option', name, known))
-    options[name] = _parse_value(value, known[name], f'{what} option {name}')
+    options[name] = _parse_value(owner, name, known[name], value)
   return options
 
 
-def _parse_value(text: str, default: Any, what: str) -> Any:
-  """Returns the value in a text; its type is that of the default."""
-  try:
-    value = ast.literal_eval(text)
-  except (SyntaxError, ValueError):
-    value = {'true': True, 'false': False}.get(text.lower(), text)
-  for kind, wanted in KINDS.items():
-    if type(default) is kind and not isinstance(value, wanted):
-      raise ValueError(
-        f'The {what} is of type {kind.__name__}, but {text!r} was given.'
-      )
+def _pairs(text: str) -> Iterator[tuple[str, str]]:
+  """Yields (name, value) of each option; quotes around a value are removed."""
+  place = 0
+  while place < len(text):
+    if text[place] == ',':
+      place += 1
+      continue
+    found = _PAIR.match(text, place)
+    if not found:
+      part = text[place:].partition(',')[0]
+      raise ValueError(f'Options are name=value,name=value, but got {part!r}.')
+    name, value = found.groups()
+    if value[:1] in ('"', "'") and value[-1:] == value[:1] and value[1:]:
+      value = value[1:-1]
+    yield name.strip(), value
+    place = found.end()
+
+
+_PAIR = re.compile(
+  r"""([^,=]*)=("[^"]*"|'[^']*'|\([^()]*\)|\[[^][]*\]|[^,]*)(?=,|$)"""
+)
+
+
+def _parse_value(owner: str, name: str, kind: Any, text: str) -> Any:
+  """Returns the value in a text, of the type that an option declares."""
+  if errors.wanted(kind) is None and name not in DTYPES:
+    raise ValueError(
+      f'{owner} takes {name} from Python, not from the command line.'
+    )
+  if name in DTYPES or kind is str:
+    return text
+  value = _literal(text)
+  errors.check_value(owner, name, kind, value, given=text)
   return value
+
+
+def _literal(text: str) -> Any:
+  """Returns what Python reads in a text; 1e3 is no whole number."""
+  try:
+    value = ast.literal_eval(text.strip())
+  except (SyntaxError, ValueError, MemoryError, RecursionError):
+    words = {'true': True, 'false': False, 'none': None}
+    return words.get(text.strip().lower(), text)
+  return tuple(value) if isinstance(value, list) else value
 
 
 @contextlib.contextmanager
 def _refusing(what: str) -> Iterator[None]:
-  """Raises ValueError for options of types that cannot be computed with."""
+  """Raises ValueError for options that another library refuses."""
   try:
     yield
   except TypeError as error:

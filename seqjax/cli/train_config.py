@@ -1,16 +1,16 @@
 """The options of seqjax-train."""
 
 import dataclasses
-import math
 from typing import Any
 
-from seqjax.experiment import option
+from seqjax.experiment import check_types, option
 from seqjax.nn import MIXERS, NONCAUSAL_MIXERS
 from seqjax.tasks import TASKS
 
 CHECKPOINTS = 'checkpoints'  # their folder in that of a run
 EVERY_MIXER = MIXERS | NONCAUSAL_MIXERS
 DTYPES = ('float32', 'bfloat16')
+MOST = {'features': 2**20, 'expansion': 1024, 'layers': 1024}
 LEAST = {
   **dict.fromkeys(
     ('patience', 'save_every', 'keep_best', 'dropout', 'weight_decay'), 0
@@ -79,17 +79,27 @@ class Config:
   )
 
   def __post_init__(self):
+    check_types(self)
     for name, least in LEAST.items():
-      if not least <= getattr(self, name) < math.inf:
+      if getattr(self, name) < least:
         raise ValueError(
           f'{name} must be at least {least}, but {name}={getattr(self, name)} '
           'was given.'
         )
-    if not 0 < self.learning_rate < math.inf or self.dropout >= 1:
+    for name, most in MOST.items():
+      if getattr(self, name) > most:
+        raise ValueError(
+          f'{name} must be at most {most}, but {name}={getattr(self, name)} '
+          'was given.'
+        )
+    if self.learning_rate <= 0:
       raise ValueError(
-        'learning_rate must be greater than 0 and dropout less than 1, but '
-        f'learning_rate={self.learning_rate} and dropout={self.dropout} were '
-        'given.'
+        'learning_rate must be greater than 0, but '
+        f'learning_rate={self.learning_rate} was given.'
+      )
+    if self.dropout >= 1:
+      raise ValueError(
+        f'dropout must be less than 1, but dropout={self.dropout} was given.'
       )
     if self.corpus and not self.task.startswith('text'):
       raise ValueError(

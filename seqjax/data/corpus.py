@@ -49,6 +49,13 @@ class Vocabulary(NamedTuple):
     return _tokens(_code_points(text), self.characters)
 
   def decode(self, tokens: Integer[np.ndarray, 'T']) -> str:
+    tokens = np.asarray(tokens)
+    outside = tokens[(tokens < 0) | (tokens >= self.size)]
+    if outside.size:
+      raise ValueError(
+        f'Tokens of this corpus lie in 0..{self.size - 1}, but {outside[0]} '
+        'was given.'
+      )
     if self.characters is None:
       return bytes(tokens.tolist()).decode('utf-8', errors='replace')
     meant = np.concatenate([[0xFFFD], self.characters])

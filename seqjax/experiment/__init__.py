@@ -16,6 +16,7 @@ from seqjax.experiment.command_line import (
   parse_grid,
 )
 from seqjax.experiment.config import (
+  check_types,
   choose,
   field_types,
   folder_name,
@@ -28,6 +29,7 @@ from seqjax.experiment.config import (
 )
 
 __all__ = [
+  'check_types',
   'choose',
   'define_flags',
   'field_types',

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from seqjax.errors import Catalog, UnknownName, unknown
+from seqjax.errors import Catalog, UnknownName, check_value, unknown
 
 SCALARS = (bool, int, float, str)
 _ITEMS = (int, float, str)
@@ -42,6 +42,9 @@ def choose(mapping: Mapping[str, Any], name: str, what: str) -> Any:
 
 def validate(config: Any, **among: Iterable[str]):
   """Raises ValueError where a field has a wrong type or an unknown name.
+
+  Numbers are finite and whole ones fit 32 bits; only a field whose default is
+  NaN may be NaN. A seed is 0 or more.
 
   `among` replaces what the fields allow: a `run` that is handed its own dict of
   mixers says `validate(config, mixer=mixers)`.
@@ -164,21 +167,18 @@ def check_fields(Config: type, names: Iterable[str]):
       raise UnknownName(unknown(what, name, known, LISTING))
 
 
+def check_types(config: Any):
+  """Raises ValueError where a field has a wrong type or an infinite value.
+
+  For the first line of a Config's `__post_init__`, before it compares values.
+  """
+  for name, kind in field_types(type(config)).items():
+    _check_type(type(config), name, kind, getattr(config, name))
+
+
 def _check_type(Config: type, name: str, kind: Any, value: Any):
-  if kind in SCALARS:
-    good, wanted = _is(kind, value), kind.__name__
-  else:
-    item = typing.get_args(kind)[0]
-    good = isinstance(value, tuple) and all(_is(item, v) for v in value)
-    wanted = f'tuple of {item.__name__}'
-  if not good:
-    raise ValueError(
-      f'{Config.__name__}.{name} is of type {wanted}, but {value!r} was given.'
-    )
-
-
-def _is(kind: type, value: Any) -> bool:
-  """Checks the type of a value: an int is a float, a bool is no number."""
-  if isinstance(value, bool):
-    return kind is bool
-  return isinstance(value, (int, float) if kind is float else kind)
+  """Raises ValueError for a value of another type; NaN may be the default."""
+  default = Config.__dataclass_fields__[name].default
+  if kind is float and value != value and default != default:
+    return
+  check_value(Config.__name__, name, kind, value)

@@ -5,7 +5,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from seqjax.errors import unknown
+from seqjax.errors import check_fields, unknown
 from seqjax.nn.layers import MLP, MLPS, RMSNorm
 from seqjax.nn.mixer import SequenceLayer, StreamingLayer, can_stream
 from seqjax.ops.segments import check, zero_padding
@@ -35,6 +35,7 @@ class Block(StreamingLayer):
 
   def __post_init__(self):
     super().__post_init__()
+    check_fields(self)
     check_options(self.expansion, self.dropout, self.mlp)
 
   def setup(self):

@@ -14,35 +14,53 @@ import numpy as np
 from seqjax.typing import Segments
 
 
-def rows(tokens: Any):
-  """Raises ValueError unless these are integers [B T]; empty ones may be any.
-
-  An empty array that says nothing of its type holds floats in NumPy.
-  """
-  if tokens.ndim != 2:
+def rows(given: Any):
+  """Raises ValueError unless these are integers [B T]."""
+  if given.ndim != 2:
     raise ValueError(
       'Tokens are given as [B T], one row a sequence, but their shape is '
-      f'{list(tokens.shape)}.'
+      f'{list(given.shape)}.'
     )
-  if tokens.size and not jnp.issubdtype(tokens.dtype, jnp.integer):
-    raise ValueError(
-      f'Tokens are integers, but these are of type {tokens.dtype}.'
-    )
+  _integers(given)
 
 
-def vocabulary(tokens: Any, segments: Segments | None, vocab: int):
-  """Raises ValueError if a valid token is none of 0..vocab - 1."""
-  rows(tokens)
-  valid = True if segments is None else segments.valid
-  if isinstance(tokens, jax.core.Tracer) or isinstance(valid, jax.core.Tracer):
+def tokens(given: Any, vocab: int):
+  """Raises ValueError unless these are integers in 0..vocab - 1, of any shape.
+
+  Ranges are checked where values are concrete.
+  """
+  _integers(given)
+  if isinstance(given, jax.core.Tracer):
     return
-  tokens = np.where(valid, tokens, 0)
-  outside = np.unique(tokens[(tokens < 0) | (tokens >= vocab)])
+  given = np.asarray(given)
+  outside = np.unique(given[(given < 0) | (given >= vocab)])
   if outside.size:
     raise ValueError(
       f'Tokens of this model are 0..{vocab - 1}, but these were given: '
       f'{outside.tolist()}.'
     )
+
+
+def _integers(given: Any):
+  """Raises ValueError unless these are integers; empty ones may be any.
+
+  An empty array that says nothing of its type holds floats in NumPy.
+  """
+  if given.size and not jnp.issubdtype(given.dtype, jnp.integer):
+    raise ValueError(
+      f'Tokens are integers, but these are of type {given.dtype}.'
+    )
+
+
+def vocabulary(given: Any, segments: Segments | None, vocab: int):
+  """Raises ValueError if a valid token is none of 0..vocab - 1."""
+  rows(given)
+  if isinstance(given, jax.core.Tracer):
+    return
+  if segments is None:
+    tokens(given, vocab)
+  elif not isinstance(segments.valid, jax.core.Tracer):
+    tokens(np.asarray(given)[np.asarray(segments.valid)], vocab)
 
 
 def lengths(given: Any, batch_size: int, lowest: int, highest: int):

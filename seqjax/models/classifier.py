@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Float, Shaped
 
-from seqjax.errors import unknown
+from seqjax.errors import check_fields, unknown
 from seqjax.models import specs
 from seqjax.models.stack import Stack
 from seqjax.nn.mixer import SequenceLayer
@@ -107,6 +107,7 @@ class MLPClassifier(nn.Module):
 
   def __post_init__(self):
     super().__post_init__()
+    check_fields(self)
     sizes = {
       'num_classes': self.num_classes,
       'max_length': self.max_length,
@@ -131,8 +132,9 @@ class MLPClassifier(nn.Module):
         f'positions, but {num_positions} were given; make max_length larger, '
         'or set truncate=True to lose the end.'
       )
+    x = zero_padding(x, segments)
     if self.input.vocab is not None:
-      x = nn.one_hot(x, self.input.vocab, dtype=self.dtype)
+      x = specs.one_hot(self.input, x, self.dtype)
     x = zero_padding(x, segments).reshape(batch_size, num_positions, -1)
     x = x[:, : self.max_length]
     missing = self.max_length - x.shape[1]

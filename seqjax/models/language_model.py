@@ -12,6 +12,7 @@ from seqjax.models import checks
 from seqjax.models.generation import generate
 from seqjax.models.prompt import check_model, check_vocabularies
 from seqjax.models.sequence_model import SequenceModel
+from seqjax.ops import losses
 from seqjax.ops import segments as segments_lib
 from seqjax.typing import Array, Segments
 
@@ -143,5 +144,6 @@ def _log_prob(model, variables, inputs, tokens, segments):
   logits = model.apply(variables, inputs, segments)
   logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
   log_probs = jax.nn.log_softmax(logits, axis=-1)
-  chosen = jnp.take_along_axis(log_probs, tokens[..., None], axis=-1)
-  return segments_lib.zero_padding(chosen[..., 0], segments)
+  tokens = segments_lib.zero_padding(tokens, segments)
+  log_prob = losses.chosen(log_probs, tokens)
+  return segments_lib.zero_padding(log_prob, segments)

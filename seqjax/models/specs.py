@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Shaped
 
+from seqjax.models import checks
+from seqjax.ops import losses
 from seqjax.typing import Array, Spec
 
 
@@ -35,10 +37,13 @@ def embed(
   """Features of what stands at each position; its axes come last in x.
 
   Raises:
-    ValueError: values of another shape than the spec's.
+    ValueError: values of another shape than the spec's, or tokens outside the
+      vocabulary (where they are concrete; under `jit` they become NaN).
   """
   if spec.vocab is not None:
-    return layer(x)
+    checks.tokens(x, spec.vocab)
+    known = losses.in_range(x, spec.vocab)
+    return jnp.where(known[..., None], layer(jnp.where(known, x, 0)), jnp.nan)
   leading = x.ndim - len(spec.shape)
   if x.shape[leading:] != spec.shape:
     raise ValueError(
@@ -47,6 +52,20 @@ def embed(
       'be those.'
     )
   return layer(x.reshape(*x.shape[:leading], math.prod(spec.shape)))
+
+
+def one_hot(
+  spec: Spec, x: Shaped[Array, '*B'], dtype: Any
+) -> Float[Array, '*B V']:
+  """Returns a 1 where each token stands in the vocabulary; refuses as `embed`.
+
+  Raises:
+    ValueError: as `embed`.
+  """
+  checks.tokens(x, spec.vocab)
+  known = losses.in_range(x, spec.vocab)
+  vectors = jax.nn.one_hot(x, spec.vocab, dtype=dtype)
+  return jnp.where(known[..., None], vectors, jnp.nan)
 
 
 def readout(spec: Spec, **types: Any) -> nn.Dense:

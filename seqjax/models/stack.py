@@ -5,6 +5,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
+from seqjax.errors import check_fields
 from seqjax.models.block import (
   Block,
   RematBlock,
@@ -40,6 +41,7 @@ class Stack(StreamingLayer):
 
   def __post_init__(self):
     check_mixers(self.mixers)
+    check_fields(self)
     features = [mixer.features for mixer in self.mixers]
     if len(set(features)) != 1:
       raise ValueError(

@@ -41,9 +41,9 @@ class TCN(CausalMixer):
 
   def __post_init__(self):
     super().__post_init__()
-    if self.kernel_size < 2 or self.levels < 1:
+    if self.kernel_size < 2 or not 1 <= self.levels <= 24:
       raise ValueError(
-        'TCN needs kernel_size of at least 2 and levels of at least 1, but '
+        'TCN needs kernel_size of at least 2 and levels of 1 to 24, but '
         f'kernel_size={self.kernel_size} and levels={self.levels} were given.'
       )
 

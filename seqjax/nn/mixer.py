@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
+from seqjax.errors import check_fields
 from seqjax.ops import segments as segments_lib
 from seqjax.typing import Array, Segments
 
@@ -110,6 +111,8 @@ class SequenceMixer(SequenceLayer):
   def __post_init__(self):
     super().__post_init__()
     check_sizes(self, 'features', 'context')
+    for name in ('dtype', 'param_dtype'):
+      _check_floating(self, name)
 
   @property
   def _types(self) -> dict[str, Any]:
@@ -142,8 +145,10 @@ def can_stream(layer: SequenceLayer) -> bool:
 def check_sizes(module: nn.Module, *names: str):
   """Raises ValueError unless the fields that are there are at least 1.
 
-  Other attributes are not asked for: Linen would run `setup` to find them.
+  Types are checked first, those of all fields. Other attributes are not asked
+  for: Linen would run `setup` to find them.
   """
+  check_fields(module)
   fields = {field.name for field in dataclasses.fields(module)}
   for name in fields.intersection(names):
     size = getattr(module, name)
@@ -152,6 +157,20 @@ def check_sizes(module: nn.Module, *names: str):
         f'{type(module).__name__} needs {name} of at least 1, but '
         f'{name}={size} was given.'
       )
+
+
+def _check_floating(module: nn.Module, name: str):
+  """Raises ValueError unless a field is a type of floating-point numbers."""
+  given = getattr(module, name)
+  try:
+    floating = jnp.issubdtype(jnp.dtype(given), jnp.floating)
+  except TypeError:
+    floating = False
+  if given is None or not floating:
+    raise ValueError(
+      f'{type(module).__name__} needs {name} to be a type of floating-point '
+      f'numbers, such as float32 or bfloat16, but {given!r} was given.'
+    )
 
 
 def check_heads(module: nn.Module):

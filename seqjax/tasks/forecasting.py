@@ -29,6 +29,13 @@ class _Forecast(Regression):
   def with_fitted(self, values: Mapping[str, Any]) -> '_Forecast':
     return dataclasses.replace(self, series=self.series.with_fitted(values))
 
+  def __post_init__(self):
+    if not hasattr(type(self.series), 'stretches'):
+      raise ValueError(
+        f'{type(self).__name__} takes a series task, such as MackeyGlass(), '
+        f'but {self.series!r} was given.'
+      )
+
   def _best(self) -> Callable:
     """Returns the forecast of the series, where enough of the past is seen."""
     if self.ceiling is None:
@@ -53,6 +60,7 @@ class TauWindow(_Forecast):
   shape: ClassVar[TaskShape] = TaskShape.MANY_TO_ONE
 
   def __post_init__(self):
+    super().__post_init__()
     at_least(self, tau=1)
 
   @property
@@ -95,6 +103,7 @@ class Rollout(_Forecast):
   shape: ClassVar[TaskShape] = TaskShape.MANY_TO_MANY
 
   def __post_init__(self):
+    super().__post_init__()
     at_least(self, context=1, steps=1)
 
   @property

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import math
 from typing import ClassVar
 
 import jax
@@ -10,8 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from seqjax.tasks.task import Regression, at_least, split_key
+from seqjax.tasks.task import Regression, at_least, at_most, split_key
 from seqjax.typing import Array, Batch, Spec, TaskShape
+
+LONGEST = 4096  # the covariance matrix has the square of it
 
 
 class GaussianSeries(Regression):
@@ -118,7 +119,7 @@ class Sine(GaussianSeries):
 
   def __post_init__(self):
     at_least(self, period=2.0, length=1)
-    _positive(self, 'noise')
+    _check(self)
 
   def autocovariance(self, num_lags: int) -> Float[np.ndarray, 'L']:
     lags = np.arange(num_lags)
@@ -150,7 +151,9 @@ class Autoregressive(GaussianSeries):
 
   def __post_init__(self):
     at_least(self, length=1)
-    _positive(self, 'noise')
+    _check(self)
+    if not self.coefficients:
+      raise ValueError('Autoregressive needs one coefficient or more.')
     radius = max(abs(np.linalg.eigvals(_companion(self.coefficients))))
     if radius >= 1:
       raise ValueError(
@@ -184,12 +187,14 @@ def _companion(coefficients) -> Float[np.ndarray, 'P P']:
   return np.concatenate([[coefficients], np.eye(order - 1, order)])
 
 
-def _positive(task, name: str):
-  if not 0 < getattr(task, name) < math.inf:
+def _check(task):
+  """Refuses a noise that float32 cannot tell from none, and long rows."""
+  if not 1e-3 <= task.noise <= 1e6:
     raise ValueError(
-      f'{type(task).__name__} needs a {name} above 0, but '
-      f'{name}={getattr(task, name)} was given.'
+      f'{type(task).__name__} needs a noise of 0.001 to 1000000, but '
+      f'noise={task.noise} was given.'
     )
+  at_most(task, length=LONGEST)
 
 
 def _toeplitz(covariance) -> Float[np.ndarray, 'T T']:

@@ -1,19 +1,23 @@
 """The protocol of tasks, and the base classes that they derive from."""
 
 import enum
+import functools
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import jax
 from jaxtyping import Float, Int
 
-from seqjax.errors import unknown
+from seqjax.errors import check_fields, field_kinds, unknown
 from seqjax.ops import losses
 from seqjax.typing import SPLITS, Array, Batch, Spec, TaskShape
 
 HELD_OUT_BITS = 24  # of different examples, to hold some out of training
+MOST = 2**20  # positions, symbols, values of any option
+MOST_MODULUS = 1024  # chance takes the square of it in memory, its cube in time
+UNLIMITED = ('seed', 'num_examples')  # options that no array grows with
 
 
 class Metric(enum.StrEnum):
@@ -117,6 +121,18 @@ class BaseTask:
   bits: ClassVar[float] = math.inf
   reference: ClassVar[str] = 'here'
   chance_name: ClassVar[str | None] = None
+
+  def __init_subclass__(cls, **kwargs: Any):
+    """Makes every check of a subclass come after that of types and sizes."""
+    super().__init_subclass__(**kwargs)
+    if '__post_init__' in vars(cls):
+      cls.__post_init__ = _after_check_options(cls.__post_init__)
+
+  def __post_init__(self):
+    check_options(self)
+    inherited = getattr(super(), '__post_init__', None)
+    if inherited is not None:
+      inherited()
 
   def batch(
     self,
@@ -238,6 +254,42 @@ def split_key(
     key = jax.random.key(0, impl='threefry2x32')
   stream = jax.random.fold_in(key, zlib.crc32(split.encode()))
   return jax.random.fold_in(stream, step)
+
+
+def _after_check_options(check: Callable[[Any], None]) -> Callable:
+  """Returns a `__post_init__` that checks types and sizes first."""
+
+  @functools.wraps(check)
+  def checked(self):
+    check_options(self)
+    check(self)
+
+  return checked
+
+
+def check_options(task: Any):
+  """Checks the options of a task: their types, and sizes up to MOST.
+
+  Raises:
+    ValueError: names the first option that is wrong, and its value.
+  """
+  names = set(field_kinds(type(task))).difference(UNLIMITED)
+  check_fields(task, dict.fromkeys(names, MOST))
+
+
+def at_most(task: Any, **bounds: int | float):
+  """Refuses options of a task that are above their bounds.
+
+  Raises:
+    ValueError: names the first such option, its bound and its value.
+  """
+  for name, bound in bounds.items():
+    value = getattr(task, name)
+    if not value <= bound:
+      raise ValueError(
+        f'{type(task).__name__} needs {name} of at most {bound}, but '
+        f'{name}={value} was given.'
+      )
 
 
 def at_least(task: Any, **bounds: int | float):

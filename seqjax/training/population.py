@@ -133,7 +133,17 @@ def train_population(
 def select_members(
   states: Any, index: int | slice | Int[np.ndarray, ' N']
 ) -> Any:
-  """Returns the state of one member, as of a solo run, or of a few."""
+  """Returns the state of one member, as of a solo run, or of a few.
+
+  Raises:
+    ValueError: there is no such member.
+  """
+  size = len(jax.tree.leaves(states)[0])
+  chosen = np.arange(size)[index] if isinstance(index, slice) else index
+  if np.any((np.asarray(chosen) < 0) | (np.asarray(chosen) >= size)):
+    raise ValueError(
+      f'Members of this population are 0..{size - 1}, but {index} was given.'
+    )
   return jax.tree.map(lambda leaf: leaf[index], states)
 
 

@@ -277,3 +277,18 @@ def test_odd_sizes_of_heads_are_skipped():
   make = functools.partial(Retention, num_heads=2)
   with pytest.raises(ValueError, match='nearest is width 8 with 3'):
     features_for(make, 500)
+
+
+@pytest.mark.parametrize(
+  'options',
+  [{'dropout': '0.5'}, {'expansion': 2.5}, {'dropout': float('nan')}],
+)
+def test_options_of_another_type_are_refused(options, untyped):
+  """Models say what their stack needs; a block by itself does too."""
+  (name,) = options
+  for make in (
+    lambda: SequenceModel(Spec(()), Spec(()), (GRU(8),), **options),
+    lambda: Block(GRU(8), **options),
+  ):
+    with pytest.raises(ValueError, match=f'needs {name} to be a'):
+      make()

@@ -214,3 +214,11 @@ def test_a_state_of_another_population_is_refused(how):
   ):
     with pytest.raises(ValueError, match=message):
       _population(how, **{'state': state} | options)
+
+
+@pytest.mark.parametrize('index', [-1, 3, np.array([0, 3])])
+def test_a_member_that_is_not_there_is_refused(index):
+  """JAX would give the last one."""
+  states = {'step': np.zeros(3), 'params': np.zeros((3, 2))}
+  with pytest.raises(ValueError, match='are 0..2'):
+    select_members(states, index)

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Int
 
 from seqjax.tasks.synthetic._random import integers, lengths
-from seqjax.tasks.task import Classification, at_least, split_key
+from seqjax.tasks.task import MOST, Classification, at_least, split_key
 from seqjax.typing import Array, Batch, Spec, TaskShape
 
 
@@ -156,7 +156,8 @@ class HierarchicalMotifs(Classification):
   ceiling: ClassVar[float] = 1.0
 
   def __post_init__(self):
-    at_least(self, depth=1, num_symbols=2, num_synonyms=1, branching=2, seed=0)
+    at_least(self, depth=1, num_symbols=2, num_synonyms=1, branching=2)
+    self._check_powers()
     most = self.num_symbols ** (self.branching - 1)
     if self.num_synonyms > most:
       raise ValueError(
@@ -164,6 +165,16 @@ class HierarchicalMotifs(Classification):
         f'branching={self.branching} has at most {most} motifs for each '
         f'symbol, but num_synonyms={self.num_synonyms} was given.'
       )
+
+  def _check_powers(self):
+    """Refuses rows and numbers of motifs beyond MOST, which are powers."""
+    for base, power in (('branching', 'depth'), ('num_symbols', 'branching')):
+      given = getattr(self, base), getattr(self, power)
+      if given[1] * math.log2(given[0]) > math.log2(MOST):
+        raise ValueError(
+          f'HierarchicalMotifs needs {base} to the power of {power} of at most '
+          f'{MOST}, but {base}={given[0]} and {power}={given[1]} were given.'
+        )
 
   @property
   def input(self) -> Spec:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Int
 
 from seqjax.tasks.synthetic._random import distinct, integers
-from seqjax.tasks.task import Classification, at_least
+from seqjax.tasks.task import Classification, at_least, at_most
 from seqjax.typing import Array, Batch, Spec, TaskShape
 
 
@@ -36,6 +36,8 @@ class _AssociativeRecall(Classification):
 
   def __post_init__(self):
     at_least(self, num_pairs=1, vocab=4 * self.num_bindings)
+    at_least(self, power=-16)
+    at_most(self, power=16)  # beyond, float32 cannot tell the rates apart
     least = 2 * (self.num_bindings + self.num_pairs)
     if self.length < least or self.length % 2:
       raise ValueError(

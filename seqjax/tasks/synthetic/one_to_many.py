@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Float, Int
 
 from seqjax.tasks.synthetic._random import integers
-from seqjax.tasks.task import Classification, Regression, at_least
+from seqjax.tasks.task import Classification, Regression, at_least, at_most
 from seqjax.typing import Array, Batch, Spec, TaskShape
 
 AMPLITUDE = (0.5, 1.0)
@@ -48,6 +48,7 @@ class Unpacking(Classification):
 
   def __post_init__(self):
     at_least(self, num_bits=1, length=1)
+    at_most(self, num_bits=16)
 
   @property
   def input(self) -> Spec:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Int
 
 from seqjax.tasks.synthetic._random import integers
-from seqjax.tasks.task import Classification, at_least, split_key
+from seqjax.tasks.task import Classification, at_least, at_most, split_key
 from seqjax.typing import Array, Batch, Spec, TaskShape
 
 WIDTH = 0.8  # of an arm of the spirals; where they touch it is 1
@@ -112,6 +112,7 @@ class TwoSpirals(Classification):
 
   def __post_init__(self):
     at_least(self, turns=0)
+    at_most(self, turns=1000)  # beyond, angles in float32 miss the arms
 
   def _sample(self, key: jax.Array, batch_size: int) -> Batch:
     arm_key, radius_key, side_key = jax.random.split(key, 3)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from seqjax.errors import LARGEST
 from seqjax.tasks.synthetic._random import coins, integers
 from seqjax.tasks.task import Language, at_least, split_key
 from seqjax.typing import Array, Batch, Spec, TaskShape
@@ -60,6 +61,13 @@ class Synonyms(Language):
   def __post_init__(self):
     at_least(self, num_classes=3, num_unseen=0, length=1)
     at_least(self, num_synonyms=self.num_unseen + 1)
+    words = {'num_classes': self.num_classes, 'length': self.length}
+    for name, value in words.items():
+      if value * self.num_synonyms > LARGEST:
+        raise ValueError(
+          f'Synonyms needs {name} times num_synonyms of at most {LARGEST}, but '
+          f'{name}={value} and num_synonyms={self.num_synonyms} were given.'
+        )
     if not 0 < self.probability < 1:
       raise ValueError(
         'Synonyms needs a probability above 0 and below 1, but '

@@ -25,7 +25,13 @@ from seqjax.tasks.synthetic._language import (
 )
 from seqjax.tasks.synthetic._random import integers
 from seqjax.tasks.synthetic.transduction import compact, given, unaligned
-from seqjax.tasks.task import HELD_OUT_BITS, Classification, at_least, split_key
+from seqjax.tasks.task import (
+  HELD_OUT_BITS,
+  Classification,
+  at_least,
+  at_most,
+  split_key,
+)
 from seqjax.typing import Array, Batch, Spec, TaskShape
 
 
@@ -77,7 +83,9 @@ class Translation(Classification):
       num_adjectives=1,
       num_verbs=1,
       max_clauses=1,
-      seed=0,
+    )
+    at_most(
+      self, num_nouns=1024, num_adjectives=1024, num_verbs=1024, max_clauses=16
     )
 
   @property

@@ -20,6 +20,10 @@ class _Wrapper(BaseTask):
   task: Task = HierarchicalMotifs()
 
   def __post_init__(self):
+    if not hasattr(type(self.task), 'batch'):
+      raise ValueError(
+        f'{type(self).__name__} wraps a task, but {self.task!r} was given.'
+      )
     if not self.task.on_device:
       raise ValueError(
         f'{type(self).__name__} wraps a task that samples its batches on the '
@@ -125,7 +129,6 @@ class PermutedPositions(_Wrapper):
 
   def __post_init__(self):
     super().__post_init__()
-    at_least(self, seed=0)
     drawn = jax.eval_shape(
       lambda key: self.task.batch(key, 0, 1), jax.random.key(0)
     )

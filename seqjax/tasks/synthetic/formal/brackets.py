@@ -16,7 +16,7 @@ from jaxtyping import Int
 
 from seqjax.tasks.synthetic._random import integers
 from seqjax.tasks.synthetic._strings import Question
-from seqjax.tasks.task import at_least
+from seqjax.tasks.task import MOST_MODULUS, at_least, at_most
 from seqjax.typing import Array
 
 
@@ -43,6 +43,7 @@ class BracketedModularArithmetic(Question):
   def __post_init__(self):
     super().__post_init__()
     at_least(self, modulus=2)
+    at_most(self, modulus=MOST_MODULUS)
 
   @property
   def num_symbols(self) -> int:
@@ -98,6 +99,7 @@ class SolveEquation(Question):
   def __post_init__(self):
     super().__post_init__()
     at_least(self, modulus=2)
+    at_most(self, modulus=MOST_MODULUS)
 
   @property
   def num_symbols(self) -> int:

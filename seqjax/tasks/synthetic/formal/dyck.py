@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Bool, Int
 
 from seqjax.tasks.synthetic._random import integers
@@ -66,7 +67,7 @@ class Dyck(Classification):
     shape = (batch_size, self.length)
     opens = self._walk(integers(walk_key, shape, 0, 2) == 1)
     kinds = integers(kind_key, shape, 0, self.num_kinds)
-    last = last_open(opens, self.max_depth)
+    last = last_open(opens, self._deepest)
     answers = jnp.take_along_axis(kinds, jnp.maximum(last, 0), axis=1)
     closed = jnp.pad(answers, ((0, 0), (1, 0)))[:, :-1] + self.num_kinds
     asked = jnp.pad(~opens, ((0, 0), (0, 1)))[:, 1:]
@@ -81,25 +82,30 @@ class Dyck(Classification):
   def solve(self, batch: Batch) -> Int[Array, 'B T']:
     """Returns the kind of the last open bracket, or 0, from the inputs."""
     inputs = jnp.asarray(batch.inputs)
-    last = last_open(inputs < self.num_kinds, self.max_depth)
+    last = last_open(inputs < self.num_kinds, self._deepest)
     kind = jnp.take_along_axis(inputs, jnp.maximum(last, 0), axis=1)
     return jnp.where(last < 0, 0, kind)
 
   @property
   def bits(self) -> float:
     """Returns -log2 P(two samples are the same string)."""
-    same = [1.0] + [0.0] * self.max_depth  # and are this deep
+    deepest = self._deepest
+    free = np.full(deepest + 1, 1 / 4)  # both coins fall alike, and as here
+    free[0] = 1
+    if deepest == self.max_depth:
+      free[-1] = 1
+    same = np.zeros(deepest + 1)  # and are this deep
+    same[0] = 1
     for _ in range(self.length):
-      after = [0.0] * len(same)
-      for depth, probability in enumerate(same):
-        free = 0 < depth < self.max_depth
-        probability *= 1 / 4 if free else 1
-        if depth < self.max_depth:
-          after[depth + 1] += probability / self.num_kinds
-        if depth > 0:
-          after[depth - 1] += probability
-      same = after
-    return -math.log2(sum(same))
+      same = same * free
+      up, down = same[:-1] / self.num_kinds, same[1:]
+      same = np.pad(up, (1, 0)) + np.pad(down, (0, 1))
+    return -math.log2(same.sum())
+
+  @property
+  def _deepest(self) -> int:
+    """Returns the most brackets that can be open in a row."""
+    return min(self.max_depth, self.length)
 
   def _walk(self, heads: Bool[Array, 'B T']) -> Bool[Array, 'B T']:
     """Marks the positions that open a bracket: by heads, if both may come."""

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Int
 
 from seqjax.tasks.synthetic._strings import Question
-from seqjax.tasks.task import at_least
+from seqjax.tasks.task import at_least, at_most
 from seqjax.typing import Array
 
 MIN, MAX, MED, SUM_MOD, CLOSE = range(10, 15)
@@ -55,6 +55,7 @@ class ListOps(Question):
   def __post_init__(self):
     super().__post_init__()
     at_least(self, max_args=4, max_depth=1)
+    at_most(self, max_args=128, max_depth=64)
 
   def _bits(self, length: int) -> float:
     """Counts digits alone: more of them than operations, of two tokens."""

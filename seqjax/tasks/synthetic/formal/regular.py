@@ -15,7 +15,7 @@ from jaxtyping import Int
 
 from seqjax.tasks.synthetic._random import integers
 from seqjax.tasks.synthetic._strings import Question
-from seqjax.tasks.task import at_least
+from seqjax.tasks.task import MOST_MODULUS, at_least, at_most
 from seqjax.typing import Array
 
 
@@ -115,6 +115,7 @@ class ModularArithmetic(Question):
   def __post_init__(self):
     super().__post_init__()
     at_least(self, modulus=2)
+    at_most(self, modulus=MOST_MODULUS)
     if not self.lengths:
       raise ValueError(
         f'ModularArithmetic needs an odd length between min_length='
