@@ -1,24 +1,22 @@
 """Builds the task, model, optimizer and state of a training config."""
 
-import ast
-import contextlib
 import dataclasses
 import functools
 import inspect
 import os
 import pathlib
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from seqjax import errors, training
+from seqjax import training
 from seqjax.analysis import memory, timing
-from seqjax.cli.train_config import EVERY_MIXER, Config, with_options
-from seqjax.errors import unknown
+from seqjax.cli.mixers import make_mixers
+from seqjax.cli.options import parse_options, refusing
+from seqjax.cli.train_config import Config, parts_of, with_options
 from seqjax.launch import memory_limits
 from seqjax.models import model_for
 from seqjax.nn import NONCAUSAL_MIXERS
@@ -30,8 +28,6 @@ from seqjax.typing import Batch
 
 SCORED_ROWS = 64  # of a batch; four of validation, sixteen of test
 FITTED = 'fitted.json'  # beside a run's config
-NOT_OPTIONS = ('parent', 'name', 'features', 'context')  # Flax's, and flags
-DTYPES = ('dtype', 'param_dtype')
 LENGTHS = ('length', 'delay', 'lag')  # what a task's sequences grow with
 
 
@@ -56,18 +52,15 @@ def make(
     task = task.with_fitted(fitted)
   for split in scored:
     example(task, SCORED_ROWS, split)
-  if config.mixer in NONCAUSAL_MIXERS and task.metric is Metric.BITS:
+  sees_all = {*parts_of(config.mixer)} & {*NONCAUSAL_MIXERS}
+  if sees_all and task.metric is Metric.BITS:
     raise ValueError(
       f'{config.mixer} sees what the task {config.task} asks it to predict.'
     )
-  maker = EVERY_MIXER[config.mixer]
-  options = parse_options(config.mixer_options, maker, 'mixer')
   dtype = jnp.dtype(config.dtype)
-  with _refusing(f'the mixer {config.mixer}'):
-    mixer = maker(config.features, config.context, **{'dtype': dtype} | options)
   model = model_for(
     task,
-    (mixer,) * config.layers,
+    make_mixers(config, dtype),
     expansion=config.expansion,
     dropout=config.dropout,
     dtype=dtype,
@@ -84,86 +77,8 @@ def _make_task(config: Config):
   known = inspect.signature(TASKS[config.task]).parameters
   if not set(options) <= set(known):
     raise ValueError(f'The task {config.task} reads no data from a folder.')
-  with _refusing(f'the task {config.task}'):
+  with refusing(f'the task {config.task}'):
     return TASKS[config.task](**options)
-
-
-def parse_options(text: str, maker: Callable, what: str) -> dict[str, Any]:
-  """Returns {name: value} of 'name=value,name=value', arguments of `maker`.
-
-  Values have the types that `maker` declares. One that holds a comma stands in
-  quotes or brackets: path="a,b.csv", coefficients=(0.5,0.2).
-
-  Raises:
-    ValueError: an option is unknown, or its value is of another type.
-  """
-  known = {
-    name: parameter.annotation
-    for name, parameter in inspect.signature(maker).parameters.items()
-    if name not in NOT_OPTIONS
-  }
-  owner = getattr(maker, 'func', maker).__name__
-  options = {}
-  for name, value in _pairs(text):
-    if name not in known:
-      raise ValueError(unknown(f'{what} option', name, known))
-    options[name] = _parse_value(owner, name, known[name], value)
-  return options
-
-
-def _pairs(text: str) -> Iterator[tuple[str, str]]:
-  """Yields (name, value) of each option; quotes around a value are removed."""
-  place = 0
-  while place < len(text):
-    if text[place] == ',':
-      place += 1
-      continue
-    found = _PAIR.match(text, place)
-    if not found:
-      part = text[place:].partition(',')[0]
-      raise ValueError(f'Options are name=value,name=value, but got {part!r}.')
-    name, value = found.groups()
-    if value[:1] in ('"', "'") and value[-1:] == value[:1] and value[1:]:
-      value = value[1:-1]
-    yield name.strip(), value
-    place = found.end()
-
-
-_PAIR = re.compile(
-  r"""([^,=]*)=("[^"]*"|'[^']*'|\([^()]*\)|\[[^][]*\]|[^,]*)(?=,|$)"""
-)
-
-
-def _parse_value(owner: str, name: str, kind: Any, text: str) -> Any:
-  """Returns the value in a text, of the type that an option declares."""
-  if errors.wanted(kind) is None and name not in DTYPES:
-    raise ValueError(
-      f'{owner} takes {name} from Python, not from the command line.'
-    )
-  if name in DTYPES or kind is str:
-    return text
-  value = _literal(text)
-  errors.check_value(owner, name, kind, value, given=text)
-  return value
-
-
-def _literal(text: str) -> Any:
-  """Returns what Python reads in a text; 1e3 is no whole number."""
-  try:
-    value = ast.literal_eval(text.strip())
-  except (SyntaxError, ValueError, MemoryError, RecursionError):
-    words = {'true': True, 'false': False, 'none': None}
-    return words.get(text.strip().lower(), text)
-  return tuple(value) if isinstance(value, list) else value
-
-
-@contextlib.contextmanager
-def _refusing(what: str) -> Iterator[None]:
-  """Raises ValueError for options that another library refuses."""
-  try:
-    yield
-  except TypeError as error:
-    raise ValueError(f'The options of {what} are refused: {error}.') from error
 
 
 def check_model(task, model: nn.Module, config: Config):
@@ -176,7 +91,7 @@ def check_model(task, model: nn.Module, config: Config):
     recipe.check_carries(model, task)
   batch = example(task)
   key = jax.random.key(0)
-  with _refusing(f'the mixer {config.mixer}'):
+  with refusing(f'the mixer {config.mixer}'):
     jax.eval_shape(model.init, key, batch.inputs, batch.segments)
 
 

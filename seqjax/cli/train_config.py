@@ -3,12 +3,13 @@
 import dataclasses
 from typing import Any
 
+from seqjax.errors import Catalog
 from seqjax.experiment import check_types, option
 from seqjax.nn import MIXERS, NONCAUSAL_MIXERS
 from seqjax.tasks import TASKS
 
 CHECKPOINTS = 'checkpoints'  # their folder in that of a run
-EVERY_MIXER = MIXERS | NONCAUSAL_MIXERS
+SEVERAL = '+'  # between the mixers of a hybrid
 DTYPES = ('float32', 'bfloat16')
 MOST = {'features': 2**20, 'expansion': 1024, 'layers': 1024}
 LEAST = {
@@ -25,12 +26,36 @@ LEAST = {
 }
 
 
+class _Mixers(Catalog):
+  """The catalogue, in which a hybrid is there if each of its mixers is."""
+
+  def __contains__(self, name: object) -> bool:
+    return all(dict.__contains__(self, part) for part in parts_of(str(name)))
+
+  def unknown(self, name: str) -> str:
+    lacking = [x for x in parts_of(name) if not dict.__contains__(self, x)]
+    return super().unknown(lacking[0])
+
+
+def parts_of(mixer: str) -> tuple[str, ...]:
+  """Returns the names of the mixers of a hybrid, as in 'gru+attention'."""
+  return tuple(mixer.split(SEVERAL))
+
+
+EVERY_MIXER = _Mixers('mixer', MIXERS | NONCAUSAL_MIXERS, MIXERS.listing)
+
+
 @dataclasses.dataclass(frozen=True)
 class Config:
   """The options of one training run."""
 
   task: str = option('recall', 'Task to train on.', among=TASKS)
-  mixer: str = option('lstm', 'Sequence mixer to train.', among=EVERY_MIXER)
+  mixer: str = option(
+    'lstm',
+    'Sequence mixer to train. Several that are joined by +, as in '
+    'gru+attention, take turns in the layers.',
+    among=EVERY_MIXER,
+  )
   task_options: str = option(
     '', 'Options of the task, as in length=32,num_symbols=8.'
   )

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from seqjax.cli import train
+from seqjax.cli import build, train
 
 SMALL = train.Config(
   features=8, layers=1, context=64, steps=4, batch_size=4, log_every=2
@@ -135,3 +135,39 @@ def test_the_commands_of_the_readme_reach_their_bars(task, tmp_path):
     call('evaluate', *options, f'--workdir={tmp_path}')
     row = json.loads((tmp_path / 'evaluation.json').read_text())[-1]
     assert lowest <= row['score'] <= highest, (options, row['score'])
+
+
+def hybrid(**options) -> tuple:
+  config = train.Config(
+    **{'features': 8, 'layers': 4, 'context': 16, 'mixer': 'gru+attention'}
+    | options
+  )
+  return build.make(config)[1].mixers
+
+
+def test_the_mixers_of_a_hybrid_take_turns():
+  """An option goes to each mixer that has it."""
+  kinds = [
+    type(mixer).__name__ for mixer in hybrid(mixer_options='num_heads=2')
+  ]
+  assert kinds == ['GRU', 'Attention', 'GRU', 'Attention']
+  assert hybrid(mixer_options='num_heads=2')[1].num_heads == 2
+  three = hybrid(mixer='gru+lstm+attention', layers=5)
+  assert [type(mixer).__name__ for mixer in three] == [
+    'GRU', 'LSTM', 'Attention', 'GRU', 'LSTM',
+  ]  # fmt: skip
+
+
+@pytest.mark.parametrize('options, message', [
+  ({'mixer': 'gru+atention'}, "'atention'. Did you mean 'attention'"),
+  ({'mixer': 'gru+'}, "Unknown mixer ''"),
+  ({'layers': 1}, 'take turns, one in a layer, which takes 2 layers, but'),
+  ({'mixer_options': 'num_head=2'}, "'num_head'. Did you mean 'num_heads'"),
+  ({'mixer': 'gru+full_attention', 'task': 'synonyms'}, 'sees what the task'),
+])  # fmt: skip
+def test_a_hybrid_that_cannot_be_made_is_a_sentence(options, message, tmp_path):
+  """Before anything is written."""
+  config = train.Config(**{'mixer': 'gru+attention', 'features': 8} | options)
+  with pytest.raises(ValueError, match=message):
+    train.run(config, tmp_path / 'run')
+  assert not (tmp_path / 'run').exists()

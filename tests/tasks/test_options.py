@@ -9,7 +9,7 @@ import jaxtyping
 import numpy as np
 import pytest
 
-from seqjax.cli import build
+from seqjax.cli.options import DTYPES, NOT_OPTIONS, parse_options
 from seqjax.errors import field_kinds, wanted
 from seqjax.nn import MIXERS, NONCAUSAL_MIXERS
 from seqjax.tasks import TASKS
@@ -83,11 +83,11 @@ def test_every_option_of_a_wrong_type_is_refused_in_text(catalog):
   what = 'task' if catalog is TASKS else 'mixer'
   for of, name, owner, kinds in makers():
     for field, text in itertools.product(kinds, TEXTS):
-      if of is not catalog or field in build.NOT_OPTIONS:
+      if of is not catalog or field in NOT_OPTIONS:
         continue
       tried += 1
       try:
-        options = build.parse_options(f'{field}={text}', of[name], what)
+        options = parse_options(f'{field}={text}', of[name], what)
       except ValueError as error:
         refused += 1
         assert field in str(error) and owner in str(error)
@@ -176,7 +176,7 @@ def test_what_cannot_be_computed_is_refused_with_what_can(
 
 def test_values_with_commas_stand_in_quotes_or_brackets():
   """And text stays text: a column may be called 0."""
-  parse = build.parse_options
+  parse = parse_options
   found = parse('path="a,b.csv",column=0', TASKS['csv_series'], 'task')
   assert found == {'path': 'a,b.csv', 'column': '0'}
   found = parse('coefficients=(0.5,0.2),length=9', TASKS['autoregressive'], '')
@@ -193,7 +193,7 @@ def test_every_type_of_an_option_is_checked_or_known():
     (owner, field)
     for _, _, owner, kinds in makers()
     for field, kind in kinds.items()
-    if wanted(kind) is None and field not in build.DTYPES
+    if wanted(kind) is None and field not in DTYPES
   }
   assert unchecked == {
     ('TauWindow', 'series'),
@@ -201,6 +201,9 @@ def test_every_type_of_an_option_is_checked_or_known():
     ('FixedTrainingSet', 'task'),
     ('PermutedPositions', 'task'),
     ('Bidirectional', 'mixer'),
+    ('CSVSeries', 'scale'),
+    ('Lorenz', 'scale'),
+    ('MackeyGlass', 'scale'),
   }
 
 
