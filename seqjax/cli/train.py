@@ -23,6 +23,7 @@ from seqjax import experiment, results, training
 from seqjax.cli import build
 from seqjax.cli.train_config import CHECKPOINTS, Config
 from seqjax.launch import exits, memory_limits, monitor, signals
+from seqjax.results import extension
 from seqjax.results.checkpoint import Checkpoints
 from seqjax.results.saver import Saver
 from seqjax.training import sharding
@@ -37,6 +38,7 @@ def run(
   shard: bool = False,
   tensorboard: bool = False,
   profile: bool = False,
+  extend: bool = False,
 ) -> dict[str, Any]:
   """Trains and scores one model; a finished run is not repeated.
 
@@ -50,6 +52,7 @@ def run(
       choice.
     tensorboard: write files for TensorBoard, which changes no result.
     profile: trace a few intervals, which changes no result either.
+    extend: train a finished run of fewer steps for longer.
 
   Returns:
     The summary, as `results.finished` returns it.
@@ -62,6 +65,9 @@ def run(
   experiment.validate(config)
   exhausted = memory_limits.named(lambda: build.too_large(config))
   with signals.sigterm() as preempted, exhausted:
+    if extend:
+      build.check_model(*build.make(config), config)
+      _extend(config, workdir)
     done = results.finished(workdir, config)
     if done is not None:
       return done
@@ -69,6 +75,20 @@ def run(
       monitor.load_tensorboardx()
     switches = {'tensorboard': tensorboard, 'profile': profile}
     return _run(config, workdir, preempted, _mesh(config, shard), switches)
+
+
+def _extend(config: Config, workdir: str | os.PathLike):
+  """Extends the run, and says what that means for the learning rate."""
+  had = extension.extend(workdir, config)
+  if had is not None:
+    print(
+      f'extending the run from {had} to {config.steps} steps: its schedule '
+      f'ended at step {had} with a learning rate of 0; from there on it is the '
+      f'schedule of {config.steps} steps, so that the learning rate rises at '
+      f'once and falls to 0 again by step {config.steps}',
+      file=sys.stderr,
+      flush=True,
+    )
 
 
 def check(config: Config):
@@ -274,7 +294,8 @@ def train_and_report(
   config: Config, workdir: str | os.PathLike, **switches: bool
 ):
   """Trains as `run` does, and prints the outcome."""
-  finished = results.finished(workdir, config) is not None
+  extend = switches.get('extend', False)
+  finished = not extend and results.finished(workdir, config) is not None
   summary = run(config, workdir, **switches)
   if finished:
     print(f'Already finished: {report(config, summary, workdir, "")}')
@@ -292,6 +313,7 @@ def main():
     shard='Spread each batch over all devices.',
     tensorboard='Write files for TensorBoard, too (extra tensorboard).',
     profile='Trace a few intervals with jax.profiler, into workdir/profile.',
+    extend='Train a finished run for longer, to the --steps that are given.',
   )
 
 

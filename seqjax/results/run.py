@@ -200,8 +200,11 @@ class Run:
     return environments(read_config(self.workdir))
 
   def _write_config(self, known):
+    path = self.workdir / CONFIG
+    others = read_config(self.workdir) if path.exists() else {}
+    others.pop('environment', None)  # of an earlier version, now in the list
     content = {'config': fields_of(self.config), 'environments': known}
-    write_json(self.workdir / CONFIG, content)
+    write_json(path, others | content)
 
   @contextlib.contextmanager
   def _writing(self, what):

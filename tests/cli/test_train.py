@@ -171,3 +171,47 @@ def test_a_hybrid_that_cannot_be_made_is_a_sentence(options, message, tmp_path):
   with pytest.raises(ValueError, match=message):
     train.run(config, tmp_path / 'run')
   assert not (tmp_path / 'run').exists()
+
+
+def extend(config, workdir, **changes):
+  return train.run(dataclasses.replace(config, **changes), workdir, extend=True)
+
+
+def test_a_finished_run_is_trained_for_longer(tmp_path, capfd):
+  """From its last state, with lines and checkpoints that go on."""
+  first = train.run(SMALL, tmp_path)
+  summary = extend(SMALL, tmp_path, steps=8)
+  said = capfd.readouterr().err
+  assert 'extending the run from 4 to 8 steps' in said
+  assert 'resuming at step 4' in said and summary['steps_taken'] == 8
+  lines = (tmp_path / 'metrics.jsonl').read_text().splitlines()
+  assert [json.loads(line)['step'] for line in lines] == [2, 4, 6, 8]
+  kept = json.loads((tmp_path / 'summary-4.json').read_text())
+  assert kept['test'] == first['test']
+  config = json.loads((tmp_path / 'config.json').read_text())
+  assert config['extended'] == [{'from': 4, 'to': 8}]
+  assert extend(SMALL, tmp_path, steps=8) == summary  # nothing left to do
+  assert extend(SMALL, tmp_path, steps=10)['steps_taken'] == 10
+
+
+def test_what_cannot_be_extended_is_told_and_left_alone(tmp_path):
+  """Fewer steps, another config, a run that has not finished or is none."""
+  train.run(SMALL, tmp_path / 'run')
+  before = {
+    path: path.read_bytes()
+    for path in (tmp_path / 'run').rglob('*')
+    if path.is_file()
+  }
+  for changes, message in (
+    ({'steps': 3}, 'has made 4 of 4, and steps=3 was given'),
+    ({'steps': 4}, 'has made 4 of 4, and steps=4 was given'),
+    ({'steps': 8, 'seed': 1}, 'seed is 0 there and 1 here'),
+  ):
+    with pytest.raises(ValueError, match=message):
+      extend(SMALL, tmp_path / 'run', **changes)
+  assert before == {path: path.read_bytes() for path in before}
+  with pytest.raises(ValueError, match='There is no run in'):
+    extend(SMALL, tmp_path / 'none', steps=8)
+  (tmp_path / 'run' / 'summary.json').unlink()
+  with pytest.raises(ValueError, match='has not finished: the same command'):
+    extend(SMALL, tmp_path / 'run', steps=8)
