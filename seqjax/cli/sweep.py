@@ -17,7 +17,6 @@ import math
 import os
 import pathlib
 import shutil
-import signal
 import sys
 
 from seqjax import experiment, results
@@ -27,6 +26,7 @@ from seqjax.launch import cell_pool, exits, process_environment
 from seqjax.launch.programs import Program
 from seqjax.results import table
 from seqjax.results.environment import ENVIRONMENT_COLUMNS
+from seqjax.results.records import RUN
 
 LAST = 5  # lines of a failed cell's log that are shown
 
@@ -169,7 +169,7 @@ def _differing(cells) -> list[str]:
 def _columns(cells, rows) -> list[str]:
   """Returns the fields that differ among the cells, and the results."""
   fields = experiment.to_dict(cells[0].config)
-  known = {*fields, *ENVIRONMENT_COLUMNS}
+  known = {*fields, *ENVIRONMENT_COLUMNS, RUN}
   return _differing(cells) + [name for name in rows[0] if name not in known]
 
 
@@ -181,7 +181,6 @@ def run_and_exit(config: Config, workdir: str):
     share = f'{0.75 / config.processes:.3f}'  # of one GPU, which all use
     os.environ.setdefault('XLA_PYTHON_CLIENT_MEM_FRACTION', share)
   # Cells are told to save and to end, as by an interrupt.
-  signal.signal(signal.SIGTERM, signal.default_int_handler)
   with cell_pool.stoppable():
     sys.exit(1 if run(config, workdir) else 0)
 

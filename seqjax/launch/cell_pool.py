@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 import tqdm
 
+from seqjax.launch import signals
 from seqjax.results.records import finished
 
 LOG = 'log.txt'
@@ -41,16 +42,42 @@ class Cell(NamedTuple):
 
 @contextlib.contextmanager
 def stoppable() -> Iterator[None]:
-  """Ends the process with a sentence and exit code 130 on an interrupt."""
+  """Ends the process with a sentence where a signal stops it.
+
+  The exit code is 130 for an interrupt, and 75 for SIGTERM, as that of a cell
+  that is stopped: the same command resumes.
+  """
   try:
-    yield
-  except KeyboardInterrupt:
+    with _raising_on_sigterm():
+      yield
+  except KeyboardInterrupt as error:
     print(
       '\nStopped. Finished cells are kept; the same command resumes with the'
       ' others.',
       file=sys.stderr,
     )
-    sys.exit(130)
+    sys.exit(signals.PREEMPTED if isinstance(error, _Terminated) else 130)
+
+
+class _Terminated(KeyboardInterrupt):
+  """SIGTERM came."""
+
+
+@contextlib.contextmanager
+def _raising_on_sigterm() -> Iterator[None]:
+  """Raises _Terminated on SIGTERM, which only the main thread hears."""
+
+  def terminate(*_):
+    raise _Terminated
+
+  if threading.current_thread() is not threading.main_thread():
+    yield
+    return
+  before = signal.signal(signal.SIGTERM, terminate)
+  try:
+    yield
+  finally:
+    signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def waiting(cells: Iterable[Cell]) -> tuple[list[Cell], list[tuple[Cell, str]]]:

@@ -4,8 +4,10 @@ import importlib
 import multiprocessing
 import os
 import pathlib
+import signal
 import sys
 import textwrap
+import time
 
 import pytest
 
@@ -125,3 +127,14 @@ def test_an_interrupt_is_a_sentence_and_exit_code_130(capsys):
   assert 'Finished cells are kept' in capsys.readouterr().err
   with pytest.raises(KeyError), cell_pool.stoppable():
     raise KeyError
+
+
+def test_sigterm_is_a_sentence_and_exit_code_75(capsys):
+  """As of a cell; what heard it before hears it again."""
+  before = signal.getsignal(signal.SIGTERM)
+  with pytest.raises(SystemExit) as exit, cell_pool.stoppable():
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(60)
+  assert exit.value.code == 75
+  assert 'the same command resumes' in capsys.readouterr().err
+  assert signal.getsignal(signal.SIGTERM) == before
