@@ -243,6 +243,7 @@ def measured(measurement: timing.Timing, config: Config) -> dict[str, Any]:
     'compile_seconds': measurement.compile_seconds,
     'matmul_flops': measurement.flops / calls,
     'share_of_peak': measurement.share_of_peak,
+    'suspect': measurement.suspect,
     'peak_flops': measurement.peak,
     'peak_bytes': measurement.peak_bytes,
     'needed_bytes': measurement.peak_bytes,

@@ -129,6 +129,7 @@ def _times(
       'ratio': timing.ratio(timings[OURS], measured).value,
       'compile_seconds': measured.compile_seconds,
       'share_of_peak': measured.share_of_peak,
+      'suspect': measured.suspect,
       'peak_bytes': measured.peak_bytes,
     }
     for name, measured in timings.items()

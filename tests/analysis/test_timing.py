@@ -215,6 +215,50 @@ def test_the_peak_is_measured_again_before_a_time_is_called_impossible(
     compare(heavy, flops={'contestant': FLOPS}, peak=None)
 
 
+def test_a_busy_machine_makes_a_time_suspect_and_ends_nothing(
+  heavy, monkeypatch
+):
+  """Neighbours slowed the peak's measurement, as often as it was taken."""
+  taken, slow = [], {}
+
+  def slowed(dtype):
+    taken.append(dtype)
+    return slow['to'] * real
+
+  monkeypatch.setattr(timing, '_measure_peak', slowed)
+  timed = compare(heavy, flops={'contestant': FLOPS}, peak=1e15)
+  real = FLOPS / min(timed.seconds)
+  for share, suspect in ((0.6, True), (3.0, False)):
+    slow['to'] = share
+    monkeypatch.setattr(timing, '_PEAKS', {})
+    monkeypatch.setattr(timing, '_timed_call', replayed(timed.seconds))
+    assert compare(heavy, flops={'contestant': FLOPS}, peak=None).suspect is (
+      suspect
+    )
+    monkeypatch.undo()
+    monkeypatch.setattr(timing, '_measure_peak', slowed)
+  assert len(taken) == 4 + 1
+
+
+def replayed(seconds):
+  """Times calls as they were timed before, so that no clock decides."""
+  left, call = iter([seconds[0], *seconds, *seconds]), timing._timed_call
+
+  def timed_call(*args):
+    return next(left), call(*args)[1]
+
+  return timed_call
+
+
+def test_an_impossible_time_names_the_load():
+  """Which a person can do something about."""
+  with pytest.raises(
+    timing.TimingError, match=r'uses the device \(the load is'
+  ):
+    timing._checked_peak('x', {'float32': 400}, 1.0, 100.0)
+  assert timing._checked_peak('x', {'float32': 250}, 1.0, 100.0) == 100.0
+
+
 def test_the_peak_of_mixed_dtypes_is_between_theirs(monkeypatch):
   """Half the FLOPs at 1 and half at 3 FLOP/s take as long as all at 1.5."""
   peaks = {'float32': 1.0, 'bfloat16': 3.0}
