@@ -238,6 +238,33 @@ def test_launch_calls_run_with_config_and_workdir():
   assert 'seed' not in absl_flags.FLAGS
 
 
+JAX_FLAGS = """
+import dataclasses, sys
+import jax
+from seqjax import experiment
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  seed: int = experiment.option(0, 'Seed.')
+
+def run(config):
+  print(config.seed, jax.config.jax_debug_nans, jax.config.jax_enable_x64)
+
+experiment.launch(Config, run, None)
+"""
+
+
+def test_options_of_jax_are_set_and_no_part_of_the_config(tmp_path):
+  """From the command line, or from a file of options."""
+  (tmp_path / 'options').write_text('--jax_debug_nans\n--seed=3\n')
+  for arguments in (['--jax_debug_nans', '--seed=3'], ['--flagfile=options']):
+    said = subprocess.run(
+      [sys.executable, '-c', JAX_FLAGS, *arguments],
+      cwd=tmp_path, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert said.stdout == '3 True False\n'
+
+
 def test_switches_are_no_part_of_the_config():
   """They are given to run by name, off unless asked for."""
   calls = []
@@ -268,6 +295,8 @@ def test_switches_are_no_part_of_the_config():
     ('--seed', 'Missing value for flag --seed.'),
     ('--workdir=', '--workdir names a folder, but nothing was given.'),
     ('--flagfile=none', 'Unable to open flagfile: '),
+    ('--jax_debug_nans=maybe', '--jax_debug_nans takes true or false, but '),
+    ('--jax_debug_nan', "Unknown option '--jax_debug_nan'."),
   ],
 )
 def test_launch_turns_a_bad_config_into_a_sentence(argument, sentence, capsys):
@@ -319,6 +348,8 @@ def test_what_run_raises_propagates():
 
 PROGRAM = '''"""The question."""
 import dataclasses
+import subprocess
+import sys
 from seqjax import experiment
 
 @dataclasses.dataclass(frozen=True)

@@ -7,6 +7,7 @@ process.
 import contextlib
 import csv
 import dataclasses
+import functools
 import logging
 import sys
 import textwrap
@@ -14,6 +15,7 @@ import typing
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import jax
 from absl import app
 from absl import flags as absl_flags
 
@@ -107,6 +109,9 @@ def launch(
   `run` is from, and every option; --FIELD=help prints the names that a field
   may hold.
 
+  The options of JAX's own configuration are taken, too, as in
+  --jax_debug_nans; they are no part of the config.
+
   Args:
     Config: a frozen dataclass whose fields are made by `option`.
     run: called with the config, and with the workdir unless that is None.
@@ -129,7 +134,9 @@ def launch(
       if any(_name(argument) in HELP for argument in arguments[1:]):
         _print_help(flags, _program_text(run))
         sys.exit(0)
+      _define_jax_flags()
       _read_flags(flags, arguments)
+      jax.config.complete_absl_config(absl_flags)
       if workdir and not flags['workdir'].value:
         raise ValueError('--workdir names a folder, but nothing was given.')
       _print_names(Config, flags)
@@ -144,6 +151,12 @@ def launch(
 
   with _installed(flags):
     app.run(main, None if argv is None else list(argv), flags_parser=parse)
+
+
+@functools.cache
+def _define_jax_flags():
+  """Defines a flag for each option of JAX's configuration, once."""
+  jax.config.config_with_absl()
 
 
 @contextlib.contextmanager
@@ -187,9 +200,10 @@ def _illegal_value(flags: absl_flags.FlagValues, error: Exception) -> str:
   start, end = 'flag --', f': {error.__context__}'
   text = str(error)
   name, _, value = text.removeprefix(start).removesuffix(end).partition('=')
-  if not text.startswith(start) or not text.endswith(end) or name not in flags:
+  if not text.startswith(start) or not text.endswith(end):
     return text
-  return _illegal(f'--{name}', flags[name], value)
+  known = flags if name in flags else absl_flags.FLAGS
+  return _illegal(f'--{name}', known[name], value)
 
 
 def _print_names(Config: type, flags: absl_flags.FlagValues):
@@ -217,7 +231,10 @@ def _print_help(flags: absl_flags.FlagValues, text: str):
       textwrap.fill(f'  {dashes}{name}: {flag.help}', 78, **_HANGING),
       textwrap.fill(f'    (default: {flag.default_as_str})', 78, **_HANGING),
     ]
-  lines.append('  --flagfile: Read options from this file, one per line.')
+  lines += [
+    '  --flagfile: Read options from this file, one per line.',
+    "  --jax_...: JAX's own options, as in --jax_debug_nans.",
+  ]
   print('\n'.join(lines))
 
 
