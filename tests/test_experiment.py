@@ -348,8 +348,6 @@ def test_what_run_raises_propagates():
 
 PROGRAM = '''"""The question."""
 import dataclasses
-import subprocess
-import sys
 from seqjax import experiment
 
 @dataclasses.dataclass(frozen=True)
