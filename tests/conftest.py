@@ -13,7 +13,7 @@ import pytest
 
 from tests import times
 
-ENOUGH = 1.2e9  # bytes of a worker, above which it forgets what it compiled
+ENOUGH = 1.7e9  # bytes of a worker, above which it forgets what it compiled
 
 
 def pytest_configure(config):
