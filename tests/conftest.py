@@ -3,13 +3,17 @@
 import contextlib
 import gc
 import io
+import math
 import os
+import pathlib
 
 import jax
 import numpy as np
 import pytest
 
 from tests import times
+
+ENOUGH = 1.7e9  # bytes of a worker, above which it forgets what it compiled
 
 
 def pytest_configure(config):
@@ -38,11 +42,34 @@ def pytest_xdist_make_scheduler(config, log):
   return Units(config, log)
 
 
+def pytest_collection_finish():
+  """Collects garbage seldom: otherwise it takes a tenth of the suite."""
+  gc.set_threshold(50_000, 20, 20)
+  _leave_alone_what_there_is()
+
+
 def pytest_runtest_teardown(item, nextitem):
-  """Forgets what a unit compiled: collecting garbage walks all of it."""
+  """Forgets what units compiled, once it fills much memory."""
   if nextitem is None or unit(nextitem.nodeid) != unit(item.nodeid):
-    jax.clear_caches()
-    gc.collect()
+    if _resident_bytes() > ENOUGH:
+      jax.clear_caches()
+    _leave_alone_what_there_is()
+
+
+def _leave_alone_what_there_is():
+  """Collects garbage, and keeps later collections from walking the rest."""
+  gc.unfreeze()
+  gc.collect()
+  gc.freeze()
+
+
+def _resident_bytes() -> float:
+  """Counts the bytes of this process in memory; infinity off Linux."""
+  try:
+    pages = int(pathlib.Path('/proc/self/statm').read_text().split()[1])
+  except OSError:
+    return math.inf
+  return pages * os.sysconf('SC_PAGE_SIZE')
 
 
 @pytest.fixture

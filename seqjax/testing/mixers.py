@@ -75,7 +75,8 @@ def assert_mixer_contract(
 
 
 def _assert_causal(make):
-  _check_structure(make)
+  single = make(jnp.float32)
+  _check_structure(single, make)
   with jax.enable_x64(True):
     subject = make(jnp.float64)
     carry = _reached_carry(subject)
@@ -86,11 +87,10 @@ def _assert_causal(make):
     _check_unroll(subject, carry, subject)
     _check_call(subject, carry)
     _check_vmap(subject, carry)
-  single = make(jnp.float32)
   carry = _reached_carry(single)
   _check_unroll(single, carry, subject)
   _check_jit(single, carry)
-  _check_precision(single, make(jnp.bfloat16, param_dtype=jnp.float32), carry)
+  _check_precision(single, make(jnp.bfloat16, single.variables), carry)
 
 
 def _assert_noncausal(make):
@@ -102,31 +102,31 @@ def _assert_noncausal(make):
     _check_vmap(subject, None)
   single = make(jnp.float32)
   _check_jit(single, None)
-  _check_precision(single, make(jnp.bfloat16, param_dtype=jnp.float32), None)
+  _check_precision(single, make(jnp.bfloat16, single.variables), None)
 
 
-def _check_structure(make):
+def _check_structure(single, make):
   """Carries look the same before and after, whatever x64 is set to."""
   with jax.enable_x64(False):
-    narrow = _carry_signature(make(jnp.float32))
+    # The segments of other laws, which read what is traced here.
+    narrow = _carry_signature(single, scenarios()['random'])
   with jax.enable_x64(True):
     wide = _carry_signature(make(jnp.float32))
   if narrow != wide:
     raise LawBroken(STRUCTURE, f'x64 turns {narrow} into {wide}.')
 
 
-def _carry_signature(subject):
+def _carry_signature(subject, segments=None):
   """Shapes and dtypes of the carry, which no step or unroll may change."""
-  initial = jax.eval_shape(subject.initial)
+  make = functools.partial(subject.mixer.initialize_carry, BATCH_SIZE)
+  initial = jax.eval_shape(make)
   for leaf in jax.tree.leaves(initial):
     if leaf.shape[:1] != (BATCH_SIZE,):
       raise LawBroken(STRUCTURE, f'the first axis of {leaf} is no batch.')
-  step = functools.partial(subject.mixer.apply, method='step')
-  stepped, y_t = jax.eval_shape(
-    step, subject.variables, initial, subject.x[:, 0]
-  )
+  given = subject.variables, initial
+  stepped, y_t = jax.eval_shape(subject.apply_step, *given, subject.x[:, 0])
   unrolled, y = jax.eval_shape(
-    subject.apply_unroll, subject.variables, initial, subject.x, None
+    subject.apply_unroll, *given, subject.x, segments
   )
   if stepped != initial or unrolled != initial:
     raise LawBroken(STRUCTURE, f'{initial} became {stepped} and {unrolled}.')
@@ -141,7 +141,7 @@ def _carry_signature(subject):
 
 def _reached_carry(subject):
   """A carry as a stream has it: after a random prefix."""
-  prefix = Case(subject.initial(), subject.x, scenarios()['random'])
+  prefix = Case(subject.initial, subject.x, scenarios()['random'])
   return subject.run(prefix).carry
 
 
@@ -188,7 +188,7 @@ def _check_packing(subject):
   for row, (begin, end) in enumerate(itertools.pairwise(cuts)):
     apart.valid[row, end - begin :] = False
     x[row, : end - begin] = subject.x[0, begin:end]
-  carry = subject.initial()
+  carry = subject.initial
   whole = subject.run(Case(carry, subject.x, packed))
   pieces = subject.run(Case(carry, x, apart))
   for row, (begin, end) in enumerate(itertools.pairwise(cuts)):
@@ -252,7 +252,7 @@ def _check_call(subject, carry):
       forms |= {'call': subject.apply_call, 'bare call': subject.apply_bare}
     return {k: subject.with_gradients(f)(*args) for k, f in forms.items()}
 
-  initial = subject.initial()
+  initial = subject.initial
   for name in ('one piece',) if inherited else ('random', 'one piece'):
     segments = scenarios()[name]
     case = Case(initial, subject.x, segments, carry_weight=0.0)
@@ -306,13 +306,13 @@ def _check_jit(subject, carry):
   """A step that is not compiled, or the call of what takes none."""
   case = Case(carry, subject.x, scenarios()['one piece'])
   expected = subject.run(case).y
-  apply = functools.partial(subject.mixer.apply, subject.variables)
+  on_device = functools.partial(jax.tree.map, jnp.asarray)
+  apply = functools.partial(subject.mixer.apply, on_device(subject.variables))
   if subject.causal:
-    inputs = jax.tree.map(jnp.asarray, (carry, subject.x[:, 0]))
-    _, y_t = apply(*inputs, method='step')
+    _, y_t = apply(*on_device((carry, subject.x[:, 0])), method='step')
     subject.agree(JIT, 'step', y_t, expected[:, 0])
   else:
-    y = apply(jnp.asarray(subject.x), case.segments)
+    y = apply(on_device(subject.x), case.segments)
     subject.agree(JIT, 'call', y, expected)
 
 
@@ -325,7 +325,7 @@ def _check_precision(single, half, carry):
   def rounded(leaf):
     if not jnp.issubdtype(leaf.dtype, jnp.floating):
       return leaf
-    return leaf.astype(jnp.bfloat16).astype(jnp.float32)
+    return leaf.astype(jnp.bfloat16).astype(np.float32)
 
   variables, x = jax.tree.map(rounded, (single.variables, single.x))
   segments = scenarios()['random']
@@ -337,11 +337,11 @@ def _check_precision(single, half, carry):
       raise LawBroken(PRECISION, 'a carry is held in bfloat16.')
     forms |= {'step': half.apply_reference, 'single': single.apply_reference}
   run = jax.jit(lambda *args: {k: form(*args)[1] for k, form in forms.items()})
-  outputs = run(variables, carry, x, segments)
+  outputs = on_host(run(variables, carry, x, segments))
   if half.causal:
     single.agree(UNROLL, 'float32 steps', outputs.pop('single'), expected)
   for name, given in outputs.items():
     if given.dtype != jnp.bfloat16:
       raise LawBroken(PRECISION, f'{name} in bfloat16 gave {given.dtype}.')
-    given = given.astype(jnp.float32)
+    given = given.astype(np.float32)
     compare(PRECISION, name, given, expected, FORWARD['bfloat16'])

@@ -1,6 +1,7 @@
 """A mixer under the laws: in one precision, with random parameters."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -35,12 +36,17 @@ def reference_unroll(
   if segments is None:
     valid = jnp.ones(x.shape[:2], bool)
     segments = Segments(jnp.zeros_like(valid), valid)
+  step = functools.partial(mixer.apply, variables, method='step')
+  return _scan_steps(step, mixer.initialize_carry, carry, x, segments)
+
+
+def _scan_steps(step, initialize_carry, carry, x, segments):
+  """Scans `step`, which maps a carry and one position's inputs."""
 
   def body(carry, inputs):
     x_t, start, valid = inputs
-    initial = mixer.initialize_carry(x.shape[0])
-    carry = select_rows(start, initial, carry)
-    new, y_t = mixer.apply(variables, carry, x_t, method='step')
+    carry = select_rows(start, initialize_carry(x.shape[0]), carry)
+    new, y_t = step(carry, x_t)
     return select_rows(valid, new, carry), y_t
 
   inputs = zero_padding(x, segments), *segments
@@ -67,25 +73,45 @@ class Result(NamedTuple):
 
 
 class Subject:
-  """A mixer in one precision, random parameters, and its compiled functions."""
+  """A mixer in one precision, random parameters, and its compiled functions.
 
-  def __init__(self, mixer, dtype, param_dtype=None, *, zero, tolerance):
-    self.mixer = with_dtypes(mixer, dtype, param_dtype or dtype)
+  Laws share what they trace: `apply_unroll` and `apply_step` are traced once
+  for the shapes that laws have in common, whatever is made of them.
+  """
+
+  def __init__(self, mixer, dtype, variables=None, *, zero, tolerance):
+    param_dtype = jnp.float32 if dtype == jnp.bfloat16 else dtype
+    self.mixer = with_dtypes(mixer, dtype, param_dtype)
     self.dtype = jnp.dtype(dtype)
     self.zero, self.tolerance = zero, tolerance
     self.rng = np.random.default_rng(0)
     self.x = self.inputs()
-    shapes = jax.eval_shape(self.mixer.init, jax.random.key(0), self.x)
-    self.variables = jax.tree.map(self.random_like, shapes)
+    self.variables = variables or self._random_variables()
+    self.apply_step = jax.jit(
+      functools.partial(self.mixer.apply, method='step')
+    )
+    self.apply_unroll = jax.jit(
+      functools.partial(apply_unroll_or_call, self.mixer)
+    )
     self.unroll = jax.jit(self.with_gradients(self.apply_unroll))
     self.reference = jax.jit(self.with_gradients(self.apply_reference))
+
+  def _random_variables(self):
+    def init(x):
+      return self.mixer.init(jax.random.key(0), x)
+
+    return jax.tree.map(self.random_like, jax.eval_shape(init, self.x))
 
   @property
   def causal(self) -> bool:
     return can_stream(self.mixer)
 
+  @functools.cached_property
   def initial(self):
-    return self.mixer.initialize_carry(BATCH_SIZE) if self.causal else None
+    if not self.causal:
+      return None
+    make = functools.partial(self.mixer.initialize_carry, BATCH_SIZE)
+    return on_host(jax.jit(make)())
 
   def inputs(self, num_positions: int = NUM_POSITIONS):
     """Random values, or tokens where the input has a vocabulary."""
@@ -122,11 +148,10 @@ class Subject:
     precision = jnp.finfo(dtype).dtype.name
     return table[precision] * (self.tolerance if precision == 'float32' else 1)
 
-  def apply_unroll(self, variables, carry, x, segments):
-    return apply_unroll_or_call(self.mixer, variables, carry, x, segments)
-
   def apply_reference(self, variables, carry, x, segments):
-    return reference_unroll(self.mixer, variables, carry, x, segments)
+    step = functools.partial(self.apply_step, variables)
+    initialize = self.mixer.initialize_carry
+    return _scan_steps(step, initialize, carry, x, segments)
 
   def apply_call(self, variables, carry, x, segments):
     return None, self.mixer.apply(variables, x, segments)
@@ -158,9 +183,8 @@ class Subject:
   def random_like(self, leaf):
     """Entries of the size that initialisers give; biases and scales too."""
     fan_in = max(np.prod(leaf.shape[:-1], dtype=int), 4)
-    return jnp.asarray(
-      self.rng.normal(size=leaf.shape) / np.sqrt(fan_in), leaf.dtype
-    )
+    values = self.rng.normal(size=leaf.shape) / np.sqrt(fan_in)
+    return np.asarray(values, leaf.dtype)
 
 
 def with_dtypes(module: nn.Module, dtype: Any, param_dtype: Any) -> nn.Module:

@@ -32,7 +32,9 @@ def random_variables(model, x):
   rng = np.random.default_rng(0)
   shapes = jax.eval_shape(model.init, KEY, x)
   return jax.tree.map(
-    lambda leaf: jnp.asarray(rng.normal(size=leaf.shape) / 2, leaf.dtype),
+    lambda leaf: jnp.asarray(
+      np.asarray(rng.normal(size=leaf.shape) / 2, leaf.dtype)
+    ),
     shapes,
   )
 
@@ -197,7 +199,9 @@ def test_a_shorter_context_is_the_beginning_of_a_longer_one(name):
   """What has been read with one goes on with the other, if carries differ."""
   mixer = MIXERS[name](8, 32)
   short = generation_lib.shortened(mixer, 8)
-  carry, longer = (m.initialize_carry(2) for m in (short, mixer))
+  carry, longer = jax.jit(
+    lambda: tuple(m.initialize_carry(2) for m in (short, mixer))
+  )()
   shapes = jax.tree.map(jnp.shape, (carry, longer))
   if shapes[0] == shapes[1]:
     grown = generation_lib.grow(carry, longer)
@@ -321,7 +325,7 @@ def test_gradients_go_through_a_rollout():
   def last(variables, x):
     return jnp.sum(rollout(model, variables, x, 5)[:, -1])
 
-  gradients = jax.grad(last, argnums=(0, 1))(variables, x)
+  gradients = jax.jit(jax.grad(last, argnums=(0, 1)))(variables, x)
   assert all(np.any(leaf != 0) for leaf in jax.tree.leaves(gradients))
   ahead, behind = (last(variables, x.at[0, 0, 0].add(e)) for e in (1e-2, -1e-2))
   np.testing.assert_allclose(

@@ -31,7 +31,9 @@ def language_model(mixer, begin_token=0, vocab=V) -> NeuralLanguageModel:
   tokens = jnp.zeros((1, 1), jnp.int32)
   shapes = jax.eval_shape(model.init, jax.random.key(0), tokens)
   variables = jax.tree.map(
-    lambda leaf: jnp.asarray(rng.normal(size=leaf.shape) / 2, leaf.dtype),
+    lambda leaf: jnp.asarray(
+      np.asarray(rng.normal(size=leaf.shape) / 2, leaf.dtype)
+    ),
     shapes,
   )
   return NeuralLanguageModel(model, variables, begin_token)

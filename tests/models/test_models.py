@@ -41,11 +41,13 @@ def size(variables) -> int:
 def test_a_mixer_named_twice_has_parameters_twice():
   """Linen would share those of one instance."""
   gru, x = GRU(8), jnp.ones((1, 2, 8))
-  one = size(Stack((gru,)).init(jax.random.key(0), x))
-  two = size(Stack((gru, gru)).init(jax.random.key(0), x))
-  block = size(Block(gru).init(jax.random.key(0), x))
+  one, two, block = (
+    size(jax.eval_shape(module.init, jax.random.key(0), x))
+    for module in (Stack((gru,)), Stack((gru, gru)), Block(gru))
+  )
   assert two - one == block
-  params = Stack((gru, gru)).init(jax.random.key(0), x)['params']
+  init = jax.jit(Stack((gru, gru)).init)
+  params = init(jax.random.key(0), x)['params']
   kernels = [params[f'blocks_{i}']['mixer']['input'] for i in (0, 1)]
   assert not np.array_equal(*kernels)
 
@@ -95,23 +97,25 @@ def test_a_model_that_cannot_stream_says_so():
   """It is called on whole sequences; carry, step and unroll are refused."""
   model = SequenceModel(Spec((3,)), Spec((), 4), (Bidirectional(8),))
   x = jnp.ones((2, 5, 3))
-  variables = model.init(jax.random.key(0), x)
-  assert model.apply(variables, x).shape == (2, 5, 4)
+  variables = jax.eval_shape(model.init, jax.random.key(0), x)
+  assert jax.eval_shape(model.apply, variables, x).shape == (2, 5, 4)
   with pytest.raises(ValueError, match='Bidirectional sees whole sequences'):
     model.initialize_carry(2)
+  unroll = functools.partial(model.apply, method='unroll')
   with pytest.raises(ValueError, match='cannot stream'):
-    model.apply(variables, (None,), x, method='unroll')
+    jax.eval_shape(unroll, variables, (None,), x)
 
 
 def test_dropout_is_on_exactly_with_its_key():
   """No flag to forget."""
   block = Block(GRU(8), dropout=0.5)
   x = jax.random.normal(jax.random.key(0), (2, 5, 8))
-  variables = block.init(jax.random.key(1), x)
-  silent = block.apply(variables, x)
-  np.testing.assert_array_equal(silent, block.apply(variables, x))
+  variables = jax.jit(block.init)(jax.random.key(1), x)
+  apply = jax.jit(block.apply)
+  silent = apply(variables, x)
+  np.testing.assert_array_equal(silent, apply(variables, x))
   first, second = (
-    block.apply(variables, x, rngs={'dropout': jax.random.key(seed)})
+    apply(variables, x, rngs={'dropout': jax.random.key(seed)})
     for seed in (2, 3)
   )
   assert not np.array_equal(first, second)
@@ -121,22 +125,21 @@ def test_dropout_is_on_exactly_with_its_key():
 def test_a_gated_perceptron_is_its_equation():
   """W_2 (gelu(V x) * W_1 x), and three matrices where a plain one has two."""
   mlp = MLP(4, hidden=6, kind='gated')
-  x = jax.random.normal(jax.random.key(0), (2, 4))
-  variables = mlp.init(jax.random.key(1), x)
-  weights = {
-    name: jax.random.normal(jax.random.key(i), layer['bias'].shape)
-    for i, (name, layer) in enumerate(variables['params'].items())
-  }
-  for name, bias in weights.items():
-    variables['params'][name]['bias'] = bias
+  rng = np.random.default_rng(0)
+  x = np.float32(rng.normal(size=(2, 4)))
+  variables = jax.tree.map(
+    lambda leaf: np.float32(rng.normal(size=leaf.shape)),
+    jax.eval_shape(mlp.init, jax.random.key(1), x),
+  )
 
   def affine(name, x):
     layer = variables['params'][name]
-    return np.asarray(x) @ np.asarray(layer['kernel']) + layer['bias'][None]
+    return x @ layer['kernel'] + layer['bias']
 
-  gate = jax.nn.gelu(affine('gate', x))
+  gate = np.asarray(jax.nn.gelu(affine('gate', x)))
   expected = affine('narrow', gate * affine('widen', x))
-  np.testing.assert_allclose(mlp.apply(variables, x), expected, rtol=1e-5)
+  given = jax.jit(mlp.apply)(variables, x)
+  np.testing.assert_allclose(given, expected, rtol=1e-5)
   plain = num_parameters(Block(GRU(8), expansion=3))
   gated = num_parameters(Block(GRU(8), expansion=3, mlp='gated'))
   assert gated - plain == 8 * 24 + 24
@@ -177,11 +180,11 @@ def test_values_of_any_shape_go_in_and_come_out():
   """Tokens are embedded, values projected; outputs have the spec's shape."""
   model = SequenceModel(Spec((2, 3)), Spec((3, 2)), (LSTM(8),))
   x = jnp.ones((2, 5, 2, 3))
-  variables = model.init(jax.random.key(0), x)
-  assert model.apply(variables, x).shape == (2, 5, 3, 2)
-  carry, y = model.apply(
-    variables, model.initialize_carry(2), x[:, 0], method='step'
-  )
+  variables = jax.eval_shape(model.init, jax.random.key(0), x)
+  assert jax.eval_shape(model.apply, variables, x).shape == (2, 5, 3, 2)
+  carry = jax.eval_shape(lambda: model.initialize_carry(2))
+  step = functools.partial(model.apply, method='step')
+  _, y = jax.eval_shape(step, variables, carry, x[:, 0])
   assert y.shape == (2, 3, 2)
 
 
@@ -189,7 +192,8 @@ def test_values_of_any_shape_go_in_and_come_out():
 def test_parameters_are_counted_without_making_them(name):
   """As many as `init` makes."""
   mixer = MIXERS[name](8, 16)
-  variables = mixer.init(jax.random.key(0), jnp.ones((1, 2, 8)))
+  init = jax.jit(mixer.init)
+  variables = init(jax.random.key(0), jnp.ones((1, 2, 8)))
   assert num_parameters(mixer) == size(variables)
 
 

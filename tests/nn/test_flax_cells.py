@@ -1,5 +1,7 @@
 """Weights that move between Flax's recurrent cells and our mixers."""
 
+import functools
+
 import flax
 import flax.linen as nn
 import jax
@@ -11,7 +13,7 @@ from seqjax.nn.flax_cells import from_flax, to_flax
 from seqjax.nn.linear_rnn import MinGRU
 from seqjax.nn.rnn import GRU, LSTM, Elman
 
-X = jax.random.normal(jax.random.key(0), (2, 9, 5))
+X = np.float32(np.random.default_rng(0).normal(size=(2, 9, 5)))
 CELLS = [
   nn.SimpleCell(5),
   nn.SimpleCell(5, activation_fn=nn.relu),
@@ -24,15 +26,16 @@ MIXERS = [Elman(5), Elman(5, activation='relu'), GRU(5), LSTM(5)]
 
 def noisy(variables):
   """No bias is zero."""
-  leaves, treedef = jax.tree.flatten(variables)
-  keys = jax.random.split(jax.random.key(2), len(leaves))
-  return jax.tree.unflatten(
-    treedef,
-    [
-      leaf + 0.3 * jax.random.normal(key, leaf.shape)
-      for leaf, key in zip(leaves, keys, strict=True)
-    ],
+  rng = np.random.default_rng(2)
+  return jax.tree.map(
+    lambda leaf: jnp.asarray(leaf + np.float32(rng.normal(0, 0.3, leaf.shape))),
+    variables,
   )
+
+
+def init(module, x=None):
+  x = X if x is None else x
+  return jax.jit(module.init)(jax.random.key(1), x)
 
 
 def check_equal(one, other):
@@ -47,10 +50,11 @@ def check_equal(one, other):
 def test_a_mixer_computes_what_the_cell_did(cell):
   """Outputs and last carry; then back, to the same weights."""
   rnn = nn.RNN(cell, return_carry=True)
-  variables = noisy(rnn.init(jax.random.key(1), X))
+  variables = noisy(init(rnn))
   mixer, converted = from_flax(rnn, variables)
-  given = mixer.apply(converted, mixer.initialize_carry(2), X, method='unroll')
-  expected = rnn.apply(variables, X)
+  unroll = jax.jit(functools.partial(mixer.apply, method='unroll'))
+  given = unroll(converted, mixer.initialize_carry(2), X)
+  expected = jax.jit(rnn.apply)(variables, X)
   check_equal(jax.tree.leaves(given), jax.tree.leaves(expected))
   _, back = to_flax(mixer, converted)
   jax.tree.map(np.testing.assert_array_equal, back, variables)
@@ -59,9 +63,11 @@ def test_a_mixer_computes_what_the_cell_did(cell):
 @pytest.mark.parametrize('mixer', MIXERS, ids=lambda m: type(m).__name__)
 def test_a_cell_computes_what_the_mixer_did(mixer):
   """Outputs; then back, to the same mixer with the same weights."""
-  variables = noisy(mixer.init(jax.random.key(1), X))
+  variables = noisy(init(mixer))
   rnn, converted = to_flax(mixer, variables)
-  check_equal(rnn.apply(converted, X), mixer.apply(variables, X))
+  check_equal(
+    jax.jit(rnn.apply)(converted, X), jax.jit(mixer.apply)(variables, X)
+  )
   again, back = from_flax(rnn, converted)
   assert again == mixer
   jax.tree.map(np.testing.assert_array_equal, back, variables)
@@ -70,7 +76,7 @@ def test_a_cell_computes_what_the_mixer_did(mixer):
 def test_a_cell_without_its_rnn_has_the_same_weights():
   """Its parameters then have no 'cell' around them."""
   rnn = nn.RNN(nn.GRUCell(5))
-  variables = rnn.init(jax.random.key(1), X)
+  variables = init(rnn)
   bare = {'params': variables['params']['cell']}
   jax.tree.map(
     np.testing.assert_array_equal,
@@ -106,17 +112,17 @@ def test_mixers_without_a_cell_are_refused():
 def test_weights_that_do_not_fit_are_named():
   """The parameter, the shape expected and the shape given."""
   rnn = nn.RNN(nn.LSTMCell(5))
-  narrow = rnn.init(jax.random.key(1), X[..., :3])
+  narrow = init(rnn, X[..., :3])
   with pytest.raises(
     ValueError, match=r"'cell/if/kernel' must have shape \[5, 5\].*\[3, 5\]"
   ):
     from_flax(rnn, narrow)
-  gru = nn.RNN(nn.GRUCell(5)).init(jax.random.key(1), X)
+  gru = init(nn.RNN(nn.GRUCell(5)))
   with pytest.raises(ValueError, match=r"must be \['cell/hf/bias'.*cell/hn"):
     from_flax(rnn, gru)
   with pytest.raises(ValueError, match=r"'params' in them.*\['cell'\]"):
     from_flax(rnn, gru['params'])
-  wide = GRU(6).init(jax.random.key(1), jnp.ones((1, 1, 6)))
+  wide = init(GRU(6), np.ones((1, 1, 6), np.float32))
   with pytest.raises(
     ValueError, match=r"'bias' must have shape \[15\].*\[18\]"
   ):
@@ -125,7 +131,7 @@ def test_weights_that_do_not_fit_are_named():
 
 def test_a_mixer_given_weights_of_another_shape_names_them():
   """Flax says which parameter, the shape expected and the shape given."""
-  wide = GRU(6).init(jax.random.key(1), jnp.ones((1, 1, 6)))
+  wide = init(GRU(6), np.ones((1, 1, 6), np.float32))
   with pytest.raises(
     flax.errors.ScopeParamShapeError,
     match=r'"input".*shape \(5, 15\).*shape \(6, 18\)',

@@ -17,7 +17,7 @@ def sigmoid(x):
 
 def parameters(mixer):
   """Those of `init` with noise, so that no bias is zero."""
-  variables = mixer.init(jax.random.key(0), X)
+  variables = jax.jit(mixer.init)(jax.random.key(0), X)
   rng = np.random.default_rng(1)
   return jax.tree.map(
     lambda leaf: np.float32(leaf + 0.3 * rng.normal(size=leaf.shape)),
@@ -32,7 +32,7 @@ def dense(params, name):
 
 def check_loop(mixer, params, decay, drive, read=lambda h, t: h):
   """Unrolls h = a h + b by hand."""
-  y = mixer.apply({'params': params}, X)
+  y = np.asarray(jax.jit(mixer.apply)({'params': params}, X))
   h = np.zeros(drive[:, 0].shape)
   for t in range(T):
     h = decay[:, t] * h + drive[:, t]
@@ -96,8 +96,8 @@ def test_saturated_gates_have_finite_gradients(mixer, size):
       params[name]['bias'] = params[name]['bias'] + np.float32(size)
   if 'logit' in params:
     params['logit'] = params['logit'] + np.float32(size)
-  gradients = gradient(params)
-  assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
+  gradients = jax.tree.leaves(gradient(params))
+  assert all(np.isfinite(leaf).all() for leaf in gradients)
 
 
 def test_min_lstm_keeps_its_scale_where_both_gates_close():
@@ -115,19 +115,20 @@ def test_min_lstm_keeps_its_scale_where_both_gates_close():
 def test_lru_eigenvalues_begin_inside_the_ring():
   """|lambda|^2 and phase are uniform; gamma^2 is 1 - |lambda|^2."""
   mixer = LRU(1, state_size=2000, r_min=0.5, r_max=0.9, max_phase=1.0)
-  p = mixer.init(jax.random.key(0), jnp.ones((1, 1, 1)))['params']
-  radius, phase = jnp.exp(-jnp.exp(p['nu'])), jnp.exp(p['theta'])
+  p = jax.jit(mixer.init)(jax.random.key(0), jnp.ones((1, 1, 1)))['params']
+  radius, phase = np.exp(-np.exp(p['nu'])), np.exp(p['theta'])
   assert 0.5 <= radius.min() < 0.51 and 0.89 < radius.max() <= 0.9
   assert 0 < phase.min() < 0.01 and 0.99 < phase.max() <= 1
-  np.testing.assert_allclose(jnp.mean(radius**2), 0.53, atol=0.01)
+  np.testing.assert_allclose(np.mean(radius**2), 0.53, atol=0.01)
   np.testing.assert_allclose(
-    jnp.exp(2 * p['log_gamma']), 1 - radius**2, rtol=1e-4
+    np.exp(2 * p['log_gamma']), 1 - radius**2, rtol=1e-4
   )
 
 
 def test_rg_lru_decays_begin_between_their_bounds():
   """a^8 between 0.9 and 0.999."""
-  p = RGLRU(2000).init(jax.random.key(0), jnp.ones((1, 1, 2000)))['params']
+  init = jax.jit(RGLRU(2000).init)
+  p = init(jax.random.key(0), jnp.ones((1, 1, 2000)))['params']
   power = sigmoid(np.float64(p['logit'])) ** 8
   assert 0.9 <= power.min() < 0.901 and 0.998 < power.max() <= 0.99901
 
@@ -147,7 +148,7 @@ def test_lru_rings_may_end_at_one():
   """Finite even where a radius rounds to it."""
   mixer = LRU(1, state_size=4096, r_min=0.9999, param_dtype=jnp.bfloat16)
   p = jax.jit(mixer.init)(jax.random.key(0), jnp.ones((1, 1, 1)))['params']
-  assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(p))
+  assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(p))
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,10 @@ def draw_segments(num_positions):
   return Segments(rng.random(shape) < 0.15, rng.random(shape) < 0.7)
 
 
+def on_host(tree):
+  return jax.tree.map(np.asarray, tree)
+
+
 def assert_near(given, expected):
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9),
@@ -90,7 +94,7 @@ def test_every_algorithm_is_the_loop(case, algorithm, num_positions):
     run = functools.partial(
       op, algorithm=algorithm, chunk=chunk_of(8, channels)
     )
-    last, y = jax.jit(run)(carry, *given, segments)
+    last, y = on_host(jax.jit(run)(carry, *given, segments))
   state = carry.copy()
   for b in range(B):
     for t in range(num_positions):
@@ -125,7 +129,6 @@ def test_chunks_have_the_gradients_of_the_scan(case):
     return forwards, jax.grad(given, argnums=(0, 1))(*primals)
 
   with jax.enable_x64(True):
-    carry, operands = jax.tree.map(jnp.asarray, (carry, operands))
     assert_near(
       both(carry, operands, 'chunked'), both(carry, operands, 'plain')
     )
@@ -138,9 +141,10 @@ def test_steps_are_the_sequence(case):
   step = delta_rule_step if op is delta_rule else gated_outer_step
   carry, operands = draw(5, extra, channels)
   with jax.enable_x64(True):
-    last, y = op(jnp.asarray(carry), *operands)
+    last, y = on_host(jax.jit(op)(carry, *operands))
+    step = jax.jit(step)
     for t in range(5):
-      carry, y_t = step(jnp.asarray(carry), *(a[:, t] for a in operands))
+      carry, y_t = step(carry, *(a[:, t] for a in operands))
       assert_near(y[:, t], y_t)
     assert_near(last, carry)
 
@@ -149,10 +153,11 @@ def test_steps_are_the_sequence(case):
 @pytest.mark.parametrize('channels', [(), (1,)])
 def test_ones_in_bfloat16_sum_to_their_number(algorithm, channels):
   """bfloat16 alone would stop at 256: the state has its own precision."""
-  ones = jnp.ones((1, 4096, 1, 1), jnp.bfloat16)
-  carry = jnp.zeros((1, 1, 1, 1), jnp.float32)
-  no_decay = jnp.zeros((1, 4096, 1, *channels), jnp.bfloat16)
-  last, y = gated_outer(carry, ones, ones, ones, no_decay, algorithm=algorithm)
+  ones = np.ones((1, 4096, 1, 1), jnp.bfloat16)
+  carry = np.zeros((1, 1, 1, 1), np.float32)
+  no_decay = np.zeros((1, 4096, 1, *channels), jnp.bfloat16)
+  run = jax.jit(functools.partial(gated_outer, algorithm=algorithm))
+  last, y = on_host(run(carry, ones, ones, ones, no_decay))
   assert last.dtype == y.dtype == jnp.float32
   assert last.item() == y[0, -1].item() == 4096
 
@@ -160,13 +165,12 @@ def test_ones_in_bfloat16_sum_to_their_number(algorithm, channels):
 @pytest.mark.parametrize('algorithm', ALGORITHMS)
 def test_keys_of_one_kind_in_bfloat16_hold_their_last_value(algorithm):
   """With beta = 1 the 4096th value replaces the others."""
-  ones = jnp.ones((1, 4096, 1, 1), jnp.bfloat16)
-  value = jnp.arange(1, 4097, dtype=jnp.float32)[None, :, None, None]
-  carry = jnp.zeros((1, 1, 1, 1), jnp.float32)
-  beta, no_decay = ones[..., 0], jnp.zeros_like(ones[..., 0])
-  last, y = delta_rule(
-    carry, ones, ones, value, beta, no_decay, algorithm=algorithm
-  )
+  ones = np.ones((1, 4096, 1, 1), jnp.bfloat16)
+  value = np.arange(1, 4097, dtype=np.float32)[None, :, None, None]
+  carry = np.zeros((1, 1, 1, 1), np.float32)
+  beta, no_decay = ones[..., 0], np.zeros_like(ones[..., 0])
+  run = jax.jit(functools.partial(delta_rule, algorithm=algorithm))
+  last, y = on_host(run(carry, ones, ones, value, beta, no_decay))
   np.testing.assert_allclose(y, value, rtol=1e-6)
   assert last.item() == 4096
 
@@ -194,11 +198,8 @@ def test_strong_decays_lose_no_precision_and_no_gradient(case):
     return result, gradients
 
   with jax.enable_x64(True):
-    exact = jax.tree.map(jnp.asarray, (carry, operands))
-    expected = run(*exact, 'plain')
-  single = jax.tree.map(
-    lambda a: jnp.asarray(a, jnp.float32), (carry, operands)
-  )
+    expected = on_host(run(carry, operands, 'plain'))
+  single = jax.tree.map(np.float32, (carry, operands))
   given = run(*single, 'chunked')
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(
@@ -212,13 +213,12 @@ def test_strong_decays_lose_no_precision_and_no_gradient(case):
 def test_a_chunk_of_equal_keys_is_corrected_stably():
   """Powers of its triangular system reach 1e18; its solution is benign."""
   rng = np.random.default_rng(0)
-  value = jnp.asarray(rng.normal(size=(1, 64, 1, 3)), jnp.float32)
-  key = jnp.full((1, 64, 1, 4), 0.5)
-  beta = jnp.ones((1, 64, 1))
-  carry = jnp.zeros((1, 1, 4, 3))
-  _, y = delta_rule(
-    carry, key, key, value, beta, jnp.zeros_like(beta), algorithm='chunked'
-  )
+  value = np.float32(rng.normal(size=(1, 64, 1, 3)))
+  key = np.full((1, 64, 1, 4), 0.5, np.float32)
+  beta = np.ones((1, 64, 1), np.float32)
+  carry = np.zeros((1, 1, 4, 3), np.float32)
+  run = jax.jit(functools.partial(delta_rule, algorithm='chunked'))
+  _, y = run(carry, key, key, value, beta, np.zeros_like(beta))
   np.testing.assert_allclose(y, value, atol=1e-5)
 
 
@@ -237,6 +237,7 @@ def test_a_decay_to_zero_forgets_all_before(case):
   log_decay[:, [3, 4, 13]] = -np.inf
   length = chunk_of(8, channels)
 
+  @functools.partial(jax.jit, static_argnums=2)
   def read(carry, log_decay, algorithm):
     given = carry, *others, log_decay
     return op(*given, chunk=length, algorithm=algorithm)[1]
@@ -246,4 +247,5 @@ def test_a_decay_to_zero_forgets_all_before(case):
       read(carry, log_decay, 'chunked'), read(carry, log_decay, 'plain')
     )
     slopes = jax.grad(lambda *given: jnp.sum(read(*given, 'chunked')), (0, 1))
-    assert all(np.isfinite(slope).all() for slope in slopes(carry, log_decay))
+    slopes = jax.jit(slopes)(carry, log_decay)
+  assert all(np.isfinite(slope).all() for slope in slopes)

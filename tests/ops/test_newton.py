@@ -17,6 +17,12 @@ STEPS = {
   'lstm': recurrence.lstm_step,
 }
 
+# Worth optimising: what is compiled with these runs for long.
+RUNS_LONG = {
+  'xla_backend_optimization_level': 1,
+  'xla_llvm_disable_expensive_passes': False,
+}
+
 
 def random_weights(name, rng, size, features, gain=1.0):
   """Recurrent kernels of gain times the scale that keeps variance."""
@@ -184,9 +190,10 @@ def test_no_answer_is_wrong(name, capsys):
     step = functools.partial(STEPS[name], weights)
     return scan(step, as_carry(name, state), x)
 
-  solution = jax.jit(jax.vmap(parallel))(*cells)
+  solve = jax.jit(jax.vmap(parallel), compiler_options=RUNS_LONG)
+  solution = solve(*cells)
   with jax.enable_x64(True):
-    cells = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), cells)
+    cells = jax.tree.map(np.float64, cells)
     expected = jax.jit(jax.vmap(sequential))(*cells)
   errors = [
     np.max(np.abs(np.subtract(given, exact)), axis=(1, 2, 3))
