@@ -20,10 +20,15 @@ def pytest_configure(config):
     config.pluginmanager.register(times.Times(path))
 
 
+def file(nodeid: str) -> str:
+  """Returns the file of a test: tests of a file share what they compile."""
+  return nodeid.partition('::')[0]
+
+
 def unit(nodeid: str) -> str:
-  """Tests of one unit share what they compile, and units share nothing."""
-  file, _, _ = nodeid.partition('::')
-  return nodeid if file.endswith('test_contract.py') else file
+  """Returns the name of a unit, whose tests run in one worker."""
+  name = file(nodeid)
+  return nodeid if name.endswith('test_contract.py') else name
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -38,9 +43,16 @@ def pytest_xdist_make_scheduler(config, log):
   return Units(config, log)
 
 
+def pytest_collection_finish(session):
+  """Lets garbage be collected seldom, and never among what is imported."""
+  gc.collect()
+  gc.freeze()
+  gc.set_threshold(50_000, 20, 20)
+
+
 def pytest_runtest_teardown(item, nextitem):
-  """Forgets what a unit compiled: collecting garbage walks all of it."""
-  if nextitem is None or unit(nextitem.nodeid) != unit(item.nodeid):
+  """Forgets what a file compiled: collecting garbage walks all of it."""
+  if nextitem is None or file(nextitem.nodeid) != file(item.nodeid):
     jax.clear_caches()
     gc.collect()
 

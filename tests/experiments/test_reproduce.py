@@ -5,8 +5,6 @@ import multiprocessing
 import os
 import pathlib
 import signal
-import subprocess
-import sys
 import threading
 
 import pytest
@@ -15,6 +13,7 @@ from experiments import axes, folders, reproduce
 from experiments.recall import main
 from seqjax.launch import cell_pool
 from seqjax.results import table
+from tests import processes
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 RECALL = folders.find('recall')
@@ -60,11 +59,9 @@ def test_the_first_preset_stays_two_experiments():
 )
 def test_a_bad_flag_is_one_sentence_and_exit_code_2(flag, message, tmp_path):
   """Nothing runs, nothing is written."""
-  done = subprocess.run(
-    [sys.executable, '-m', 'experiments.reproduce', f'--workdir={tmp_path}',
-     flag],
-    capture_output=True, text=True, timeout=120, cwd=ROOT,
-  )  # fmt: skip
+  done = processes.call(
+    'experiments.reproduce', f'--workdir={tmp_path}', flag
+  )
   assert done.returncode == 2 and message in done.stderr
   assert 'Traceback' not in done.stderr and not list(tmp_path.iterdir())
 

@@ -27,7 +27,12 @@ def test_every_task_fits_the_model_that_it_specifies(name):
   """Outputs, loss and score, by their shapes."""
   task = TASKS[name]()
   model = model_for(task, (GRU(8),))
-  batch = jax.tree.map(jnp.asarray, task.batch(jax.random.key(0), 0, 2))
+
+  def draw():
+    batch = task.batch(jax.random.key(0), 0, 2)
+    return jax.tree.map(jnp.asarray, batch)
+
+  batch = jax.eval_shape(draw)
 
   def run(batch):
     arguments = batch.inputs, batch.segments
