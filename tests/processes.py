@@ -37,9 +37,7 @@ def call(module: str, *options: str, cwd=ROOT, timeout: float = 600):
     process.join()
     output, errors = (path.read_text(encoding='utf-8') for path in said)
   command = (module, *options)
-  return subprocess.CompletedProcess(
-    command, process.exitcode, output, errors
-  )
+  return subprocess.CompletedProcess(command, process.exitcode, output, errors)
 
 
 def _run(module, options, cwd, environment, said):

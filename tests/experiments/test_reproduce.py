@@ -59,9 +59,7 @@ def test_the_first_preset_stays_two_experiments():
 )
 def test_a_bad_flag_is_one_sentence_and_exit_code_2(flag, message, tmp_path):
   """Nothing runs, nothing is written."""
-  done = processes.call(
-    'experiments.reproduce', f'--workdir={tmp_path}', flag
-  )
+  done = processes.call('experiments.reproduce', f'--workdir={tmp_path}', flag)
   assert done.returncode == 2 and message in done.stderr
   assert 'Traceback' not in done.stderr and not list(tmp_path.iterdir())
 
