@@ -11,6 +11,10 @@ import pytest
 
 from tests import times
 
+COMPILE = '/jax/core/compile/backend_compile_duration'
+COMPILED_AT_MOST = 600  # functions that units share
+_compiled = []  # the seconds of each since the last time they were forgotten
+
 
 def pytest_configure(config):
   """Records times where SEQJAX_TEST_TIMES names a file, in every worker."""
@@ -20,15 +24,10 @@ def pytest_configure(config):
     config.pluginmanager.register(times.Times(path))
 
 
-def file(nodeid: str) -> str:
-  """Returns the file of a test: tests of a file share what they compile."""
-  return nodeid.partition('::')[0]
-
-
 def unit(nodeid: str) -> str:
-  """Returns the name of a unit, whose tests run in one worker."""
-  name = file(nodeid)
-  return nodeid if name.endswith('test_contract.py') else name
+  """Tests of one unit run in one worker: those of a file, but for contracts."""
+  file, _, _ = nodeid.partition('::')
+  return nodeid if file.endswith('test_contract.py') else file
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -51,10 +50,20 @@ def pytest_collection_finish(session):
 
 
 def pytest_runtest_teardown(item, nextitem):
-  """Forgets what a file compiled: collecting garbage walks all of it."""
-  if nextitem is None or file(nextitem.nodeid) != file(item.nodeid):
+  """Forgets what units compiled, before it takes more than a gigabyte."""
+  ends = nextitem is None or unit(nextitem.nodeid) != unit(item.nodeid)
+  if ends and len(_compiled) > COMPILED_AT_MOST:
+    _compiled.clear()
     jax.clear_caches()
     gc.collect()
+
+
+def _count(event: str, seconds: float, **_):
+  if event == COMPILE:
+    _compiled.append(seconds)
+
+
+jax.monitoring.register_event_duration_secs_listener(_count)
 
 
 @pytest.fixture
