@@ -6,6 +6,7 @@ import os
 import pathlib
 import signal
 import threading
+import time
 
 import pytest
 
@@ -94,12 +95,12 @@ def test_a_worker_that_is_killed_does_not_take_the_others_with_it(tmp_path):
   """Its cells are tried once more, and the rest goes on."""
   configs = [main.Config(lag=lag, steps=51, batch_size=4) for lag in (8, 9, 10)]
 
-  def kill_one():
-    workers = multiprocessing.active_children()
-    assert workers
-    os.kill(workers[0].pid, signal.SIGKILL)
+  def kill_one():  # while it still compiles, however long its start took
+    while not list(tmp_path.rglob(cell_pool.LOG)):
+      time.sleep(0.1)
+    os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
 
-  killer = threading.Timer(3.0, kill_one)  # while it still compiles
+  killer = threading.Thread(target=kill_one, daemon=True)
   killer.start()
   assert reproduce.run_cells(reproduce.Job(RECALL, configs, tmp_path)) == []
   killer.join()
