@@ -19,21 +19,30 @@ find_python() {
   echo "seqjax needs Python 3.11 or newer with its venv module; none of" \
     "'${SEQJAX_PYTHON:-python3.13 python3.12 python3.11 python3}' is one." \
     "On Debian: apt-get install python3 python3-venv." >&2
-  return 1
+  return 2
 }
 
 prepare() {
-  local extras=$1 stamp=.venv/installed-$1 wanted python
+  local extras=$1 stamp=.venv/installed-$1 wanted python made='' log
   wanted=$(cksum <setup.py)
   if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then
     return
   fi
-  python=$(find_python) || return 1
+  python=$(find_python) || return 2
   echo "Installing seqjax[$extras] into .venv (once)." >&2
   # A venv whose making was interrupted has a python, but no pip.
-  .venv/bin/python -m pip --version >/dev/null 2>&1 ||
-    "$python" -m venv --clear .venv || return 1
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check \
-    --editable ".[$extras]" || return 1
+  if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
+    made=.venv
+    "$python" -m venv --clear .venv || return 2
+  fi
+  if ! log=$(.venv/bin/python -m pip install --quiet \
+    --disable-pip-version-check --editable ".[$extras]" 2>&1); then
+    echo "pip cannot install seqjax[$extras] into .venv:" \
+      "$(grep '^ERROR' <<<"$log" | tail -n 1 || true)" \
+      "It needs the packages that setup.py names, from its index or a mirror:" \
+      "'pip config list' shows which. Then run the command again." >&2
+    if [ -n "$made" ]; then rm -rf .venv; fi
+    return 2
+  fi
   echo "$wanted" >"$stamp"
 }

@@ -25,7 +25,7 @@ def pytest_configure(config):
 
 
 def unit(nodeid: str) -> str:
-  """Tests of one unit share what they compile, and units share nothing."""
+  """Tests of one unit run in one worker: those of a file, but for contracts."""
   file, _, _ = nodeid.partition('::')
   return nodeid if file.endswith('test_contract.py') else file
 

@@ -166,7 +166,7 @@ import seqjax.results.plotting, seqjax.analysis.timing, seqjax.experiment
 heavy = {'tensorflow_datasets', 'tensorflow', 'matplotlib', 'grain', 'torch'}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 """
-  subprocess.run([sys.executable, '-c', code], check=True, timeout=120)
+  subprocess.run([sys.executable, '-c', code], check=True, timeout=600)
 
 
 LAZY = """

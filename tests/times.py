@@ -5,13 +5,15 @@
     python -m tests.times runs/test_times.jsonl --laws
                                                  prints the laws of every entry
 
-Every worker appends a JSON line per test: its seconds, how many functions it
-compiled and the seconds of that, and each law that a contract checked.
+Every worker appends a JSON line per test: its seconds by the clock and of the
+processor, how many functions it compiled and the seconds of that, and each law
+that a contract checked.
 """
 
 import collections
 import functools
 import json
+import os
 import pathlib
 import sys
 import time
@@ -66,18 +68,24 @@ class Times:
   def pytest_runtest_protocol(self, item, nextitem):
     self._phases.clear()
     self._laws.clear()
-    began = time.perf_counter()
+    began, spent = time.perf_counter(), processor_seconds()
     try:
       return (yield)
     finally:
       line = {
         'test': item.nodeid,
         'seconds': time.perf_counter() - began,
+        'processor': processor_seconds() - spent,
         'phases': dict(self._phases),
         'laws': list(self._laws),
       }
       with self._path.open('a') as file:
         file.write(json.dumps(line) + '\n')
+
+
+def processor_seconds() -> float:
+  """Returns those of this process and of its children that have ended."""
+  return sum(os.times()[:4])
 
 
 def summary(lines: list[dict], most: int = 25) -> str:
@@ -89,12 +97,13 @@ def summary(lines: list[dict], most: int = 25) -> str:
     file.update(line['phases'])
     file['tests'] += 1
     file['seconds'] += line['seconds']
+    file['processor'] += line['processor']
     for law, seconds in line['laws']:
       laws[law] += seconds
   whole = sum(files.values(), collections.Counter())
   files = {'all': whole, **dict(_by(files, lambda part: -part['seconds']))}
   parts = [
-    'seconds  tests  compiled  compile   lower   trace  file',
+    'seconds  processor  tests  compiled  compile   lower   trace  file',
     *(_row(name, part) for name, part in list(files.items())[: most + 1]),
     '\nseconds  law',
     *(f'{seconds:7.1f}  {law}' for law, seconds in laws.most_common()),
@@ -126,7 +135,8 @@ def _by(parts, key):
 def _row(name: str, part: collections.Counter) -> str:
   seconds = '  '.join(f'{part[x]:6.1f}' for x in ('compile', 'lower', 'trace'))
   counts = f'{part["tests"]:5d}  {part["compile count"]:8d}'
-  return f'{part["seconds"]:7.1f}  {counts}  {seconds}  {name}'
+  clocks = f'{part["seconds"]:7.1f}  {part["processor"]:9.1f}'
+  return f'{clocks}  {counts}  {seconds}  {name}'
 
 
 def main(path: str, *options: str):

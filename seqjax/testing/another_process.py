@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-PATIENCE = 60  # seconds that it is given for an answer
+PATIENCE = 600  # seconds that it is given for an answer, on a busy machine
 
 
 def call(function: Callable, argument: Any) -> Any:

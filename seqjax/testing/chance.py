@@ -81,13 +81,13 @@ def _finest(cells, fitted):
   """
   chosen = np.zeros(fitted.shape, int)
   for cell in cells:
-    names, number = np.unique(cell, return_inverse=True)
-    number = number.reshape(cell.shape)
     left = chosen == 0
-    counts = np.bincount(number[left & fitted], minlength=len(names))
-    found = left & (counts[number] >= FEWEST)
-    chosen[found] = chosen.max() + 1 + number[found]
-  return np.unique(chosen, return_inverse=True)[1].reshape(fitted.shape)
+    counts = np.bincount(cell[left & fitted], minlength=cell.max() + 1)
+    found = left & (counts[cell] >= FEWEST)
+    chosen[found] = chosen.max() + 1 + cell[found]
+  # Ranks, as np.unique would give them, but without sorting.
+  used = np.bincount(chosen.ravel()) > 0
+  return (np.cumsum(used) - 1)[chosen]
 
 
 def _fit(task, cell, targets, weights):

@@ -16,6 +16,7 @@ from seqjax.tasks.task import Metric, Task
 from seqjax.testing import another_process
 from seqjax.testing.chance import TO_ONE, constant_score, mean_and_error
 from seqjax.testing.laws import LawBroken
+from seqjax.testing.sampling import Sampler
 from seqjax.typing import SPLITS, Batch, Spec, TaskShape
 
 BATCH_SIZE = 64
@@ -47,7 +48,7 @@ def assert_task_contract(task: Task, *, batches: int = 32):
     >>> from seqjax.tasks import Recall
     >>> testing.assert_task_contract(Recall(lag=16), batches=8)
   """
-  draw = _Sampler(task)
+  draw = Sampler(task, BATCH_SIZE)
   _check_shapes(task, draw(0))
   _check_determinism(task, draw)
   if task.on_device:
@@ -63,19 +64,6 @@ def assert_task_contract(task: Task, *, batches: int = 32):
   sampled = task.on_device and task.metric is not Metric.BITS
   _check_chance(task, validation + test if sampled else train)
   _check_ceiling(task, validation[:few])
-
-
-class _Sampler:
-  """The batches of one task, on the device by one compiled function."""
-
-  def __init__(self, task):
-    self.task = task
-    self.compiled = jax.jit(task.batch, static_argnums=(2, 3))
-
-  def __call__(self, step: int, split: str = 'train', seed: int = 0) -> Batch:
-    batch = self.compiled if self.task.on_device else self.task.batch
-    key = jax.random.key(seed)
-    return jax.tree.map(np.asarray, batch(key, step, BATCH_SIZE, split))
 
 
 def _check_shapes(task, batch):
@@ -178,24 +166,21 @@ def _members(batches):
 
 def _check_weights(task, batch):
   """Checks outputs of NaN where the weight is 0, and other targets there."""
-  outputs = jnp.asarray(_any_outputs(task, batch))
-  silent = jax.lax.expand_dims(
-    batch.weights == 0, range(batch.weights.ndim, outputs.ndim)
-  )
+  outputs = _any_outputs(task, batch)
+  silent = _silent(batch, outputs.ndim)
 
   @jax.jit
   def measure(outputs, batch):
     loss, gradient = jax.value_and_grad(task.loss)(outputs, batch)
     return loss, gradient, task.score(outputs, batch)
 
-  clean = measure(jnp.where(silent, 0, outputs), batch)
-  dirty = measure(
-    jnp.where(silent, jnp.nan, outputs), _other_targets(task, batch)
-  )
+  zero, nan = np.float32(0), np.float32(np.nan)
+  clean = measure(np.where(silent, zero, outputs), batch)
+  dirty = measure(np.where(silent, nan, outputs), _other_targets(task, batch))
   for name, a, b in zip(('loss', 'gradient'), clean, dirty, strict=False):
     if not np.array_equal(a, b) or not np.isfinite(a).all():
       raise LawBroken(WEIGHTS, f'the {name} sees outputs of weight 0.')
-  if bool(jnp.any(jnp.where(silent, clean[1], 0))):
+  if np.any(np.where(silent, clean[1], 0)):
     raise LawBroken(WEIGHTS, 'outputs of weight 0 have a gradient.')
   if not np.isclose(*(mean_and_error([s])[0] for s in (clean[2], dirty[2]))):
     raise LawBroken(WEIGHTS, 'the score sees outputs of weight 0.')
@@ -203,13 +188,17 @@ def _check_weights(task, batch):
 
 def _other_targets(task, batch):
   """Returns the batch with all targets of weight 0 changed."""
-  silent = jax.lax.expand_dims(
-    batch.weights == 0, range(batch.weights.ndim, batch.targets.ndim)
-  )
   other = batch.targets + 1
   if task.output.vocab is not None:
     other = other % task.output.vocab
-  return batch._replace(targets=jnp.where(silent, other, batch.targets))
+  silent = _silent(batch, batch.targets.ndim)
+  return batch._replace(targets=np.where(silent, other, batch.targets))
+
+
+def _silent(batch, ndim):
+  """Returns where the weight is 0, for an array of so many axes."""
+  silent = batch.weights == 0
+  return np.expand_dims(silent, tuple(range(silent.ndim, ndim)))
 
 
 def _check_splits(draw, batches):
@@ -258,10 +247,10 @@ def _check_ceiling(task, batches):
   if task.ceiling is None:
     raise LawBroken(CEILING, 'there is a solver, but the ceiling is unknown.')
   solve = jax.jit(task.solve) if task.on_device else task.solve
-  scores = []
+  score, scores = jax.jit(task.score), []
   for batch in batches:
     solved = _as_outputs(task, np.asarray(solve(_blind(task, batch))))
-    scores.append(task.score(jnp.asarray(solved), batch))
+    scores.append(score(solved, batch))
   mean, error = mean_and_error(scores)
   exact = task.metric is Metric.ACCURACY and task.ceiling == 1
   slack = 0 if exact else 4 * error + 1e-4 * max(abs(task.ceiling), 1e-2)
@@ -340,4 +329,4 @@ def _elsewhere(task) -> str:
 
 
 def _fingerprint_of_a_batch(task) -> str:
-  return fingerprint(_Sampler(task)(3))
+  return fingerprint(Sampler(task, BATCH_SIZE)(3))

@@ -2,14 +2,13 @@
 
 import dataclasses
 import pathlib
-import subprocess
-import sys
 
 import pytest
 
 from experiments import axes, command, folders, reproduce
 from experiments.recall import main
 from seqjax.nn import MIXERS, WindowMLP
+from tests import processes
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 SMALL = {'lags': (8,), 'seeds': 1, 'steps': 51, 'batch_size': 4}
@@ -185,11 +184,13 @@ def main_folder() -> pathlib.Path:
 
 def test_one_cell_says_where_its_results_lie(tmp_path):
   """And how training goes on the way, although there is no terminal."""
-  done = subprocess.run(
-    [sys.executable, '-m', 'experiments.recall.main', '--lag=8', '--steps=51',
-     '--batch_size=4', f'--workdir={tmp_path}'],
-    cwd=ROOT, capture_output=True, text=True, timeout=300,
-  )  # fmt: skip
+  done = processes.call(
+    'experiments.recall.main',
+    '--lag=8',
+    '--steps=51',
+    '--batch_size=4',
+    f'--workdir={tmp_path}',
+  )
   assert done.returncode == 0, done.stderr
   assert f'Results: {tmp_path}' in done.stdout and 'accuracy' in done.stdout
   assert 'compiling' in done.stderr and 'step 51 of 51: loss' in done.stderr

@@ -5,9 +5,8 @@ import multiprocessing
 import os
 import pathlib
 import signal
-import subprocess
-import sys
 import threading
+import time
 
 import pytest
 
@@ -15,6 +14,7 @@ from experiments import axes, folders, reproduce
 from experiments.recall import main
 from seqjax.launch import cell_pool
 from seqjax.results import table
+from tests import processes
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 RECALL = folders.find('recall')
@@ -60,11 +60,7 @@ def test_the_first_preset_stays_two_experiments():
 )
 def test_a_bad_flag_is_one_sentence_and_exit_code_2(flag, message, tmp_path):
   """Nothing runs, nothing is written."""
-  done = subprocess.run(
-    [sys.executable, '-m', 'experiments.reproduce', f'--workdir={tmp_path}',
-     flag],
-    capture_output=True, text=True, timeout=120, cwd=ROOT,
-  )  # fmt: skip
+  done = processes.call('experiments.reproduce', f'--workdir={tmp_path}', flag)
   assert done.returncode == 2 and message in done.stderr
   assert 'Traceback' not in done.stderr and not list(tmp_path.iterdir())
 
@@ -99,12 +95,12 @@ def test_a_worker_that_is_killed_does_not_take_the_others_with_it(tmp_path):
   """Its cells are tried once more, and the rest goes on."""
   configs = [main.Config(lag=lag, steps=51, batch_size=4) for lag in (8, 9, 10)]
 
-  def kill_one():
-    workers = multiprocessing.active_children()
-    assert workers
-    os.kill(workers[0].pid, signal.SIGKILL)
+  def kill_one():  # while it still compiles, however long its start took
+    while not list(tmp_path.rglob(cell_pool.LOG)):
+      time.sleep(0.1)
+    os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
 
-  killer = threading.Timer(3.0, kill_one)  # while it still compiles
+  killer = threading.Thread(target=kill_one, daemon=True)
   killer.start()
   assert reproduce.run_cells(reproduce.Job(RECALL, configs, tmp_path)) == []
   killer.join()

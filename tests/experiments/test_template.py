@@ -3,13 +3,12 @@
 import pathlib
 import re
 import shutil
-import subprocess
-import sys
 
 import pytest
 
 from experiments import folders
 from seqjax.results import table
+from tests import processes
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 TEMPLATE = pathlib.Path(__file__).parent / 'template'
@@ -28,11 +27,8 @@ def checkout(tmp_path_factory):
 
 
 def call(checkout, module, *options):
-  """Runs a module of the checkout; its exit code, output and errors."""
-  return subprocess.run(
-    [sys.executable, '-m', f'experiments.{module}', *options],
-    cwd=checkout, capture_output=True, text=True, timeout=600,
-  )  # fmt: skip
+  """Runs a module of the checkout, in a process of its own."""
+  return processes.call(f'experiments.{module}', *options, cwd=checkout)
 
 
 AXES = ('--mixers=lstm', '--lags=2', '--seeds=2', '--steps=101')

@@ -168,7 +168,7 @@ class EndsTheProcess(Recall):
 
 class Sleeps(Recall):
   def __setstate__(self, state):
-    time.sleep(60)
+    time.sleep(600)
 
 
 class NoSolver(Recall):

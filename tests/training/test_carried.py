@@ -77,7 +77,8 @@ def _losses(runs):
 
 
 def _windows(task, key):
-  return [task.batch(key, step, ROWS) for step in range(WINDOWS)]
+  batch = jax.jit(task.batch, static_argnums=2)
+  return [batch(key, step, ROWS) for step in range(WINDOWS)]
 
 
 @pytest.mark.parametrize('names', FEW, ids='-'.join)
@@ -121,9 +122,11 @@ def test_no_gradient_passes_from_window_to_window():
   """The update is that of the window alone, its carry a constant."""
   model, task = _model(GRU(8)), Stream()
   (before, _), (after, _), *_ = list(_train(model, task, learning_rate=1.0))
-  batch = task.batch(KEY, 1, ROWS)
 
-  def loss(params):
+  @jax.jit
+  @jax.grad
+  def gradient(params):
+    batch = task.batch(KEY, 1, ROWS)
     _, outputs = model.apply(
       {'params': params},
       before.carry,
@@ -134,7 +137,7 @@ def test_no_gradient_passes_from_window_to_window():
     return task.loss(outputs, batch)
 
   expected = jax.tree.map(
-    lambda p, g: p - g, before.params, jax.grad(loss)(before.params)
+    lambda p, g: p - g, before.params, gradient(before.params)
   )
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),

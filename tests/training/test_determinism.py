@@ -69,7 +69,7 @@ def test_a_run_repeats_itself_bit_by_bit_in_another_process():
     env=os.environ | {'PYTHONHASHSEED': '7', 'PYTHONPATH': str(ROOT)},
     capture_output=True,
     text=True,
-    timeout=300,
+    timeout=600,
   )
   assert done.stdout.strip() == digest(), done.stderr
 

@@ -1,7 +1,8 @@
 """The model that a task specifies can be trained on it and scored."""
 
+import functools
+
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -22,18 +23,27 @@ ONE_OF_EACH_SHAPE = (
 )
 
 
+@functools.cache
+def _shapes(task):
+  """Returns the shapes of a batch of two; on the host it is drawn."""
+  draw = functools.partial(task.batch, batch_size=2)
+  if task.on_device:
+    return jax.eval_shape(draw, jax.random.key(0), 0)
+  return jax.eval_shape(lambda batch: batch, draw(jax.random.key(0), 0))
+
+
 @pytest.mark.parametrize('name', [n for n in TASKS if n not in NEED_FILES])
 def test_every_task_fits_the_model_that_it_specifies(name):
   """Outputs, loss and score, by their shapes."""
   task = TASKS[name]()
   model = model_for(task, (GRU(8),))
-  batch = jax.tree.map(jnp.asarray, task.batch(jax.random.key(0), 0, 2))
 
   def run(batch):
     arguments = batch.inputs, batch.segments
     outputs, _ = model.init_with_output(jax.random.key(0), *arguments)
     return outputs, task.loss(outputs, batch), task.score(outputs, batch)
 
+  batch = _shapes(task)
   outputs, loss, (score, weight) = jax.eval_shape(run, batch)
   classes = () if task.output.vocab is None else (task.output.vocab,)
   assert outputs.shape == (*batch.targets.shape, *classes)
@@ -69,7 +79,7 @@ def test_every_mixer_serves_every_shape_of_task(name):
   ):
     task = TASKS[task_name]()
     model = model_for(task, (MIXERS[name](8, 64),))
-    batch = jax.eval_shape(lambda t=task: t.batch(jax.random.key(0), 0, 2))
+    batch = _shapes(task)
     outputs, _ = jax.eval_shape(
       model.init_with_output, jax.random.key(0), batch.inputs, batch.segments
     )
