@@ -119,6 +119,14 @@ def nan_reaches_gradients(weights, carry, x, segments=None, *, algorithm):
   return carry, segments_lib.zero_padding(states, segments)
 
 
+def clear_by_a_product(state, start):
+  """Multiplies by zero at starts, which keeps NaN and infinity."""
+  if start is None:
+    return state
+  start = jax.lax.expand_dims(start, range(start.ndim, state.ndim))
+  return state * (1 - start.astype(state.dtype))
+
+
 def accumulate_in_bfloat16(carry, decay, drive, segments=None, *, algorithm):
   low = jnp.bfloat16
   state, states = seqjax.ops.linear_recurrence.linear_recurrence(
@@ -260,6 +268,10 @@ BUGS = {
     with_patch(
       'seqjax.nn.linear_rnn.linear_recurrence', accumulate_in_bfloat16),
     testing.STRUCTURE),
+  'a start multiplies the state by zero': (
+    MinGRU,
+    with_patch('seqjax.ops.linear_recurrence._clear', clear_by_a_product),
+    testing.NOT_FINITE),
   # In attention.
   'the mask is off by one towards the future': (
     Attention,

@@ -19,6 +19,7 @@ from seqjax.nn.mixer import (
   select_rows,
 )
 from seqjax.ops import attention as attention_lib
+from seqjax.ops import finite
 from seqjax.ops import segments as segments_lib
 from seqjax.ops.positions import alibi_slopes, look_up, rotate, sinusoids
 from seqjax.typing import Array, Segments
@@ -116,23 +117,27 @@ class SelfAttention(SequenceMixer):
         'query_segments': pieces,
         'key_segments': pieces,
       }
-    y = self._attend(
-      *self._project(segments_lib.zero_padding(x, segments), places),
-      **where,
-      **sight,
-    )
+    x = segments_lib.zero_padding(x, segments)
+    query, key, value, flawed = self._project(x, places)
+    flaws = attention_lib.Flaws(flawed, flawed)
+    y = self._attend(query, key, value, flaws=flaws, **where, **sight)
     return segments_lib.zero_padding(y, segments)
 
   def _project(self, x, places):
-    """Projects to queries, keys and values; x has zeros at padding."""
+    """Projects to queries, keys and values; x has zeros at padding.
+
+    Also marks the positions that are not finite, where zeros are projected.
+    """
     if self.positions == 'learned':
       x = x + look_up(self.table.astype(x.dtype), places)
     if self.positions == 'sinusoidal':
       x = x + sinusoids(places, self.features, x.dtype)
+    flawed = finite.flawed(x)
+    x = finite.zero_where(flawed, x)
     query, key, value = self.query(x), self.key(x), self.value(x)
     if self.positions == 'rotary':
       query, key = rotate(query, places), rotate(key, places)
-    return query, key, value
+    return query, key, value, flawed
 
   def _attend(self, query, key, value, **where):
     """Computes the outputs of queries; `where` places queries and keys."""
@@ -201,13 +206,18 @@ class Attention(SelfAttention, CausalMixer):
   def step(self, carry, x_t):
     check_step(self, carry, x_t)
     place = carry.count[:, None]
-    query, key, value = self._project(x_t[:, None], place)
+    query, key, value, flawed = self._project(x_t[:, None], place)
+    query, key, value = (
+      finite.nan_where(flawed, a) for a in (query, key, value)
+    )
     carry = _extend_cache(carry, key, value)
     held = _held_positions(carry)
+    # All slots are seen, or empty: what is not finite may stay there.
     y = self._attend(
       query,
       carry.key.astype(self.dtype),
       carry.value.astype(self.dtype),
+      flaws=attention_lib.no_flaws(query, carry.key),
       query_positions=place,
       key_positions=held,
       key_segments=held,  # -1 where a slot is empty
@@ -220,20 +230,27 @@ class Attention(SelfAttention, CausalMixer):
     self._check_length(num_positions)
     _, places = segments_lib.positions(carry.count, segments, num_positions)
     pieces = segments_lib.piece_index(segments, batch_size, num_positions)
-    query, key, value = self._project(
+    query, key, value, flawed = self._project(
       segments_lib.zero_padding(x, segments), places
     )
     held = _held_positions(carry)
+    slots = jnp.any(finite.flawed(carry.key, carry.value), axis=-1)
+    past = (finite.zero_where(slots, array) for array in carry[:2])
+    past_key, past_value = (array.astype(self.dtype) for array in past)
     y = self._attend(
       query,
-      jnp.concatenate([carry.key.astype(self.dtype), key], axis=1),
-      jnp.concatenate([carry.value.astype(self.dtype), value], axis=1),
+      jnp.concatenate([past_key, key], axis=1),
+      jnp.concatenate([past_value, value], axis=1),
+      flaws=attention_lib.Flaws(
+        flawed, jnp.concatenate([slots, flawed], axis=1)
+      ),
       query_positions=places,
       key_positions=jnp.concatenate([held, places], axis=1),
       query_segments=pieces,
       key_segments=jnp.concatenate([jnp.minimum(held, 0), pieces], axis=1),
       window=self.receptive_field,
     )
+    key, value = finite.nan_where(flawed, key), finite.nan_where(flawed, value)
     carry = _extend_cache(carry, key, value, segments)
     return carry, segments_lib.zero_padding(y, segments)
 

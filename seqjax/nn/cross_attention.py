@@ -97,10 +97,13 @@ class CrossAttention(nn.Module):
       )
     else:
       nowhere = jnp.zeros(memory.valid.shape, jnp.int32)
+      query = self.query(x)
+      # Padding was projected from zeros, and all else is seen from everywhere.
       y = attention_lib.attention(
-        self.query(x),
+        query,
         memory.key,
         memory.value,
+        flaws=attention_lib.no_flaws(query, memory.key),
         query_positions=jnp.zeros(x.shape[:2], jnp.int32),
         key_positions=nowhere,
         key_segments=jnp.where(memory.valid, nowhere, -1),

@@ -1,10 +1,18 @@
-"""Softmax attention; a cache is just more keys."""
+"""Softmax attention; a cache is just more keys.
+
+A query that is not finite reads NaN in all heads, and so does one that sees a
+key or value that is not. No other query does, nor do gradients of others:
+products with masked weights, where zero times NaN is NaN, get zeros instead.
+"""
+
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from seqjax.ops import algorithms
+from seqjax.ops import algorithms, checks, finite
 from seqjax.ops.blockwise_attention import (
   Places,
   Rule,
@@ -15,6 +23,20 @@ from seqjax.typing import Array
 
 ALGORITHMS = ('auto', 'plain', 'blockwise', 'cudnn')
 BLOCK = 128  # queries, and keys, whose logits should fit into a cache
+
+
+class Flaws(NamedTuple):
+  """Marks queries, and keys or values, that are not finite."""
+
+  query: Bool[Array, 'B T']
+  key: Bool[Array, 'B S']
+
+
+def no_flaws(
+  query: Float[Array, 'B T *H'], key: Float[Array, 'B S *G']
+) -> Flaws:
+  """Says that nothing has a flaw which could reach what must not see it."""
+  return Flaws(*(jnp.zeros(a.shape[:2], bool) for a in (query, key)))
 
 
 def attention(
@@ -29,6 +51,7 @@ def attention(
   causal: bool = True,
   window: int | None = None,
   slopes: Float[Array, 'H'] | None = None,
+  flaws: Flaws | None = None,
   algorithm: str = 'auto',
 ) -> Float[Array, 'B T H V']:
   """Computes softmax(Q K^T / sqrt(K)) V (Vaswani et al., 2017, eq. 1).
@@ -43,9 +66,14 @@ def attention(
     query_segments, key_segments: the piece each belongs to, -1 where there is
       none (padding, an empty slot of a cache); None means one piece.
     causal: whether a query sees no position after its own.
-    window: how many positions a query sees, its own included; None: all.
+    window: how many positions a query sees, its own included, to the left and,
+      where not `causal`, to the right: `local_window_size=(window - 1, window -
+      1)` of `jax.nn.dot_product_attention`; None: all.
     slopes: what a head's logits lose with every position of distance, to either
       side (Press et al., 2022, section 3); constants; None: nothing.
+    flaws: marks of what was not finite, for callers that have put finite
+      numbers there, or know that everything unseen is finite; None: they are
+      looked for, which costs about a twentieth of the time.
     algorithm: 'plain' holds all T x S logits and is differentiable in every
       mode; 'blockwise' holds O(T) numbers; 'cudnn' is that of
       `jax.nn.dot_product_attention` for sequences without segments, positions
@@ -59,6 +87,34 @@ def attention(
     ValueError: the algorithm is unknown, or cannot do this here.
   """
   check_algorithm(algorithm)
+  (
+    query,
+    key,
+    value,
+    query_positions,
+    key_positions,
+    query_segments,
+    key_segments,
+    slopes,
+  ) = checks.arrays(
+    'attention',
+    query=(query, 'B T H K', 'real'),
+    key=(key, 'B S G K', 'real'),
+    value=(value, 'B S G V', 'real'),
+    query_positions=(query_positions, 'B T', 'integer'),
+    key_positions=(key_positions, 'B S', 'integer'),
+    query_segments=(query_segments, 'B T', 'integer'),
+    key_segments=(key_segments, 'B S', 'integer'),
+    slopes=(slopes, 'H', 'real'),
+  )
+  if window is not None:
+    checks.size('attention', 'window', window)
+  if query.shape[2] % max(key.shape[2], 1):
+    raise ValueError(
+      'attention shares each head of keys among as many heads of queries, but '
+      f'{query.shape[2]} heads of queries and {key.shape[2]} of keys were '
+      'given; make the former a multiple of the latter.'
+    )
   bare = slopes is None and all(
     array is None
     for array in (query_positions, key_positions, query_segments, key_segments)
@@ -71,18 +127,10 @@ def attention(
     )
   if query.size == 0 or key.size == 0:
     return jnp.zeros((*query.shape[:-1], value.shape[-1]), value.dtype)
+  if flaws is None:
+    query, key, value, flaws = _without_flaws(query, key, value)
   if algorithm == 'cudnn' or (algorithm == 'auto' and not obstacle):
-    reach = (
-      None if window is None else (window - 1, 0 if causal else window - 1)
-    )
-    return jax.nn.dot_product_attention(
-      query,
-      key,
-      value,
-      is_causal=causal,
-      local_window_size=reach,
-      implementation='cudnn',
-    )
+    return _cudnn(query, key, value, flaws, causal, window)
   places = (
     _places(query_positions, query_segments, query),
     _places(key_positions, _key_pieces(query_segments, key_segments), key),
@@ -92,7 +140,7 @@ def attention(
     algorithm = 'blockwise' if large else 'plain'
   read = _blockwise if algorithm == 'blockwise' else _plain
   rule = Rule(causal, window, BLOCK)
-  return read(rule, query, key, value, slopes, *places)
+  return read(rule, query, key, value, slopes, flaws, *places)
 
 
 def check_algorithm(algorithm: str):
@@ -116,6 +164,42 @@ def _cudnn_obstacle(query, key, bare: bool) -> str | None:
   return None
 
 
+def _cudnn(query, key, value, flaws, causal, window):
+  """Computes by cuDNN, which knows nothing of what is not finite."""
+  length, reach = query.shape[1], None
+  if window is not None:
+    reach = window - 1, 0 if causal else window - 1
+  read = jax.nn.dot_product_attention(
+    query,
+    key,
+    value,
+    is_causal=causal,
+    local_window_size=reach,
+    implementation='cudnn',
+  )
+  before, after = (length, 0 if causal else length) if reach is None else reach
+  place = np.arange(length)
+  count = jnp.cumsum(flaws.key, axis=1, dtype=jnp.int32)
+  count = jnp.pad(count, ((0, 0), (1, 0)))
+  seen = (
+    count[:, np.minimum(place + after + 1, length)]
+    > count[:, np.maximum(place - before, 0)]
+  )
+  return finite.nan_where(flaws.query | seen, read)
+
+
+def _without_flaws(query, key, value):
+  """Replaces what is not finite, in any head, by zero; also marks it."""
+  lost = jnp.any(finite.flawed(query), axis=-1)
+  flawed = jnp.any(finite.flawed(key, value), axis=-1)
+  return (
+    finite.zero_where(lost, query),
+    finite.zero_where(flawed, key),
+    finite.zero_where(flawed, value),
+    Flaws(lost, flawed),
+  )
+
+
 def _key_pieces(query_segments, key_segments):
   """Puts all keys into the only piece, or none, if queries have no pieces."""
   if key_segments is None or query_segments is not None:
@@ -134,7 +218,7 @@ def _places(positions, pieces, x) -> Places:
   return Places(positions, pieces)
 
 
-def _plain(rule, query, key, value, slopes, query_places, key_places):
+def _plain(rule, query, key, value, slopes, flaws, query_places, key_places):
   """Computes all logits at once."""
   logits = jnp.einsum(
     'bghtk,bgsk->bghts',
@@ -149,13 +233,20 @@ def _plain(rule, query, key, value, slopes, query_places, key_places):
     )
     distances = jnp.abs(distance)[:, None, None].astype(logits.dtype)
     logits -= slopes * distances
-  return _read(logits, see(rule, query_places, key_places), value)
+  visible = see(rule, query_places, key_places)
+  return _read(logits, visible, value, flaws)
 
 
-def _blockwise(rule, query, key, value, slopes, query_places, key_places):
+def _blockwise(
+  rule, query, key, value, slopes, flaws, query_places, key_places
+):
   """Computes block by block; filling in the last ones is seen by none."""
   if slopes is not None:
     slopes = jnp.asarray(slopes).reshape(key.shape[2], -1)
+  query, key = (
+    array + jnp.where(flaw, jnp.nan, 0).astype(array.dtype)[..., None, None]
+    for array, flaw in zip((query, key), flaws, strict=True)
+  )
   read = blockwise_attention(
     rule,
     _fill(query),
@@ -207,6 +298,15 @@ def additive_attention(
   Returns:
     What each query reads; zeros where no key is valid.
   """
+  query, key, value, weight, valid = checks.arrays(
+    'additive_attention',
+    query=(query, 'B T H K', 'real'),
+    key=(key, 'B S H K', 'real'),
+    value=(value, 'B S H V', 'real'),
+    weight=(weight, 'H K', 'real'),
+    valid=(valid, 'B S', 'bool'),
+  )
+  query, key, value, flaws = _without_flaws(query, key, value)
   query, key = jnp.swapaxes(query, 1, 2), jnp.swapaxes(key, 1, 2)
   hidden = jnp.tanh(query[:, :, :, None] + key[:, :, None])
   logits = jnp.einsum(
@@ -215,15 +315,19 @@ def additive_attention(
     weight,
     preferred_element_type=jnp.promote_types(hidden.dtype, jnp.float32),
   )
-  return _read(logits[:, :, None], valid[:, None], value)
+  return _read(logits[:, :, None], valid[:, None], value, flaws)
 
 
 def _read(
   logits: Float[Array, 'B G R T S'],
   visible: Bool[Array, 'B #T S'],
   value: Float[Array, 'B S G V'],
+  flaws: Flaws,
 ) -> Float[Array, 'B T _ V']:
-  """Values weighted by the softmax of the logits of what is visible."""
+  """Reads values weighted by the softmax of the logits of what is visible.
+
+  NaN where a query has a flaw, or sees a key or value that has.
+  """
   weights, total = _unnormalized_softmax(logits, visible)
   read = jnp.einsum(
     'bghts,bgsv->bghtv',
@@ -231,7 +335,9 @@ def _read(
     jnp.swapaxes(value, 1, 2),
     preferred_element_type=logits.dtype,
   )
-  return _positions_first(read / total).astype(value.dtype)
+  read = _positions_first(read / total).astype(value.dtype)
+  lost = flaws.query[..., None] | flaws.key[:, None]
+  return finite.nan_where(jnp.any(visible & lost, axis=-1), read)
 
 
 def _unnormalized_softmax(

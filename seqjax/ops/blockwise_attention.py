@@ -6,6 +6,10 @@ algorithms 1 and 4). The derivative computes the blocks' weights again from
 the logarithm of that sum, so that no T x S array is ever held. Blocks in which
 no query sees a key are skipped, and no mask is made where all see all.
 Differentiable once in reverse, and in forward mode from there.
+
+Queries and keys of NaN, and none but those, are not finite. They make NaN of
+the rows that see them, while masks keep them from others; in the derivative
+zeros stand for them, and for those rows.
 """
 
 import functools
@@ -15,6 +19,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int, Shaped
 
+from seqjax.ops import finite
 from seqjax.typing import Array
 
 
@@ -30,7 +35,7 @@ class Rule(NamedTuple):
 
   Attributes:
     causal: none after it.
-    window: none `window` or more positions before it; None: all.
+    window: none `window` or more positions away; None: all.
     block: queries and keys a block.
   """
 
@@ -54,6 +59,8 @@ def see(
     visible &= distance >= 0
   if rule.window is not None:
     visible &= distance < rule.window
+    if not rule.causal:
+      visible &= distance > -rule.window
   return visible
 
 
@@ -76,7 +83,8 @@ def blockwise_attention(
   """Reads values for each query; zeros where it sees nothing.
 
   T and S are multiples of the block; R = H / G consecutive heads share a key
-  head. `slopes` times the distance is subtracted from the logits; they are
+  head. What is not finite is NaN: a whole query, or a whole key and a value of
+  zero. `slopes` times the distance is subtracted from the logits; they are
   constants and get no gradient.
   """
   arguments = rule, query, key, value, slopes, query_places, key_places
@@ -117,7 +125,7 @@ def _forward(rule, query, key, value, slopes, query_places, key_places):
     highest, total, read = jax.lax.fori_loop(
       begin, end, key_block, (highest, jnp.zeros_like(highest), read)
     )
-    total = jnp.where(total > 0, total, jnp.ones((), dtype))
+    total = jnp.where(total == 0, jnp.ones((), dtype), total)
     read = _positions(rule.block, (read / total).astype(value.dtype))
     log_sum = (highest + jnp.log(total)).reshape(
       len(q), query.shape[2], rule.block
@@ -157,7 +165,16 @@ def _backward(rule, saved, gradient):
   paste = functools.partial(_paste, rule.block)
   some, every = _pairs(rule, query_places, key_places)
   mean = jnp.sum(gradient.astype(dtype) * read.astype(dtype), axis=-1)
-  of_rows = log_sum, jnp.swapaxes(mean, 1, 2)
+  mean = jnp.swapaxes(mean, 1, 2)
+  # Rows that read NaN get weights of zero, and no product sees their numbers.
+  lost = ~jnp.isfinite(log_sum)
+  of_rows = (
+    jnp.where(lost, jnp.finfo(dtype).max, log_sum),
+    finite.zero_where(lost, mean),
+  )
+  query, key = (jnp.where(jnp.isnan(a), 0, a) for a in (query, key))
+  lost = jnp.swapaxes(lost, 1, 2)
+  query, gradient = (finite.zero_where(lost, a) for a in (query, gradient))
 
   def key_block(done, inputs):
     of_query, *of_block = done
@@ -283,6 +300,9 @@ def _pairs(
   if rule.window is not None:
     some &= low.position - last.position < rule.window
     every &= high.position - first.position < rule.window
+    if not rule.causal:
+      some &= first.position - high.position < rule.window
+      every &= last.position - low.position < rule.window
   return jnp.any(some, axis=0), jnp.all(every, axis=0)
 
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Shaped
 
+from seqjax.ops import checks
 from seqjax.ops.segments import positions, zero_padding
 from seqjax.typing import Array, Segments
 
@@ -19,6 +20,9 @@ def causal_convolution_step(
 
   W = (L - 1) dilation positions are remembered, the most recent last.
   """
+  window, x_t, kernel = _checked(
+    'causal_convolution_step', window, x_t, kernel, dilation
+  )
   seen = jnp.concatenate([window, x_t[:, None].astype(window.dtype)], axis=1)
   taps = seen[:, ::-1][:, ::dilation].astype(kernel.dtype)
   y_t = jnp.einsum(
@@ -44,6 +48,9 @@ def causal_convolution(
   Returns:
     The window after the last position, and the outputs (zero at padding).
   """
+  op = 'causal_convolution'
+  window, x, kernel = _checked(op, window, x, kernel, dilation)
+  segments = checks.segments(op, segments, *x.shape[:2])
   return _convolve(window, x, kernel, segments, dilation, _matmul)
 
 
@@ -56,6 +63,9 @@ def depthwise_convolution_step(
 
   The last W = L - 1 positions are remembered, the most recent last.
   """
+  window, x_t, kernel = _checked(
+    'depthwise_convolution_step', window, x_t, kernel
+  )
   seen = jnp.concatenate([window, x_t[:, None].astype(window.dtype)], axis=1)
   terms = _multiply(seen[:, ::-1].astype(kernel.dtype), kernel, window.dtype)
   return seen[:, 1:], jnp.sum(terms, axis=1)
@@ -74,6 +84,9 @@ def depthwise_convolution(
   Returns:
     The window after the last position, and the outputs (zero at padding).
   """
+  op = 'depthwise_convolution'
+  window, x, kernel = _checked(op, window, x, kernel)
+  segments = checks.segments(op, segments, *x.shape[:2])
   return _convolve(window, x, kernel, segments, 1, _multiply)
 
 
@@ -83,6 +96,21 @@ def add_bias(
   """Adds a number per feature, in the precision of the bias."""
   bias = jax.lax.expand_dims(bias, range(y.ndim - 1))
   return y.astype(bias.dtype) + bias
+
+
+def _checked(op, window, x, kernel, dilation=1):
+  """Returns the arrays, if they fit each other and the dilation."""
+  checks.size(op, 'dilation', dilation)
+  taps = 'L D' if op.startswith('depthwise') else 'L D E'
+  time = 'B' if op.endswith('_step') else 'B T'
+  sizes = {}
+  x, kernel = checks.arrays(
+    op, sizes, x=(x, f'{time} D', 'real'), kernel=(kernel, taps, 'real')
+  )
+  checks.size(op, 'the number of taps', len(kernel))
+  sizes['W'] = (len(kernel) - 1) * dilation
+  (window,) = checks.arrays(op, sizes, window=(window, 'B W D', 'real'))
+  return window, x, kernel
 
 
 def _gather(

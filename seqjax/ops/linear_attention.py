@@ -5,6 +5,11 @@ positions both recurrences are matrix products, so T positions take T / L
 sequential steps. A decay between two positions is the exponential of a sum
 over the positions between them (Dao & Gu, 2024, section 6, "segment sums"),
 never a quotient of two long products: nothing overflows, nothing cancels.
+
+What is not finite in a key, value or decay (or in the carry) makes NaN of all
+that its head reads from there on in the segment; in a query, of what that query
+reads. A matrix product would spread it further, since masked weights of zero
+times NaN are NaN: so it is replaced by zero before, and NaN put back after.
 """
 
 from typing import NamedTuple
@@ -14,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from seqjax.ops import algorithms
+from seqjax.ops import algorithms, checks, finite
 from seqjax.ops.segments import zero_padding
 from seqjax.typing import Array, Segments
 
@@ -29,9 +34,13 @@ def gated_outer_step(
   log_decay_t: Float[Array, 'B H *C'],
 ) -> tuple[Float[Array, 'B H K V'], Float[Array, 'B H V']]:
   """S_t = exp(log_decay_t) S_{t-1} + k_t v_t^T, read by y_t = S_t^T q_t."""
+  carry, query_t, key_t, value_t, log_decay_t = _checked(
+    'gated_outer_step', carry, query_t, key_t, value_t, log_decay=log_decay_t
+  )
   query_t, key_t, value_t, log_decay_t = _cast(
     carry.dtype, query_t, key_t, value_t, _per_channel(log_decay_t, key_t)
   )
+  carry = finite.nan_where(_flawed(key_t, value_t, log_decay_t), carry)
   decayed = jnp.exp(log_decay_t)[..., None] * carry
   carry = decayed + key_t[..., None] * value_t[..., None, :]
   return carry, jnp.einsum('bhk,bhkv->bhv', query_t, carry)
@@ -69,12 +78,18 @@ def gated_outer(
     The last state, and y at all positions (zero at padding).
   """
   check_algorithm(algorithm)
+  checks.size('gated_outer', 'chunk', chunk)
+  carry, query, key, value, log_decay = _checked(
+    'gated_outer', carry, query, key, value, log_decay=log_decay
+  )
+  segments = checks.segments('gated_outer', segments, *query.shape[:2])
   operands = _cast(carry.dtype, query, key, value, _per_channel(log_decay, key))
   operands = [zero_padding(operand, segments) for operand in operands]
   if algorithm == 'plain':
     return _scan(gated_outer_step, carry, operands, segments)
   length = chunk if log_decay.ndim == 3 else max(chunk // 8, 1)
   num_positions = query.shape[1]
+  carry, operands, reach = _without_flaws(carry, operands, segments)
   query, key, value, log_decay, piece = _cut(operands, segments, length)
   decays = _decays(log_decay, piece)
   update = jnp.einsum('...sk,...sv->...kv', key * decays.until, value)
@@ -88,7 +103,8 @@ def gated_outer(
   )
   y = _scores(query, key, decays.between) @ value
   y = y + (query * decays.since) @ states
-  return last.reshape(carry.shape), _join(y, *carry.shape[:2], num_positions)
+  y = _join(y, *carry.shape[:2], num_positions)
+  return finite.put_back(reach, last.reshape(carry.shape), y, segments)
 
 
 def delta_rule_step(
@@ -105,9 +121,20 @@ def delta_rule_step(
   what the decayed state returns for k_t moves towards v_t by a share beta_t
   (of |k_t|^2). Read by y_t = S_t^T q_t.
   """
+  carry, query_t, key_t, value_t, beta_t, log_decay_t = _checked(
+    'delta_rule_step',
+    carry,
+    query_t,
+    key_t,
+    value_t,
+    beta=beta_t,
+    log_decay=log_decay_t,
+  )
   query_t, key_t, value_t, beta_t, log_decay_t = _cast(
     carry.dtype, query_t, key_t, value_t, beta_t, log_decay_t
   )
+  flawed = _flawed(key_t, value_t, beta_t[..., None], log_decay_t[..., None])
+  carry = finite.nan_where(flawed, carry)
   decayed = jnp.exp(log_decay_t)[..., None, None] * carry
   held = jnp.einsum('bhk,bhkv->bhv', key_t, decayed)
   correction = beta_t[..., None] * (value_t - held)
@@ -153,6 +180,11 @@ def delta_rule(
     The last state, and y at all positions (zero at padding).
   """
   check_algorithm(algorithm)
+  checks.size('delta_rule', 'chunk', chunk)
+  carry, query, key, value, beta, log_decay = _checked(
+    'delta_rule', carry, query, key, value, beta=beta, log_decay=log_decay
+  )
+  segments = checks.segments('delta_rule', segments, *query.shape[:2])
   operands = _cast(carry.dtype, query, key, value, beta, log_decay)
   operands = [zero_padding(operand, segments) for operand in operands]
   if algorithm == 'plain':
@@ -160,6 +192,7 @@ def delta_rule(
   num_positions = query.shape[1]
   *operands, beta, log_decay = operands
   operands += [beta[..., None], log_decay[..., None]]
+  carry, operands, reach = _without_flaws(carry, operands, segments)
   query, key, value, beta, log_decay, piece = _cut(operands, segments, chunk)
   decays = _decays(log_decay, piece)
   solved = _unit_lower_inverse(beta * _scores(key, key, decays.between)) @ (
@@ -181,12 +214,32 @@ def delta_rule(
   )
   y = _scores(query, key, decays.between) @ corrections
   y = y + (query * decays.since) @ states
-  return last.reshape(carry.shape), _join(y, *carry.shape[:2], num_positions)
+  y = _join(y, *carry.shape[:2], num_positions)
+  return finite.put_back(reach, last.reshape(carry.shape), y, segments)
 
 
 def check_algorithm(algorithm: str):
   """Raises ValueError unless `algorithm` is one of ALGORITHMS."""
   algorithms.check_algorithm(algorithm, ALGORITHMS)
+
+
+def _checked(op, carry, query, key, value, *, log_decay, beta=None):
+  """Returns the arrays, if they fit each other; of a step where it is one."""
+  time = 'B' if op.endswith('_step') else 'B T'
+  channels = beta is None and jnp.ndim(log_decay) == len(time.split()) + 2
+  single = channels and jnp.shape(log_decay)[-1] == 1
+  decay = f'{time} H{" 1" if single else " K" if channels else ""}'
+  arguments = {
+    'carry': (carry, 'B H K V', 'real'),
+    'query': (query, f'{time} H K', 'real'),
+    'key': (key, f'{time} H K', 'real'),
+    'value': (value, f'{time} H V', 'real'),
+    'beta': (beta, f'{time} H', 'real'),
+    'log_decay': (log_decay, decay, 'real'),
+  }
+  if beta is None:
+    del arguments['beta']
+  return checks.arrays(op, **arguments)
 
 
 class _Decays(NamedTuple):
@@ -206,8 +259,7 @@ def _decays(
 ) -> _Decays:
   # Constants would be folded when compiling, for seconds.
   log_decay, piece = jax.lax.optimization_barrier((log_decay, piece))
-  # exp() is zero below, and no infinity meets a zero of a matrix.
-  log_decay = jnp.maximum(log_decay, -1e4)
+  log_decay = _bounded(log_decay)
   zero = jnp.zeros((), log_decay.dtype)
   place = jnp.arange(log_decay.shape[-2])
   later = jax.lax.expand_dims(place[:, None] > place[None], (0, 1, 4))
@@ -276,6 +328,32 @@ def _product(left, middle, right):
   return jnp.matmul(left, right, precision='highest')
 
 
+def _bounded(log_decay):
+  """Bounds it from below: exp() is zero there, and nothing is infinite."""
+  return jnp.maximum(log_decay, -1e4)
+
+
+def _flawed(*operands):
+  """Marks where an operand is not finite; of the last, a decay, -inf is."""
+  *others, log_decay = operands
+  return finite.flawed(*others, _bounded(log_decay))
+
+
+def _without_flaws(carry, operands, segments):
+  """Replaces what is not finite by zero, and marks what it reaches.
+
+  Operands are the query, others that enter the state, and the log decay.
+  """
+  query, *others = operands
+  flawed, unread = _flawed(*others), finite.flawed(query)
+  before = jnp.any(finite.flawed(carry), axis=-1)
+  reach = finite.reach(before, flawed, segments)
+  others = [finite.zero_where(flawed, operand) for operand in others]
+  operands = [finite.zero_where(unread, query), *others]
+  reach = reach._replace(outputs=reach.outputs | unread)
+  return finite.zero_where(before, carry), operands, reach
+
+
 def _scan(step, carry, operands, segments):
   """Takes the step at every position; operands of zero hold the state."""
   if segments is None:
@@ -289,9 +367,11 @@ def _scan(step, carry, operands, segments):
     state = jnp.where(clear, jnp.zeros((), state.dtype), state)
     return step(state, *operands_t)
 
+  before = jnp.any(finite.flawed(carry), axis=-1)
+  carry = finite.nan_where(before, carry)
   inputs = [jnp.swapaxes(array, 0, 1) for array in (start, *operands)]
   carry, y = jax.lax.scan(body, carry, inputs)
-  return carry, jnp.swapaxes(y, 0, 1)
+  return carry, zero_padding(jnp.swapaxes(y, 0, 1), segments)
 
 
 def _cut(operands, segments, length):

@@ -1,16 +1,18 @@
 """h_t = a_t h_{t-1} + b_t: sequential, or parallel over time.
 
 Over numbers, over matrices, and over the exponents of gates, where the sum is a
-maximum and the product a sum. All three compose associatively.
+maximum and the product a sum. All three compose associatively. At a start the
+state is replaced and never multiplied by zero, so that NaN and infinity stay in
+their segment.
 """
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float, Inexact
+from jaxtyping import Bool, Float, Inexact
 
-from seqjax.ops import algorithms
+from seqjax.ops import algorithms, checks
 from seqjax.typing import Array, Segments
 
 ALGORITHMS = ('auto', 'plain', 'scan', 'associative')
@@ -22,6 +24,12 @@ def linear_recurrence_step(
   drive_t: Inexact[Array, 'B *N'],
 ) -> Inexact[Array, 'B *N']:
   """h_t = decay_t * h_{t-1} + drive_t, in the precision of the carry."""
+  carry, decay_t, drive_t = checks.arrays(
+    'linear_recurrence_step',
+    carry=(carry, 'B *N', 'inexact'),
+    decay_t=(decay_t, 'B *N', 'inexact'),
+    drive_t=(drive_t, 'B *N', 'inexact'),
+  )
   return decay_t.astype(carry.dtype) * carry + drive_t.astype(carry.dtype)
 
 
@@ -50,7 +58,15 @@ def linear_recurrence(
   Returns:
     The last state, and the states at all positions (at padding, the held one).
   """
-  algorithm = _resolved(algorithm)
+  algorithm, op = _resolved(algorithm), 'linear_recurrence'
+  carry, decay, drive = checks.arrays(
+    op,
+    carry=(carry, 'B *N', 'inexact'),
+    decay=(decay, 'B T *N', 'inexact'),
+    drive=(drive, 'B T *N', 'inexact'),
+  )
+  checks.real_into_real(op, carry, decay=decay, drive=drive)
+  segments = checks.segments(op, segments, *drive.shape[:2])
   decay, drive = decay.astype(carry.dtype), drive.astype(carry.dtype)
   if drive.shape[1] == 0:
     return carry, drive
@@ -58,7 +74,7 @@ def linear_recurrence(
     states = _scan(carry, decay, drive, segments)
     return states[:, -1], states
   solve = _plain if algorithm == 'plain' else _associative
-  return solve(carry, *gate(decay, drive, segments))
+  return solve(carry, decay, drive, segments)
 
 
 def gate(
@@ -73,9 +89,22 @@ def gate(
   if segments is None:
     return decay, drive
   start, valid = (_expand(mask, decay) for mask in segments)
-  decay = jnp.where(valid, decay, jnp.ones((), decay.dtype))
-  decay = jnp.where(start, jnp.zeros((), decay.dtype), decay)
+  fixed = jnp.where(start, 0, 1).astype(decay.dtype)
+  decay = jnp.where(valid & ~start, decay, fixed)
   return decay, jnp.where(valid, drive, jnp.zeros((), drive.dtype))
+
+
+def _clear(
+  state: Inexact[Array, 'B *N'], start: Bool[Array, '...'] | None
+) -> Inexact[Array, 'B *N']:
+  """Replaces states by zero at starts, where a product would keep NaN."""
+  if start is None:
+    return state
+  return jnp.where(_expand(start, state), jnp.zeros((), state.dtype), state)
+
+
+def _starts(segments: Segments | None) -> Bool[Array, '...'] | None:
+  return None if segments is None else segments.start
 
 
 def check_algorithm(algorithm: str):
@@ -91,15 +120,22 @@ def _resolved(algorithm: str) -> str:
   return algorithms.by_platform(cpu='scan', accelerator='associative')
 
 
-def _plain(carry, decay, drive):
-  time_major = jnp.swapaxes(decay, 0, 1), jnp.swapaxes(drive, 0, 1)
-  carry, states = jax.lax.scan(_body, carry, time_major)
+def _plain(carry, decay, drive, segments):
+  def body(state, inputs):
+    decay_t, drive_t, start_t = inputs
+    state = linear_recurrence_step(_clear(state, start_t), decay_t, drive_t)
+    return state, state
+
+  inputs = *gate(decay, drive, segments), _starts(segments)
+  time_major = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), inputs)
+  carry, states = jax.lax.scan(body, carry, time_major)
   return carry, jnp.swapaxes(states, 0, 1)
 
 
-def _body(state, coefficients):
-  state = linear_recurrence_step(state, *coefficients)
-  return state, state
+def _advance(state, decay_t, drive_t, masks):
+  """Takes the step at one position, under its masks."""
+  state = _clear(state, _starts(masks))
+  return linear_recurrence_step(state, *gate(decay_t, drive_t, masks))
 
 
 @jax.custom_vjp
@@ -112,8 +148,7 @@ def _walk(carry, decay, drive, segments):
 
   def body(t, loop):
     state, states = loop
-    decay_t, drive_t, masks = _at((decay, drive, segments), t)
-    state = linear_recurrence_step(state, *gate(decay_t, drive_t, masks))
+    state = _advance(state, *_at((decay, drive, segments), t))
     return state, _put(states, state, t)
 
   loop = carry, jnp.zeros_like(drive)
@@ -136,15 +171,14 @@ def _scan_backward(saved, gradient):
     decay_t, now, masks = _at((decay, gradient, segments), last - i)
     now = now + later
     decay_t, of_drive_t = gate(decay_t, now, masks)
-    return decay_t * now, _put(of_drive, of_drive_t, last - i)
+    earlier = decay_t * _clear(now, _starts(masks))
+    return earlier, _put(of_drive, of_drive_t, last - i)
 
   # Not written over the gradient: a loop that also reads it would copy it.
   loop = jnp.zeros_like(carry), jnp.zeros_like(gradient)
   of_carry, of_drive = jax.lax.fori_loop(0, last + 1, body, loop)
   earlier = jnp.concatenate([carry[:, None], states[:, :-1]], axis=1)
-  if segments is not None:
-    start = _expand(segments.start, earlier)
-    earlier = jnp.where(start, jnp.zeros((), earlier.dtype), earlier)
+  earlier = _clear(earlier, _starts(segments))
   return of_carry, of_drive * earlier, of_drive, None
 
 
@@ -165,21 +199,28 @@ def _put(array, value, t):
   return jax.lax.dynamic_update_index_in_dim(array, value, t, axis=1)
 
 
-def _associative(carry, decay, drive):
-  drive = drive.at[:, 0].add(decay[:, 0] * carry)
+def _associative(carry, decay, drive, segments):
+  decay, drive = gate(decay, drive, segments)
+  start = _starts(segments)
+  first = _clear(carry, None if start is None else start[:, 0])
+  drive = drive.at[:, 0].add(decay[:, 0] * first)
 
   def compose(earlier, later):
-    decay_1, drive_1 = earlier
-    decay_2, drive_2 = later
-    return decay_1 * decay_2, decay_2 * drive_1 + drive_2
+    decay_1, drive_1, start_1 = earlier
+    decay_2, drive_2, start_2 = later
+    start = None if start_1 is None else start_1 | start_2
+    drive = decay_2 * _clear(drive_1, start_2) + drive_2
+    return _clear(decay_1 * decay_2, start), drive, start
 
-  _, states = jax.lax.associative_scan(compose, (decay, drive), axis=1)
+  parts = decay, drive, start
+  _, states, _ = jax.lax.associative_scan(compose, parts, axis=1)
   return states[:, -1], states
 
 
 def matrix_recurrence(
   matrix: Float[Array, 'B T N N'],
   drive: Float[Array, 'B T N K'],
+  start: Bool[Array, 'B T'] | None = None,
   *,
   algorithm: str = 'auto',
 ) -> Float[Array, 'B T N K']:
@@ -188,6 +229,7 @@ def matrix_recurrence(
   Args:
     matrix: A_t.
     drive: b_t.
+    start: where h_{t-1} counts as zero, whatever it is; None: nowhere.
     algorithm: as in `linear_recurrence`. 'associative' multiplies matrices,
       N^3 operations a position where 'scan' takes K N^2 one after the other.
 
@@ -195,29 +237,39 @@ def matrix_recurrence(
     The states at all positions.
   """
   associative = _resolved(algorithm) == 'associative'
+  matrix, drive, start = checks.arrays(
+    'matrix_recurrence',
+    matrix=(matrix, 'B T N N', 'real'),
+    drive=(drive, 'B T N M', 'real'),
+    start=(start, 'B T', 'bool'),
+  )
   solve = _matrix_associative if associative else _matrix_scan
-  return solve(matrix, drive)
+  return solve(_clear(matrix, start), drive, start)
 
 
-def _matrix_scan(matrix, drive):
-  def body(state, coefficients):
-    matrix_t, drive_t = coefficients
-    state = matrix_t @ state + drive_t
+def _matrix_scan(matrix, drive, start):
+  def body(state, inputs):
+    matrix_t, drive_t, start_t = inputs
+    state = matrix_t @ _clear(state, start_t) + drive_t
     return state, state
 
-  time_major = jnp.swapaxes(matrix, 0, 1), jnp.swapaxes(drive, 0, 1)
-  start = jnp.zeros((drive.shape[0], *drive.shape[2:]), drive.dtype)
-  _, states = jax.lax.scan(body, start, time_major)
+  inputs = matrix, drive, start
+  time_major = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), inputs)
+  state = jnp.zeros((drive.shape[0], *drive.shape[2:]), drive.dtype)
+  _, states = jax.lax.scan(body, state, time_major)
   return jnp.swapaxes(states, 0, 1)
 
 
-def _matrix_associative(matrix, drive):
+def _matrix_associative(matrix, drive, start):
   def compose(earlier, later):
-    matrix_1, drive_1 = earlier
-    matrix_2, drive_2 = later
-    return matrix_2 @ matrix_1, matrix_2 @ drive_1 + drive_2
+    matrix_1, drive_1, start_1 = earlier
+    matrix_2, drive_2, start_2 = later
+    start = None if start_1 is None else start_1 | start_2
+    drive = matrix_2 @ _clear(drive_1, start_2) + drive_2
+    return _clear(matrix_2 @ matrix_1, start), drive, start
 
-  _, states = jax.lax.associative_scan(compose, (matrix, drive), axis=1)
+  parts = matrix, drive, start
+  _, states, _ = jax.lax.associative_scan(compose, parts, axis=1)
   return states
 
 
@@ -265,7 +317,14 @@ def stabilized_gates(
   Returns:
     The last m, and m and the gates at all positions.
   """
-  associative = _resolved(algorithm) == 'associative'
+  associative, op = _resolved(algorithm) == 'associative', 'stabilized_gates'
+  maximum, log_forget, log_input = checks.arrays(
+    op,
+    maximum=(maximum, 'B H', 'real'),
+    log_forget=(log_forget, 'B T H', 'real'),
+    log_input=(log_input, 'B T H', 'real'),
+  )
+  segments = checks.segments(op, segments, *log_input.shape[:2])
   if segments is None:
     valid = jnp.ones(log_input.shape[:2], bool)
     segments = Segments(jnp.zeros_like(valid), valid)
@@ -276,9 +335,8 @@ def stabilized_gates(
 
   # What a start keeps, log f_t + 0, enters; nothing before it does.
   enters = jnp.where(start, jnp.maximum(forget, enter), enter)
-  keeps = jnp.where(start, -jnp.inf, forget)
   run = _maxima_associative if associative else _maxima_scan
-  maxima = run(maximum, keeps, enters)
+  maxima = run(maximum, forget, enters, start)
 
   held = jnp.concatenate([maximum[:, None], maxima], axis=1)
   kept = forget + jnp.where(start, zero, held[:, :-1])
@@ -290,27 +348,34 @@ def stabilized_gates(
   return held[:, -1], gates
 
 
-def _maxima_scan(maximum, keeps, enters):
+def _maxima_scan(maximum, keeps, enters, start):
   def body(maximum, inputs):
-    keep, enter = inputs
-    maximum = jnp.maximum(keep + maximum, enter)
+    maximum = _later_maximum(maximum, *inputs)
     return maximum, maximum
 
-  time_major = jnp.swapaxes(keeps, 0, 1), jnp.swapaxes(enters, 0, 1)
+  inputs = keeps, enters, start
+  time_major = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), inputs)
   _, maxima = jax.lax.scan(body, maximum, time_major)
   return jnp.swapaxes(maxima, 0, 1)
 
 
-def _maxima_associative(maximum, keeps, enters):
+def _later_maximum(maximum, keep, enter, start):
+  """max(keep + maximum, enter), and what enters alone at a start."""
+  return jnp.where(start, enter, jnp.maximum(keep + maximum, enter))
+
+
+def _maxima_associative(maximum, keeps, enters, start):
   if enters.shape[1] == 0:
     return enters
-  first = jnp.maximum(keeps[:, 0] + maximum, enters[:, 0])
+  first = _later_maximum(maximum, keeps[:, 0], enters[:, 0], start[:, 0])
   enters = enters.at[:, 0].set(first)
 
   def compose(earlier, later):
-    keep_1, enter_1 = earlier
-    keep_2, enter_2 = later
-    return keep_1 + keep_2, jnp.maximum(keep_2 + enter_1, enter_2)
+    keep_1, enter_1, start_1 = earlier
+    keep_2, enter_2, start_2 = later
+    enter = _later_maximum(enter_1, keep_2, enter_2, start_2)
+    return keep_1 + keep_2, enter, start_1 | start_2
 
-  _, maxima = jax.lax.associative_scan(compose, (keeps, enters), axis=1)
+  parts = keeps, enters, start
+  _, maxima, _ = jax.lax.associative_scan(compose, parts, axis=1)
   return maxima

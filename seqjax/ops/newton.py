@@ -8,6 +8,7 @@ depends on the recurrence: a handful where it forgets, up to T where it is
 chaotic, which is what `lyapunov.largest_lyapunov_exponent` estimates.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -21,7 +22,7 @@ from seqjax.ops.linear_recurrence import (
   linear_recurrence,
   matrix_recurrence,
 )
-from seqjax.typing import Array
+from seqjax.typing import Array, Segments
 
 JACOBIANS = ('full', 'diagonal')
 PROBES = 8  # patterns of rounding errors whose effect is looked at
@@ -52,6 +53,7 @@ def newton(
   carry: Any,
   x: Any,
   *,
+  start: Bool[Array, 'B T'] | None = None,
   jacobian: str = 'full',
   damping: float = 0.0,
   tolerance: float = 1e-5,
@@ -83,6 +85,9 @@ def newton(
     carry: the state before the first position; leaves are [B ...] of one
       floating dtype, N numbers a row in all.
     x: what `step` reads; leaves are [B T ...].
+    start: where `step` forgets the carry, if anywhere: there nothing passes
+      from states before it to those after it, nor gradients back, even where
+      they are not finite.
     jacobian: 'full' takes N^3 operations a position where parallel. 'diagonal'
       (Gonzalez et al., 2024, "Towards scalable and stable parallelization of
       nonlinear RNNs": quasi-DEER) takes N, converges linearly, and ends with
@@ -99,41 +104,41 @@ def newton(
     ValueError: an unknown `jacobian`, or a number out of its range.
   """
   _check(jacobian, damping, tolerance, max_iterations)
-  start, ravel, unravel = _raveled(carry)
+  first, ravel, unravel = _raveled(carry)
 
   def cell(state, x_t):
     return ravel(step(unravel(state), x_t))
 
   def cells(states: Float[Array, 'B T N']) -> Float[Array, 'B T N']:
-    return jax.vmap(cell, 1, 1)(_with_first(start, states)[:, :-1], x)
+    return jax.vmap(cell, 1, 1)(_with_first(first, states)[:, :-1], x)
 
   def solve(_, guess):
-    advance = _step(cells, jacobian, damping)
+    advance = _step(cells, start, jacobian, damping)
     states, iterations = _iterate(advance, guess, tolerance, max_iterations)
     if jacobian != 'full' or damping > 0:
-      states = _step(cells, 'full', 0.0)(states)
-    converged, update = _judge(cells, states, tolerance)
+      states = _step(cells, start, 'full', 0.0)(states)
+    converged, update = _judge(cells, start, states, tolerance)
     if fallback:
       states = jax.lax.cond(
         jnp.all(converged),
         lambda: states,
-        lambda: _where(converged, states, _scan(cell, start, x)),
+        lambda: _where(converged, states, _scan(cell, first, x)),
       )
     # The tangents of what comes beside a root must be floating like itself.
     diagnostics = converged, iterations, update
     return states, jax.tree.map(lambda a: a.astype(states.dtype), diagnostics)
 
   num_positions = jax.tree.leaves(x)[0].shape[1]
-  everywhere = jnp.repeat(start[:, None], num_positions, axis=1)
+  everywhere = jnp.repeat(first[:, None], num_positions, axis=1)
   states, (converged, iterations, update) = jax.lax.custom_root(
     lambda states: states - cells(states),
     cells(everywhere),
     solve,
-    _solve_tangent,
+    functools.partial(_solve_tangent, start),
     has_aux=True,
   )
   return NewtonSolution(
-    unravel(_with_first(start, states)[:, -1]),
+    unravel(_with_first(first, states)[:, -1]),
     jax.vmap(unravel, 1, 1)(states),
     converged.astype(bool),
     iterations.astype(jnp.int32),
@@ -184,7 +189,12 @@ def _raveled(carry):
   return ravel(carry), ravel, unravel
 
 
-def _step(cells: Callable, jacobian: str, damping: float) -> Callable:
+def _step(
+  cells: Callable,
+  start: Bool[Array, 'B T'] | None,
+  jacobian: str,
+  damping: float,
+) -> Callable:
   """states -> states: solve the linearisation, then apply f once."""
 
   def advance(states):
@@ -192,13 +202,14 @@ def _step(cells: Callable, jacobian: str, damping: float) -> Callable:
     residual = after - states
     if jacobian == 'full':
       matrix = (1 - damping) * _jacobians(derivative, states)
-      update = matrix_recurrence(matrix, residual[..., None])[..., 0]
+      update = matrix_recurrence(matrix, residual[..., None], start)[..., 0]
     else:
       decay = (1 - damping) * _diagonals(derivative, states)
       _, update = linear_recurrence(
         jnp.zeros((states.shape[0], states.shape[2]), states.dtype),
         decay,
         residual,
+        None if start is None else Segments(start, jnp.ones_like(start)),
       )
     limit = 1 + jnp.abs(states)
     # Products of expanding Jacobians overflow; where they do, f alone advances.
@@ -228,7 +239,7 @@ def _iterate(advance, states, tolerance, max_iterations):
   return states, count
 
 
-def _judge(cells, states, tolerance):
+def _judge(cells, start, states, tolerance):
   """Marks the rows that have converged, and measures their update."""
   after, derivative = jax.linearize(cells, states)
   scale = 1 + jnp.abs(states)
@@ -237,7 +248,8 @@ def _judge(cells, states, tolerance):
   )
   errors = jnp.finfo(states.dtype).eps * scale[..., None] * signs
   drive = jnp.concatenate([(after - states)[..., None], errors], axis=-1)
-  response = jnp.abs(matrix_recurrence(_jacobians(derivative, states), drive))
+  matrix = _jacobians(derivative, states)
+  response = jnp.abs(matrix_recurrence(matrix, drive, start))
   update, amplified = response[..., 0], jnp.max(response[..., 1:], axis=-1)
   relative = jnp.max(update / scale, axis=(1, 2), initial=0)
   absolute = jnp.max(update + amplified, axis=(1, 2), initial=0)
@@ -245,11 +257,11 @@ def _judge(cells, states, tolerance):
   return converged, jnp.where(jnp.isnan(relative), jnp.inf, relative)
 
 
-def _solve_tangent(linear, y):
+def _solve_tangent(start, linear, y):
   """Solves v_t - J_t v_{t-1} = y_t, given the left-hand side as a function."""
   identity = jnp.eye(y.shape[-1], dtype=y.dtype)[None, None]
   matrix = identity - _jacobians(linear, y)
-  return matrix_recurrence(matrix, y[..., None])[..., 0]
+  return matrix_recurrence(matrix, y[..., None], start)[..., 0]
 
 
 def _jacobians(derivative, states) -> Float[Array, 'B T N N']:
@@ -274,7 +286,7 @@ def _diagonals(derivative, states) -> Float[Array, 'B T N']:
   return jnp.moveaxis(entries, 0, -1)
 
 
-def _scan(cell, start, x) -> Float[Array, 'B T N']:
+def _scan(cell, first, x) -> Float[Array, 'B T N']:
   """Returns the states, one position after the other."""
 
   def body(state, x_t):
@@ -282,14 +294,14 @@ def _scan(cell, start, x) -> Float[Array, 'B T N']:
     return state, state
 
   time_major = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), x)
-  _, states = jax.lax.scan(body, start, time_major)
+  _, states = jax.lax.scan(body, first, time_major)
   return jnp.swapaxes(states, 0, 1)
 
 
 def _with_first(
-  start: Float[Array, 'B N'], states: Float[Array, 'B T N']
+  first: Float[Array, 'B N'], states: Float[Array, 'B T N']
 ) -> Float[Array, 'B T+1 N']:
-  return jnp.concatenate([start[:, None], states], axis=1)
+  return jnp.concatenate([first[:, None], states], axis=1)
 
 
 def _where(rows, yes, no):

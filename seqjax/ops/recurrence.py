@@ -335,7 +335,8 @@ def _solve(
 ) -> tuple[Any, Float[Array, 'B T H']]:
   """Solves for all states by Newton's method; scans the rows that it fails."""
   move, inputs = _masked(step, weights, x, segments)
-  solution = newton(move, carry, inputs)
+  start = None if segments is None else segments.start
+  solution = newton(move, carry, inputs, start=start)
   return solution.carry, zero_padding(read(solution.states), segments)
 
 

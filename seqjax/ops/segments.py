@@ -10,8 +10,11 @@ An `unroll` under `segments` is this loop, whatever way it computes it:
 so a row whose first position is no start continues the carry it was given.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Int, Shaped
 
 from seqjax.typing import Array, Segments
@@ -24,6 +27,7 @@ def from_ids(segment_ids: Int[Array, 'B T']) -> Segments:
   so an id that returns later is a new piece. A row's first valid position is
   never a start: the carry that is given decides what it continues.
   """
+  segment_ids = _integers('from_ids', 'segment_ids', segment_ids, 2)
   valid = segment_ids != 0
   last_valid = jax.lax.cummax(
     jnp.where(valid, jnp.arange(segment_ids.shape[1])[None], -1), axis=1
@@ -43,6 +47,7 @@ def from_lengths(lengths: Int[Array, 'B'], num_positions: int) -> Segments:
     ValueError: a length is negative or beyond `num_positions` (checked where
       lengths are concrete; under `jit` they are clipped to the row).
   """
+  lengths = _integers('from_lengths', 'lengths', lengths, 1)
   if not isinstance(lengths, jax.core.Tracer):
     outside = [int(n) for n in lengths if not 0 <= n <= num_positions]
     if outside:
@@ -54,10 +59,36 @@ def from_lengths(lengths: Int[Array, 'B'], num_positions: int) -> Segments:
   return Segments(jnp.zeros_like(valid), valid)
 
 
-def check(segments: Segments | None, batch_size: int, num_positions: int):
+def _integers(owner: str, name: str, given: Any, ndim: int) -> Array:
+  """Returns an array of integers, or of what a list of them holds."""
+  array = given if isinstance(given, jax.Array) else np.asarray(given)
+  if array.ndim != ndim or not jnp.issubdtype(array.dtype, jnp.integer):
+    raise ValueError(
+      f'{owner} needs {name} to be integers with {ndim} '
+      f'{"axis" if ndim == 1 else "axes"}, but {array.dtype}'
+      f'{list(array.shape)} was given; give one number a '
+      f'{"row" if ndim == 1 else "position"}.'
+    )
+  return jnp.asarray(array)
+
+
+def check(
+  segments: Segments | None,
+  batch_size: int,
+  num_positions: int,
+  owner: str = 'A layer',
+):
   """Raises ValueError unless both arrays of `segments` are Bool[B T]."""
   if segments is None:
     return
+  if not isinstance(segments, Segments) or not all(
+    isinstance(array, Array) for array in segments
+  ):
+    raise ValueError(
+      f'{owner} takes Segments, or None, but a {type(segments).__name__} was '
+      'given; make them by segments.from_lengths(lengths, T) or '
+      'segments.from_ids(ids), or from masks by Segments(start, valid).'
+    )
   for name, array in zip(Segments._fields, segments, strict=True):
     if array.shape != (batch_size, num_positions) or array.dtype != bool:
       raise ValueError(

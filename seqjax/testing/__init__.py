@@ -17,6 +17,7 @@ from seqjax.testing.mixers import (
   VMAP,
   assert_mixer_contract,
 )
+from seqjax.testing.not_finite import NOT_FINITE
 from seqjax.testing.subject import (
   BATCH_SIZE,
   NUM_POSITIONS,
@@ -49,6 +50,7 @@ __all__ = [
   'CUTS',
   'CUTTING',
   'JIT',
+  'NOT_FINITE',
   'NO_SEGMENTS',
   'NUM_POSITIONS',
   'PACKING',

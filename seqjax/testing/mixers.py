@@ -17,6 +17,7 @@ import numpy as np
 from seqjax.nn.mixer import SequenceLayer, StreamingLayer, can_stream
 from seqjax.testing.agreement import FORWARD, compare, reject_vacuous
 from seqjax.testing.laws import LawBroken
+from seqjax.testing.not_finite import check_not_finite
 from seqjax.testing.subject import (
   BATCH_SIZE,
   NUM_POSITIONS,
@@ -85,6 +86,7 @@ def _assert_causal(make):
     _check_packing(subject)
     _check_cutting(subject, carry)
     _check_unroll(subject, carry, subject)
+    check_not_finite(subject, carry)
     _check_call(subject, carry)
     _check_vmap(subject, carry)
   carry = _reached_carry(single)
@@ -98,6 +100,7 @@ def _assert_noncausal(make):
     subject = make(jnp.float64)
     _check_padding(subject, None)
     _check_packing(subject)
+    check_not_finite(subject, None)
     _check_no_segments(subject)
     _check_vmap(subject, None)
   single = make(jnp.float32)
