@@ -1,6 +1,7 @@
 """Text, one character or byte at a time: the next one is predicted."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -136,6 +137,10 @@ class Text(Language):
       )
     return batches
 
+  def share_known(self, split: str) -> float:
+    """Returns the share of a part's targets that count: not unknown."""
+    return _share_known(self._read_arguments(), split)
+
   def encode(self, text: str) -> Int[np.ndarray, 'T']:
     """Returns the tokens of a text."""
     return self._tokens().encode(text).astype(np.int32)
@@ -189,8 +194,10 @@ class Text(Language):
     return offset + stretch * np.arange(batch_size) + place * self.length
 
   def _read(self) -> Corpus:
-    names = self.corpus, self.level, self.data_dir
-    return read_corpus(*names, self.vocabulary)
+    return read_corpus(*self._read_arguments())
+
+  def _read_arguments(self) -> tuple[str, ...]:
+    return self.corpus, self.level, self.data_dir, self.vocabulary
 
   def _tokens(self) -> Vocabulary:
     """Returns what tokens mean; one that is given takes no corpus to know."""
@@ -204,3 +211,12 @@ class Text(Language):
     if split not in SPLITS:
       raise ValueError(unknown('split', split, SPLITS))
     return self._read().parts[split]
+
+
+@functools.lru_cache(maxsize=16)
+def _share_known(arguments: tuple[str, ...], split: str) -> float:
+  """Returns the share of tokens that have one before them and are known."""
+  corpus = read_corpus(*arguments)
+  tokens, starts = corpus.parts[split]
+  known = (tokens > 0) | (corpus.characters is None)
+  return float(np.mean((known & ~starts)[1:])) if len(tokens) > 1 else 1.0

@@ -1,6 +1,11 @@
 """Arrays in, arrays out: no files, no printing, no clocks."""
 
-from seqjax.training.evaluation import evaluate, evaluate_lengths, overall
+from seqjax.training.evaluation import (
+  Scores,
+  evaluate,
+  evaluate_lengths,
+  overall,
+)
 from seqjax.training.loop import NotFinite, train
 from seqjax.training.optimizer import adamw, with_learning_rate
 from seqjax.training.population import (
@@ -14,6 +19,7 @@ from seqjax.training.step import train_step
 __all__ = [
   'MemberNotFinite',
   'NotFinite',
+  'Scores',
   'TrainState',
   'adamw',
   'evaluate',

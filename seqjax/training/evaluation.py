@@ -1,17 +1,45 @@
 """Scores on held-out batches, by group."""
 
 import functools
+import math
+import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
-from seqjax.typing import Array, Batch
+from seqjax.typing import Array, Batch, Segments
 
 NUM_RANGES = 3  # of lengths; one compiled function each
+
+
+class Scores(dict[Any, tuple[float, float]]):
+  """{group: (mean score, total weight)}, and how many targets they are over.
+
+  Attributes:
+    counted: the number of targets with a weight other than 0.
+    targets: the number of all targets, at padding not.
+  """
+
+  def __init__(self, scores: Mapping = types.MappingProxyType({})):
+    super().__init__(scores)
+    self.counted = getattr(scores, 'counted', 0)
+    self.targets = getattr(scores, 'targets', 0)
+
+  @property
+  def share(self) -> float:
+    """Returns the share of targets that count; NaN where there is none."""
+    return self.counted / self.targets if self.targets else math.nan
+
+  def merge(self, other: 'Scores'):
+    """Adds other groups, which take over, and their targets."""
+    self.update(other)
+    self.counted += other.counted
+    self.targets += other.targets
 
 
 def evaluate(
@@ -23,13 +51,15 @@ def evaluate(
   batch_size: int,
   split: str = 'validation',
   at_once: int | None = None,
-) -> dict[Any, tuple[float, float]]:
+) -> Scores:
   """Returns {group: (mean score, total weight)} over a split's first batches.
 
   Groups are those of `Batch.group` that have weight, in ascending order; a
   task without groups has the single entry None. Dropout is off. The split
-  'train' is that of key 0. The model is given at most `at_once` rows of a batch
-  at a time, which is what memory depends on; None: all.
+  'train' is that of key 0. Without any weight there is no group: nothing was
+  scored. `Scores.share` is the share of targets that count. The model is
+  given at most `at_once` rows of a batch at a time, which is what memory depends
+  on; None: all.
 
   Raises:
     ValueError: no batches, or empty ones.
@@ -58,16 +88,16 @@ def evaluate(
     else _scores(params, draw(step), model=model, task=task, rows=rows)
     for step in range(batches)
   ]
-  scores, weights, groups = zip(*drawn, strict=True)
+  scores, weights, valid, groups = zip(*drawn, strict=True)
   scores, weights = _flat(scores), _flat(weights)
-  if groups[0] is None:
-    return _means({None: np.ones(len(scores), bool)}, scores, weights)
-  groups = _flat(groups)
-  return _means(
-    {group.item(): groups == group for group in np.unique(groups)},
-    scores,
-    weights,
-  )
+  members = {None: np.ones(len(scores), bool)}
+  if groups[0] is not None:
+    groups = _flat(groups)
+    members = {group.item(): groups == group for group in np.unique(groups)}
+  found = Scores(_means(members, scores, weights))
+  found.counted = int(np.count_nonzero(weights))
+  found.targets = int(np.count_nonzero(_flat(valid)))
+  return found
 
 
 def evaluate_lengths(
@@ -80,7 +110,7 @@ def evaluate_lengths(
   batches: int,
   batch_size: int,
   split: str = 'validation',
-) -> dict[Any, tuple[float, float]]:
+) -> Scores:
   """Returns {group: (mean score, total weight)} for examples of many lengths.
 
   At most three functions are compiled, for as many tasks that share the lengths
@@ -106,9 +136,9 @@ def evaluate_lengths(
       'Lengths go from 1 or more up to the longest, but '
       f'shortest={shortest} and longest={longest} were given.'
     )
-  scores = {}
+  scores = Scores()
   for low, high in length_ranges(range(shortest, longest + 1)):
-    scores |= evaluate(
+    found = evaluate(
       model,
       params,
       task_between(low, high),
@@ -116,6 +146,7 @@ def evaluate_lengths(
       batch_size=batch_size,
       split=split,
     )
+    scores.merge(found)
   return scores
 
 
@@ -126,10 +157,13 @@ def length_ranges(lengths: Sequence[int]) -> list[tuple[int, int]]:
 
 
 def overall(scores: Mapping[Any, tuple[float, float]]) -> float:
-  """Returns the mean score over groups, each by its weight; 0 if none."""
+  """Returns the mean score over groups, each by its weight.
+
+  NaN where nothing was scored: no mean of nothing is a score.
+  """
   total = sum(weight for _, weight in scores.values())
   weighted = sum(score * weight for score, weight in scores.values())
-  return weighted / total if total else 0.0
+  return weighted / total if total else math.nan
 
 
 @functools.partial(
@@ -138,23 +172,35 @@ def overall(scores: Mapping[Any, tuple[float, float]]) -> float:
 def _drawn_scores(
   params, step: int | Int[Array, ''], *, model, task, rows, batch_size, split
 ):
-  """Returns (score, weight, group) of a batch, generated on the device."""
+  """Returns what `_scores` does of a batch that is generated here."""
   batch = task.batch(jax.random.key(0), step, batch_size, split)
   return _scores(params, batch, model=model, task=task, rows=rows)
 
 
 @functools.partial(jax.jit, static_argnames=('model', 'task', 'rows'))
 def _scores(params, batch: Batch, *, model, task, rows):
-  """Returns (score, weight, group) of a batch, so many rows at a time."""
+  """Returns (score, weight, valid, group), so many rows at a time."""
 
   def score(batch):
     outputs = model.apply({'params': params}, batch.inputs, batch.segments)
     return task.score(outputs, batch)
 
   if len(jax.tree.leaves(batch)[0]) == rows:
-    return *score(batch), batch.group
-  parts = jax.tree.map(lambda x: x.reshape(-1, rows, *x.shape[1:]), batch)
-  return *jax.lax.map(score, parts), batch.group
+    scores, weights = score(batch)
+  else:
+    parts = jax.tree.map(lambda x: x.reshape(-1, rows, *x.shape[1:]), batch)
+    scores, weights = jax.lax.map(score, parts)
+  return scores, weights, _valid(batch, weights), batch.group
+
+
+def _valid(batch: Batch, weights) -> Array:
+  """Marks the targets that are not padding, one for each weight."""
+  sides = jax.tree.leaves(
+    batch.segments, is_leaf=lambda side: isinstance(side, Segments)
+  )
+  if sides and sides[-1].valid.size == weights.size and weights.ndim > 1:
+    return sides[-1].valid
+  return jnp.ones(weights.shape, bool)
 
 
 def _rows(batch_size: int, most: int) -> int:

@@ -303,3 +303,18 @@ def test_rows_that_are_too_many_for_sequential_reading(wells):
   """Says how many characters there are."""
   with pytest.raises(ValueError, match='holds 66 characters, too few for 64'):
     Text(wells, sampling='sequential').batch(KEY, 0, 64, 'test')
+
+
+def test_the_share_of_known_characters_is_told_before_training(tmp_path):
+  """A score over nothing is no score: 0 says that a part has nothing else."""
+  path = tmp_path / 'corpus'
+  path.write_text('ab' * 900 + 'xy' * 100)
+  task = Text(corpus=str(path), length=8)
+  for split in ('validation', 'test'):
+    assert task.share_known(split) == 0
+  assert Text(corpus=str(path), level='byte').share_known('test') == 1
+  path = tmp_path / 'mixed'
+  path.write_text('ab' * 900 + 'ax' * 100)
+  task = Text(corpus=str(path), length=8)
+  assert task.share_known('train') == 1
+  assert abs(task.share_known('test') - 0.5) < 0.02

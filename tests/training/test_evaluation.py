@@ -12,7 +12,7 @@ from seqjax.ops import losses
 from seqjax.tasks import Recall
 from seqjax.tasks.synthetic.formal.regular import Parity
 from seqjax.tasks.text import Text
-from seqjax.training import evaluate, evaluate_lengths, overall
+from seqjax.training import Scores, evaluate, evaluate_lengths, overall
 from seqjax.typing import Batch
 
 
@@ -107,9 +107,9 @@ def test_batches_drawn_on_the_host_score_the_same():
   assert inside == outside
 
 
-def test_the_overall_score_of_nothing_is_zero():
-  """As every mean over zero weight here."""
-  assert overall({}) == 0
+def test_nothing_has_no_overall_score():
+  """Zero would be the best there is, in bits."""
+  assert np.isnan(overall({}))
   assert overall({1: (0.5, 1.0), 2: (1.0, 3.0)}) == 0.875
 
 
@@ -260,3 +260,28 @@ def test_an_unknown_split_is_refused():
   """By its name and the nearest known one."""
   with pytest.raises(ValueError, match="split 'tset'.*mean 'test'"):
     evaluate(Noisy(4), PARAMS, Recall(), batches=1, batch_size=1, split='tset')
+
+
+def test_the_share_of_targets_that_count_comes_with_the_scores():
+  """By hand, and in parts; targets at padding are none."""
+  for at_once in (None, 2):
+    scores = evaluate(
+      Echo(), {}, Parts(), batches=3, batch_size=4, at_once=at_once
+    )
+    batches = [Parts().batch(jax.random.key(0), i, 4, 'test') for i in range(3)]
+    weights = np.concatenate([np.ravel(batch.weights) for batch in batches])
+    assert scores.counted == np.count_nonzero(weights)
+    assert scores.targets == weights.size
+    assert scores.share == np.mean(weights != 0)
+
+
+def test_scores_of_many_lengths_share_their_targets():
+  """The counts of three compiled functions add up."""
+  one = Scores({1: (0.5, 2.0)})
+  one.counted, one.targets = 2, 4
+  other = Scores({2: (0.5, 2.0)})
+  other.counted, other.targets = 1, 8
+  one.merge(other)
+  assert dict(one) == {1: (0.5, 2.0), 2: (0.5, 2.0)}
+  assert one.share == 3 / 12
+  assert np.isnan(Scores().share)
