@@ -52,6 +52,7 @@ def make(
     task = task.with_fitted(fitted)
   for split in scored:
     example(task, SCORED_ROWS, split)
+    _check_scored(task, split)
   sees_all = {*parts_of(config.mixer)} & {*NONCAUSAL_MIXERS}
   if sees_all and task.metric is Metric.BITS:
     raise ValueError(
@@ -67,6 +68,17 @@ def make(
     remat=config.remat,
   )
   return task, model
+
+
+def _check_scored(task, split: str):
+  """Raises ValueError where a split has no target that counts."""
+  share_known = getattr(task, 'share_known', None)
+  if share_known is not None and share_known(split) == 0:
+    raise ValueError(
+      f'Nothing could be scored: the {split} part of {task.corpus} has no '
+      'character that its training part has. Order its files otherwise, or '
+      'read it with --task_options=level=byte.'
+    )
 
 
 def _make_task(config: Config):

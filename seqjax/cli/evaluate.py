@@ -31,7 +31,8 @@ from seqjax.typing import SPLITS
 FILE = 'evaluation.json'
 QUESTION = ('step', 'split', 'task_options', 'examples')
 COLUMNS = (
-  'min_length', 'length', 'metric', 'score', 'chance', 'ceiling', 'examples'
+  'min_length', 'length', 'metric', 'score', 'share', 'chance', 'ceiling',
+  'examples',
 )  # fmt: skip
 
 
@@ -150,6 +151,7 @@ def _row(config, run_of, options: str) -> dict[str, Any]:
     'length': getattr(task, 'length', None),
     'metric': str(task.metric),
     'score': _number(training.overall(groups)),
+    'share': _number(groups.share),
     'chance': task.chance,
     'ceiling': task.ceiling,
     'groups': [

@@ -15,7 +15,7 @@ import functools
 import os
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
@@ -121,15 +121,16 @@ def _run(config, workdir, preempted, mesh, switches) -> dict[str, Any]:
     )
     parts = task, model, record, checkpoints
     state = _train(config, *parts, mesh, switches, preempted, stop_if_preempted)
-    scores = {}
+    held_out = {}
     print('scoring validation and test ...', file=sys.stderr, flush=True)
     for split, batches in {'validation': 4, 'test': 16}.items():
-      scores[split] = held_out_score(config, model, state, task, split, batches)
+      scored = held_out_score(config, model, state, task, split, batches)
+      held_out |= scored.named(split)
       stop_if_preempted(state.step)
     return record.finish(
       metric=str(task.metric),
       steps_taken=int(state.step),
-      **scores,
+      **held_out,
       chance=task.chance,
       ceiling=task.ceiling,
     )
@@ -169,9 +170,9 @@ def _train(
       score = None
       if metrics:
         validation = held_out_score(config, model, state, task)
-        record.log(state.step, **metrics, validation=validation)
-        watch.update(state.step, **metrics, validation=validation)
-        score = sign * validation
+        record.log(state.step, **metrics, **validation.named('validation'))
+        watch.update(state.step, **metrics, validation=validation.score)
+        score = sign * validation.score
         patience = patience.after(score)
       extra = {
         'patience': patience._asdict(),
@@ -253,6 +254,17 @@ def _restore(config, task, model, record, checkpoints):
   return state, signals.Patience(**extra['patience'])
 
 
+class HeldOut(NamedTuple):
+  """A mean score of a split, and the share of its targets that count."""
+
+  score: float
+  share: float
+
+  def named(self, split: str) -> dict[str, float]:
+    """Returns both by their names in records."""
+    return {split: self.score, f'{split}_share': self.share}
+
+
 def held_out_score(
   config: Config,
   model,
@@ -260,8 +272,12 @@ def held_out_score(
   task,
   split: str = 'validation',
   batches: int = 4,
-) -> float:
-  """Returns the mean score over batches of SCORED_ROWS examples of a split."""
+) -> HeldOut:
+  """Scores batches of SCORED_ROWS examples of a split.
+
+  Raises:
+    ValueError: none of their targets counts.
+  """
   scores = training.evaluate(
     model,
     state.params,
@@ -271,7 +287,12 @@ def held_out_score(
     split=split,
     at_once=build.rows_at_once(config),
   )
-  return training.overall(scores)
+  if not scores:
+    raise ValueError(
+      f'Nothing was scored: no target of the {split} split of {config.task} '
+      'counts, as that of a character which training has not seen.'
+    )
+  return HeldOut(training.overall(scores), scores.share)
 
 
 def report(
@@ -283,10 +304,16 @@ def report(
   return (
     f'{config.task} by {config.mixer}, {summary["steps_taken"]} steps{took}: '
     f'{summary["metric"]} {summary["test"]:.4g} on test, '
-    f'{summary["validation"]:.4g} on validation'
+    f'{summary["validation"]:.4g} on validation{_counted(summary)}'
     f'{" (" * bool(beside)}{", ".join(beside)}{")" * bool(beside)}. '
     f'Results are in {workdir}.'
   )
+
+
+def _counted(summary: dict[str, Any]) -> str:
+  """Says how many of the test targets count, if not all of them do."""
+  share = summary.get('test_share', 1.0)
+  return '' if share == 1 else f', {share:.1%} of the targets counted'
 
 
 @exits.guarded(resumes=True)

@@ -204,12 +204,13 @@ def _intervals(config, configs, left, task, model, states, pace):
       for of_left, metrics in population:
         states = jax.tree.map(put, states, of_left)
         if metrics:
-          metrics['validation'] = [
+          held_out = [
             train.held_out_score(
               config, model, training.select_members(states, i), task
-            )
+            ).named('validation')
             for i in left
           ]
+          metrics |= {n: [of[n] for of in held_out] for n in held_out[0]}
         yield (
           states,
           {n: _for_every_member(configs, left, metrics[n]) for n in metrics},
@@ -252,6 +253,7 @@ def _member_metrics(record: results.Run, index: int) -> list[dict[str, Any]]:
 def _write_member(member, folder, task, model, state, lines):
   """Writes the folder that seqjax-train would have written for a member."""
   validation = train.held_out_score(member, model, state, task)
+  test = train.held_out_score(member, model, state, task, 'test', 16)
   sign = 1 if task.metric.higher_is_better else -1
   with (
     results.Run(folder, member) as record,
@@ -261,13 +263,13 @@ def _write_member(member, folder, task, model, state, lines):
     for line in lines:
       record.log(**line)
     checkpoints.save(
-      state.step, state, _data_entry(task), score=sign * validation
+      state.step, state, _data_entry(task), score=sign * validation.score
     )
     record.finish(
       metric=str(task.metric),
       steps_taken=int(state.step),
-      validation=validation,
-      test=train.held_out_score(member, model, state, task, 'test', 16),
+      **validation.named('validation'),
+      **test.named('test'),
       chance=task.chance,
       ceiling=task.ceiling,
     )

@@ -114,7 +114,7 @@ def _check_kind(op, name, array, kind):
 
 
 def _check_axes(op, name, shape, axes, sizes, found):
-  """Compares a shape with its axes, and adds those that are new to the sizes."""
+  """Compares a shape with its axes, and adds new ones to the sizes."""
   tokens = axes.split()
   rest = tokens.pop() if tokens and re.match(r'\*', tokens[-1]) else None
   fits = len(shape) >= len(tokens) if rest else len(shape) == len(tokens)

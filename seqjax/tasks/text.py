@@ -218,5 +218,5 @@ def _share_known(arguments: tuple[str, ...], split: str) -> float:
   """Returns the share of tokens that have one before them and are known."""
   corpus = read_corpus(*arguments)
   tokens, starts = corpus.parts[split]
-  known = (tokens > 0) | (corpus.characters is None)
+  known = (tokens > 0) | (corpus.vocabulary.characters is None)
   return float(np.mean((known & ~starts)[1:])) if len(tokens) > 1 else 1.0

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from seqjax.cli import build, train
+from seqjax.cli import build, evaluate, train
 
 SMALL = train.Config(
   features=8, layers=1, context=64, steps=4, batch_size=4, log_every=2
@@ -215,3 +215,36 @@ def test_what_cannot_be_extended_is_told_and_left_alone(tmp_path):
   (tmp_path / 'run' / 'summary.json').unlink()
   with pytest.raises(ValueError, match='has not finished: the same command'):
     extend(SMALL, tmp_path / 'run', steps=8)
+
+
+def test_a_text_with_nothing_to_score_is_refused_before_training(tmp_path):
+  """Perfect scores over no target came out before."""
+  path = tmp_path / 'notes.txt'
+  path.write_text('ab' * 9000 + 'XY' * 1000)
+  config = dataclasses.replace(
+    SMALL, task='text', corpus=str(path), task_options='length=8'
+  )
+  with pytest.raises(ValueError, match='Nothing could be scored: the valid'):
+    train.run(config, tmp_path / 'run')
+  assert not (tmp_path / 'run').exists()
+
+
+def test_the_share_of_targets_that_count_stands_beside_every_score(
+  tmp_path, capsys
+):
+  """In the metrics, the summary, the sentence and the table of scores."""
+  path = tmp_path / 'notes.txt'
+  path.write_text('ab' * 9000 + 'aX' * 1000)
+  config = dataclasses.replace(
+    SMALL, task='text', corpus=str(path), task_options='length=8'
+  )
+  train.train_and_report(config, tmp_path / 'run')
+  said = capsys.readouterr().out
+  summary = json.loads((tmp_path / 'run' / 'summary.json').read_text())
+  lines = (tmp_path / 'run' / 'metrics.jsonl').read_text().splitlines()
+  assert 0.4 < summary['test_share'] < 0.6
+  assert f'{summary["test_share"]:.1%} of the targets counted' in said
+  share = json.loads(lines[-1])['validation_share']
+  assert share == summary['validation_share'] and 0.4 < share < 0.6
+  (row,) = evaluate.run(evaluate.Config(batches=2), str(tmp_path / 'run'))
+  assert 0.4 < row['share'] < 0.6 and ' share ' in capsys.readouterr().out

@@ -18,7 +18,7 @@ import jax
 import numpy as np
 import pytest
 
-from seqjax import results
+from seqjax import results, training
 from seqjax.analysis import memory, timing
 from seqjax.cli import build, train, trained
 from seqjax.data.corpus import read_corpus
@@ -242,7 +242,9 @@ def test_the_best_are_kept_however_seldom_a_run_saves(keep_best, tmp_path):
   drawn = {step: scores.random() for step in range(151)}
   drawn[40] = drawn[64] = 2.0  # of equals the first
   with pytest.MonkeyPatch.context() as patch:
-    score = lambda config, model, state, *args: drawn[int(state.step)]  # noqa: E731
+    score = lambda config, model, state, *args: train.HeldOut(  # noqa: E731
+      drawn[int(state.step)], 1.0
+    )
     patch.setattr(train, 'held_out_score', score)
     stop(config, tmp_path, after=(signals.Pace, 'reached'))
     stop(config, tmp_path)
@@ -545,7 +547,7 @@ def test_a_run_scores_no_more_rows_at_a_time(tmp_path, monkeypatch):
 
   def evaluate(*args, batches, batch_size, split, at_once):
     seen.append((split, batches * batch_size, at_once))
-    return {None: (0.5, 1.0)}
+    return training.Scores({None: (0.5, 1.0)})
 
   monkeypatch.setattr(train.training, 'evaluate', evaluate)
   train.run(dataclasses.replace(SMALL, steps=2), tmp_path)
