@@ -49,7 +49,7 @@ def make(
   """
   task = _make_task(config)
   if fitted:
-    task = task.with_fitted(fitted)
+    task = _with_fitted(task, fitted)
   for split in scored:
     example(task, SCORED_ROWS, split)
     _check_scored(task, split)
@@ -70,6 +70,17 @@ def make(
   return task, model
 
 
+def _with_fitted(task, fitted: Mapping[str, Any]):
+  """Returns the task with what was fitted; a sentence where it does not fit."""
+  try:
+    return task.with_fitted(fitted)
+  except (AttributeError, KeyError, TypeError, ValueError) as error:
+    raise ValueError(
+      f'What was fitted to the data of the run ({FITTED}) is none of the task '
+      f'{type(task).__name__}: {error}'
+    ) from error
+
+
 def _check_scored(task, split: str):
   """Raises ValueError where a split has no target that counts."""
   share_known = getattr(task, 'share_known', None)
@@ -85,6 +96,11 @@ def _make_task(config: Config):
   options = parse_options(config.task_options, TASKS[config.task], 'task')
   for name in ('corpus', 'data_dir'):
     if value := getattr(config, name):
+      if options.get(name, value) != value:
+        raise ValueError(
+          f'--{name}={value} and {name}={options[name]} in task_options name '
+          'different data: give one of them.'
+        )
       options[name] = value
   known = inspect.signature(TASKS[config.task]).parameters
   if not set(options) <= set(known):

@@ -21,6 +21,7 @@ import jax
 from seqjax import experiment, training
 from seqjax.analysis import memory, timing
 from seqjax.cli import build, train_config, trained
+from seqjax.cli.options import pairs
 from seqjax.experiment import option
 from seqjax.launch import exits, memory_limits
 from seqjax.results import json_files, table
@@ -170,7 +171,7 @@ def rebuild(run_of: trained.Trained, options: str):
   Raises:
     ValueError: the parameters do not fit this task.
   """
-  config = dataclasses.replace(run_of.config, task_options=options)
+  config = asked_of(run_of.config, options)
   task, model = build.make(config, scored=(), fitted=run_of.fitted)
   positions = build.num_positions(task)
   if build.num_positions(run_of.task) <= config.context < positions:
@@ -182,6 +183,16 @@ def rebuild(run_of: trained.Trained, options: str):
   )
   _check_fits(run_of.params, wanted['params'], options)
   return task, model
+
+
+def asked_of(config: train_config.Config, options: str) -> train_config.Config:
+  """Returns the config with these options of the task.
+
+  Data that they name take the place of those that flags of the run have named.
+  """
+  named = {name for name, _ in pairs(options)}
+  flags = {name: '' for name in ('corpus', 'data_dir') if name in named}
+  return dataclasses.replace(config, task_options=options, **flags)
 
 
 def _check_fits(params, wanted, options: str):

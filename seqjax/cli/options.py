@@ -10,7 +10,8 @@ from typing import Any
 from seqjax import errors
 from seqjax.errors import unknown
 
-NOT_OPTIONS = ('parent', 'name', 'features', 'context')  # Flax's, and flags
+# Fields of Flax, those that flags set, and those that a run fits to its data.
+NOT_OPTIONS = ('parent', 'name', 'features', 'context', 'vocabulary', 'scale')
 DTYPES = ('dtype', 'param_dtype')
 
 

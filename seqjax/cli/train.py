@@ -248,6 +248,7 @@ def _restore(config, task, model, record, checkpoints):
   state = build.initial_state(config, task, model)
   restored = checkpoints.restore(state, record.lost_lines)
   if restored is None:
+    record.begin()
     return state, signals.Patience()
   state, extra = restored
   record.resume(state.step)

@@ -28,7 +28,7 @@ from seqjax.cli import build, seeds, train, train_config
 from seqjax.experiment import option
 from seqjax.launch import exits, signals
 from seqjax.launch.monitor import Monitor
-from seqjax.results import table
+from seqjax.results import records, table
 from seqjax.results.checkpoint import Checkpoints
 from seqjax.training.population import HOW, resolve
 
@@ -171,6 +171,7 @@ def _restore(configs, left, task, model, record, checkpoints):
   states = jax.tree.map(lambda *leaves: jnp.stack(leaves), *begun)
   restored = checkpoints.restore(states, record.lost_lines)
   if restored is None:
+    record.begin()
     return states
   states, extra = restored
   build.check_data(task, extra, record.workdir)
@@ -243,10 +244,19 @@ def _for_every_member(configs, left, values) -> np.ndarray:
 
 def _member_metrics(record: results.Run, index: int) -> list[dict[str, Any]]:
   """Returns the metrics of one member, from those of all."""
+  lines = results.metrics(record.workdir)
+  path = record.workdir / records.METRICS
+  for line in lines:
+    for name, of_all in line.items():
+      if name not in OF_ALL and not isinstance(of_all, tuple):
+        raise ValueError(
+          f'{str(path)!r} holds a line without a {name} of every member: mend '
+          'it, or choose another workdir.'
+        )
   return [
     {'step': line['step']}
     | {n: of_all[index] for n, of_all in line.items() if n not in OF_ALL}
-    for line in results.metrics(record.workdir)
+    for line in lines
   ]
 
 
@@ -257,7 +267,9 @@ def _write_member(member, folder, task, model, state, lines):
   sign = 1 if task.metric.higher_is_better else -1
   with (
     results.Run(folder, member) as record,
-    Checkpoints(folder / train.CHECKPOINTS) as checkpoints,
+    Checkpoints(
+      folder / train.CHECKPOINTS, before_save=record.sync
+    ) as checkpoints,
   ):
     build.write_fitted(task, folder)
     for line in lines:

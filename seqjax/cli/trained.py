@@ -66,7 +66,7 @@ class Recorded(NamedTuple):
   why: str
 
   def __getattr__(self, name: str) -> Any:
-    if name in Trained._fields:
+    if name in (*Trained._fields, 'params'):
       raise AttributeError(f'There is no {name}: {self.why}')
     raise AttributeError(name)
 
@@ -101,6 +101,7 @@ def load_run(
         'the same command, and it saves one.'
       )
     build.check_data(task, checkpoints.extra, workdir)
+    fitted = fitted or getattr(task, 'fitted', {})
     state = _state(checkpoints, str(checkpoint), config, task, model, workdir)
   return Trained(
     config,
@@ -109,9 +110,16 @@ def load_run(
     {'params': state.params},
     int(state.step),
     records.metrics(workdir),
-    records.finished(workdir, config),
+    _summary(workdir),
     fitted,
   )
+
+
+def _summary(workdir) -> dict[str, Any] | None:
+  """Returns the summary of a run, or None if it has not finished."""
+  path = pathlib.Path(workdir)
+  there = (path / records.SUMMARY).exists()
+  return records.read_summary(path) if there else None
 
 
 def _exported(path) -> Trained:
@@ -212,6 +220,12 @@ def _state(checkpoints, which: str, config, task, model, workdir):
 
 def _step_of(checkpoints, which: str, workdir) -> int:
   """Returns the step of the checkpoint called 'best', or of that number."""
+  if which == 'best' and checkpoints.damaged:
+    folders = [str(checkpoints.folder / str(x)) for x in checkpoints.damaged]
+    raise ValueError(
+      f'The best checkpoint is not known, for damaged are {folders}: name '
+      'another one, or newest.'
+    )
   best = checkpoints.best
   steps = {} if best is None else {'best': best}
   steps |= {str(step): step for step in checkpoints.steps}

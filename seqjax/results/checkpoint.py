@@ -75,6 +75,10 @@ class Checkpoints:
   def __enter__(self) -> 'Checkpoints':
     import orbax.checkpoint as ocp  # takes a second, and only runs need it
 
+    if self.folder.exists() and not self.folder.is_dir():
+      raise ValueError(
+        f'Checkpoints are kept in a folder, but {str(self.folder)!r} is a file.'
+      )
     orbax_messages.silence()
     synced = ocp.options.AsyncOptions(post_finalization_callback=self._sync)
     options = ocp.CheckpointManagerOptions(
@@ -82,14 +86,18 @@ class Checkpoints:
     )
     self._manager = ocp.CheckpointManager(self.folder, options=options)
     for step in self.steps:
-      with contextlib.suppress(_Damaged):
+      try:
         self._kept.scores[step] = self._about(step).get('score')
+      except _Damaged:
+        self._kept.damaged.add(step)  # it may be the best: a person decides
     return self
 
   def __exit__(self, kind, error, traceback):
     try:
       with self._writing():
         self._manager.close()
+        if self._saved:
+          disk.sync(self.folder)
     except OSError:
       if error is None:
         raise
@@ -98,6 +106,11 @@ class Checkpoints:
   def steps(self) -> list[int]:
     """Returns the steps with a checkpoint, damaged ones included, ascending."""
     return sorted(self._manager.all_steps())
+
+  @property
+  def damaged(self) -> list[int]:
+    """Returns the steps whose description could not be read, ascending."""
+    return sorted(self._kept.damaged & {*self.steps})
 
   @property
   def best(self) -> int | None:
@@ -204,25 +217,26 @@ class Checkpoints:
       ValueError: the checkpoint is of another model, optimizer or version; or
         there are some, and none is sound.
     """
-    passed, refused = [], []
+    damaged, refused, first = [], [], None
     for step in reversed(self.steps):
       try:
         restored = self._read(step, like)
         why = refuse(restored[1])
       except _Damaged as error:
-        passed.append(f'{str(self.folder / str(step))!r} ({error})')
+        damaged.append(f'{str(self.folder / str(step))!r} ({error})')
         continue
       if why is None:
-        _say_passed(passed, step)
+        _say_passed(damaged, refused, step)
         return restored
-      passed.append(f'{str(self.folder / str(step))!r} ({why})')
-      refused.append((step, restored))
-    if refused:
-      _say_passed(passed, refused[0][0])
-      return refused[0][1]
-    if passed:
+      refused.append(f'{str(self.folder / str(step))!r} ({why})')
+      first = first or (step, restored)
+    if first:
+      _say_passed(damaged, refused[1:], first[0])
+      print(f'Used in want of another one: {refused[0]}.', file=sys.stderr)
+      return first[1]
+    if damaged:
       raise ValueError(
-        f'No checkpoint is sound, damaged are {", ".join(passed)}: delete'
+        f'No checkpoint is sound, damaged are {", ".join(damaged)}: delete'
         f' {str(self.folder)!r} to begin anew.'
       )
     return None
@@ -320,6 +334,7 @@ class Checkpoints:
         self._manager.wait_until_finished()
         self._manager.delete(later)
         self._kept.scores.pop(later, None)
+        self._kept.damaged.discard(later)
     self._manager.wait_until_finished()
     num_bytes = sum(x.nbytes + LEAF_BYTES for x in arrays.values())
     disk.check_space(self.folder, num_bytes)
@@ -353,12 +368,14 @@ class _Kept:
   def __init__(self, latest: int, best: int):
     self.latest, self.best = latest, best
     self.scores: dict[int, float | None] = {}
+    self.damaged: set[int] = set()
 
   def should_preserve(self, checkpoints, *, context):
     steps = [checkpoint.step for checkpoint in checkpoints]
     scores = {step: self.scores.get(step) for step in steps}
     scores = {s: score for s, score in scores.items() if score is not None}
     kept = {*sorted(steps)[-self.latest :], *_ranked(scores)[: self.best]}
+    kept |= self.damaged
     return [step in kept for step in steps]
 
 
@@ -367,13 +384,14 @@ def _ranked(scores: Mapping[int, float]) -> list[int]:
   return sorted(scores, key=lambda step: (-scores[step], step))
 
 
-def _say_passed(passed: list[str], step: int):
+def _say_passed(damaged: list[str], refused: list[str], step: int):
   """Prints which checkpoints were passed over, if some were."""
-  if passed:
-    print(
-      f'Damaged: {", ".join(passed)}; the checkpoint of step {step} is used.',
-      file=sys.stderr,
-    )
+  for what, passed in (('Damaged', damaged), ('Not used', refused)):
+    if passed:
+      print(
+        f'{what}: {", ".join(passed)}; the checkpoint of step {step} is used.',
+        file=sys.stderr,
+      )
 
 
 def _checksum(content: Mapping[str, Any]) -> int:
@@ -382,4 +400,4 @@ def _checksum(content: Mapping[str, Any]) -> int:
 
 def _first_line(error: BaseException) -> str:
   text = str(error).strip() or type(error).__name__
-  return text.splitlines()[0].partition(' [')[0].rstrip('.')
+  return text.splitlines()[0].partition(' [tensorstore')[0].rstrip('.:')

@@ -11,6 +11,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from seqjax.results import disk
+
 _NOT_FINITE = {'NaN': math.nan, 'Infinity': math.inf, '-Infinity': -math.inf}
 
 
@@ -19,14 +21,17 @@ def write_atomically(
 ):
   """Calls `write` on a temporary file that then takes the place of `path`.
 
-  OSError names `path`, and leaves what was there as it was.
+  All of it is on the disk itself when this returns. OSError names `path`, and
+  leaves what was there as it was.
   """
   path = pathlib.Path(path)
   # The suffix stays last: matplotlib reads the format from it.
   temporary = path.with_name(f'.{os.getpid()}.{path.name}')
   try:
     write(temporary)
+    disk.sync(temporary)
     os.replace(temporary, path)
+    disk.sync(path.parent)
   except OSError as error:
     raise OSError(
       f'{str(path)!r} cannot be written: {error.strerror or error}. What was '

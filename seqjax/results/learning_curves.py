@@ -10,6 +10,7 @@ from typing import Any
 from seqjax.results import plotting, records
 
 METRICS = ('loss', 'validation')
+SCORES = ('validation', 'test')
 KNOWN = ('chance', 'ceiling')  # of a summary; scores stand between them
 
 
@@ -60,7 +61,7 @@ def curves(
           name,
           name=look,
         )
-    if metric != 'loss':
+    if metric in SCORES:
       _draw_known(panel, workdirs)
   plotting.save(figure, path)
 

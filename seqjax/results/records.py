@@ -44,7 +44,7 @@ def collate(root: str | os.PathLike) -> list[dict[str, Any]]:
   found = []
   for path in sorted(paths, key=lambda path: path.relative_to(root).parts):
     folder = root.resolve().name if path == root else path.relative_to(root)
-    found += [{RUN: str(folder), **row} for row in rows(path)]
+    found += [_merge(path, {RUN: str(folder)}, row) for row in rows(path)]
   return found
 
 
@@ -61,17 +61,25 @@ def read_config(workdir: str | os.PathLike) -> dict[str, Any]:
       'the folder that a run was written to.'
     )
   content = read_json(path, 'config of a run')
-  if not isinstance(content.get('config'), dict):
+  known = content.get('environments', [])
+  if not isinstance(content.get('config'), dict) or not _are_begun(known):
     raise ValueError(
       f'{str(path)!r} is no config of a run: mend it, or choose another folder.'
     )
   return content
 
 
+def _are_begun(known: Any) -> bool:
+  """Tells if these are environments, each with the step it began at."""
+  return isinstance(known, list) and all(
+    isinstance(entry, dict) and isinstance(entry.get('step'), int)
+    for entry in known
+  )
+
+
 def environments(content: Mapping[str, Any]) -> list[dict[str, Any]]:
   """Returns the environments of a run, in the order they began in."""
   known = content.get('environments', [content.get('environment')])
-  known = known if isinstance(known, list) else []
   return [entry for entry in known if isinstance(entry, dict)]
 
 
@@ -146,7 +154,8 @@ def read_summary(workdir: pathlib.Path) -> dict[str, Any]:
   path = workdir / SUMMARY
   content = read_json(path, 'summary of a run')
   rows = content.get('rows', [])
-  if 'time' not in content or not isinstance(rows, list):
+  right = isinstance(rows, list) and all(isinstance(x, dict) for x in rows)
+  if 'time' not in content or not right:
     raise ValueError(
       f'{str(path)!r} is no summary of a run: delete it, and the same command '
       'goes on from the last checkpoint.'

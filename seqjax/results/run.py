@@ -125,6 +125,10 @@ class Run:
     with self._writing('The summary'):
       write_json(self.workdir / SUMMARY, self._summary)
 
+  def begin(self):
+    """Starts the metrics and the list of environments anew, at step 0."""
+    self._open_metrics(None)
+
   def resume(self, step: Any):
     """Goes on after `step`: later lines, which will come again, are cut away.
 

@@ -68,7 +68,10 @@ def read(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, str]]:
     raise ValueError(
       f'{str(path)!r} is no file of tensors, or it is damaged: {error}.'
     ) from error
-  return nested(tensors), header
+  try:
+    return nested(tensors), header
+  except ValueError as error:
+    raise ValueError(f'{str(path)!r} holds no parameters: {error}') from error
 
 
 def by_name(params: Mapping[str, Any]) -> dict[str, jax.Array]:
@@ -97,5 +100,9 @@ def nested(tensors: Mapping[str, Any]) -> dict[str, Any]:
     inner = params
     for folder in folders:
       inner = inner.setdefault(folder, {})
+      if not isinstance(inner, dict):
+        raise ValueError(f'The tensor {name!r} lies below another tensor.')
+    if last in inner:
+      raise ValueError(f'The tensor {name!r} lies above another tensor.')
     inner[last] = tensor
   return params

@@ -164,8 +164,13 @@ class BaseTask:
     return {}
 
   def with_fitted(self, values: Mapping[str, Any]) -> 'BaseTask':
-    """Returns the task with values that `fitted` has returned, for its own."""
-    del values
+    """Returns the task with values that `fitted` has returned, for its own.
+
+    Raises:
+      ValueError: the values are not those of such a task.
+    """
+    if values:
+      raise ValueError(f'It fits nothing, but {sorted(values)} were given.')
     return self
 
   def _batch(

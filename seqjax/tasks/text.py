@@ -119,7 +119,13 @@ class Text(Language):
     return {'vocabulary': vocabulary} if vocabulary else {}
 
   def with_fitted(self, values: Mapping[str, Any]) -> 'Text':
-    return dataclasses.replace(self, **values)
+    vocabulary = values.get('vocabulary')
+    if set(values) != {'vocabulary'} or not isinstance(vocabulary, str):
+      raise ValueError(
+        f'It fits a vocabulary, which is a string, but {dict(values)} was '
+        'given.'
+      )
+    return dataclasses.replace(self, vocabulary=vocabulary)
 
   def batches_per_epoch(self, batch_size: int, split: str = 'train') -> int:
     """Returns the number of batches after which sequential sampling wraps.

@@ -43,7 +43,15 @@ class RecordedSeries(Regression):
     return {'scale': self.recording.scale}
 
   def with_fitted(self, values: Mapping[str, Any]) -> 'RecordedSeries':
-    scale = Scale(*(tuple(map(float, part)) for part in values['scale']))
+    mean, deviation = (np.array(x, float) for x in values['scale'])
+    right = mean.ndim == 1 and mean.shape == deviation.shape
+    right &= bool(np.all(np.isfinite(mean))) and bool(np.all(deviation > 0))
+    if set(values) != {'scale'} or not right:
+      raise ValueError(
+        'It fits a scale, which is a finite mean and a positive deviation of '
+        f'each component, but {dict(values)} was given.'
+      )
+    scale = Scale(tuple(mean.tolist()), tuple(deviation.tolist()))
     return dataclasses.replace(self, scale=scale)
 
   @property

@@ -184,10 +184,8 @@ def test_another_text_is_scored_by_the_vocabulary_of_the_run(runs, tmp_path):
   other.write_text('ONCE MORE, FROM WHERE WE WERE! ' * 2000)
   read_corpus.cache_clear()
   run = seqjax.load_run(runs['text'], 4)
-  options = f'length=16,corpus={other}'
-  task, _ = evaluate.rebuild(
-    run._replace(config=dataclasses.replace(run.config, corpus='')), options
-  )
+  assert run.config.corpus
+  task, _ = evaluate.rebuild(run, f'length=16,corpus={other}')
   assert (
     task.output == own.output and task.vocabulary == own.fitted['vocabulary']
   )
@@ -214,6 +212,59 @@ def test_another_series_is_scored_on_the_scale_of_the_run(runs, tmp_path):
   )
   assert task.chance == pytest.approx(100, rel=1e-3) and run.task.chance == 1
   json.dumps(task.fitted)
+
+
+def test_evaluation_on_another_text_scores_that_text(runs, tmp_path):
+  """By flags, whether the vocabulary is beside the run or not."""
+  other = tmp_path / 'other.txt'
+  other.write_text('ONCE more, FROM where WE were! ' * 2000)
+  folder = shutil.copytree(runs['text'], tmp_path / 'run')
+  options = {'task_options': f'corpus={other}', 'checkpoint': '4'}
+  (own,) = evaluate.run(evaluate.Config(batches=2), str(folder))
+  (row,) = evaluate.run(evaluate.Config(batches=2, **options), str(folder))
+  assert own['share'] == 1 and 0.2 < row['share'] < 0.8
+  (folder / 'fitted.json').unlink()  # as of runs of earlier versions
+  (again,) = evaluate.run(evaluate.Config(batches=2, **options), str(folder))
+  assert (again['score'], again['share']) == (row['score'], row['share'])
+  with pytest.raises(FileNotFoundError, match='nowhere'):
+    evaluate.run(evaluate.Config(task_options='corpus=nowhere'), str(folder))
+
+
+def test_two_names_for_the_data_are_refused(tmp_path):
+  """One would be ignored."""
+  config = dataclasses.replace(
+    SMALL, task='text', corpus='a', task_options='corpus=b'
+  )
+  with pytest.raises(ValueError, match='--corpus=a and corpus=b in task_opt'):
+    build.make(config)
+
+
+@pytest.mark.parametrize('kind, fitted', [
+  ('text', {'vocabulary': 5}), ('text', {'scale': [[0.0], [1.0]]}),
+  ('text', {'length': 8}), ('text', {'vocabulary': 'a', 'length': 8}),
+  ('plain', {'vocabulary': 'abc'}), ('series', {'vocabulary': 'abc'}),
+  ('series', {'scale': 5}), ('series', {'scale': [[0.0]]}),
+  ('series', {'scale': [['a'], ['b']]}), ('series', {'scale': [[0.0], [0.0]]}),
+  ('series', {'scale': [[0.0, 1.0], [1.0, 1.0]]}),
+])  # fmt: skip
+def test_what_could_not_have_been_fitted_is_a_sentence(
+  kind, fitted, runs, tmp_path
+):
+  """And nothing else is blamed."""
+  folder = shutil.copytree(runs[kind], tmp_path / 'run')
+  (folder / 'fitted.json').write_text(json.dumps(fitted))
+  with pytest.raises(ValueError, match='fitted|components'):
+    seqjax.load_run(folder, 4)
+
+
+def test_a_run_without_an_option_that_was_added_since_is_loaded(runs, tmp_path):
+  """At the default of the option."""
+  folder = shutil.copytree(runs['plain'], tmp_path / 'run')
+  path = folder / 'config.json'
+  content = json.loads(path.read_text())
+  del content['config']['keep_best']
+  path.write_text(json.dumps(content))
+  assert seqjax.load_run(folder, 4).config.keep_best == 1
 
 
 def test_what_was_fitted_is_beside_the_run(runs):

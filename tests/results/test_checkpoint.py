@@ -208,6 +208,25 @@ def test_one_that_is_refused_gives_way_to_the_one_before(two, capfd):
       assert (f"'{two}/2' (late)" in said) == (2 in refused)
 
 
+def test_a_best_one_whose_description_is_damaged_is_kept_and_named(tmp_path):
+  """Which one is the best is not known then: a person decides."""
+  save(tmp_path, 1, 2, scores=[0.9, 0.1], latest=1)
+  damage(tmp_path / '1' / 'metadata' / 'metadata', 'cut')
+  with Checkpoints(tmp_path, latest=1) as checkpoints:
+    assert checkpoints.damaged == [1]
+    for step in (3, 4):
+      checkpoints.save(step, make(step), {}, score=0.2)
+      checkpoints.wait()
+    assert 1 in checkpoints.steps and 4 in checkpoints.steps
+
+
+def test_a_file_in_place_of_the_folder_is_told_at_once(tmp_path):
+  """Before anything is trained."""
+  (tmp_path / 'file').write_text('')
+  with pytest.raises(ValueError, match='kept in a folder, but .* is a file'):
+    save(tmp_path / 'file', 1)
+
+
 ORBAX_ALONE = """
 import sys
 import orbax.checkpoint as ocp

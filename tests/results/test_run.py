@@ -493,6 +493,39 @@ def test_every_environment_is_kept_with_the_step_it_began_at(
   assert row['device'] == environment.device_name()
 
 
+def test_a_run_that_begins_anew_forgets_where_it_was_stopped_before(
+  tmp_path, monkeypatch
+):
+  """Before its first line, and so without a step to resume at."""
+  for commit in 'ab':
+    monkeypatch.setattr(environment, 'commit', lambda path, c=commit: c)
+    with pytest.raises(KeyError):
+      with results.Run(tmp_path, Config()) as run:
+        run.begin()
+        raise KeyError
+  assert environments(tmp_path) == [('b', 0)]
+
+
+@pytest.mark.parametrize('known', ['"x"', '[1]', 'null', '[{"step": "a"}]'])
+def test_environments_that_are_none_are_named_and_kept(known, tmp_path):
+  """Their history would be lost otherwise."""
+  stop(tmp_path, 10)
+  path = tmp_path / 'config.json'
+  content = json.loads(path.read_text())
+  path.write_text(json.dumps({**content, 'environments': json.loads(known)}))
+  before = path.read_bytes()
+  with pytest.raises(ValueError, match="config.json' is no config of a run"):
+    results.Run(tmp_path, Config())
+  assert path.read_bytes() == before
+
+
+def test_a_column_of_the_runs_own_does_not_replace_its_folder(tmp_path):
+  """Two values for one column are an error here too."""
+  finish(tmp_path / 'a', run=3)
+  with pytest.raises(ValueError, match="gives 'run' twice"):
+    results.collate(tmp_path)
+
+
 def test_processors_of_one_name_are_told_apart():
   """By family, model, instruction set and caches, as far as they are known."""
   one = processor.described(
@@ -527,9 +560,12 @@ def test_metrics_are_on_the_disk_itself_after_sync(tmp_path, monkeypatch):
   synced = []
   monkeypatch.setattr(os, 'fsync', lambda fd: synced.append(os.fstat(fd)))
   with results.Run(tmp_path, Config()) as run:
+    assert (tmp_path / 'config.json').stat() in synced
+    synced.clear()
     run.sync()
     assert not synced
     run.log(1, loss=1.0)
+    synced.clear()
     run.sync()
     assert synced[0].st_size == (tmp_path / 'metrics.jsonl').stat().st_size > 0
     assert run.num_lines == 1
