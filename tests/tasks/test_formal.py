@@ -210,7 +210,7 @@ def test_the_solver_answers_the_examples_of_the_docstrings(
   row = np.zeros((1, task.num_positions), np.int32)
   row[0, : len(inputs)] = inputs
   valid = segments.from_lengths(np.array([len(inputs)]), row.shape[1])
-  solved = np.asarray(task.solve(Batch(row, None, None, valid)))
+  solved = np.asarray(jax.jit(task.solve)(Batch(row, None, None, valid)))
   if type(task) not in REWRITING:
     assert solved.tolist() == answer
     return
@@ -353,7 +353,7 @@ def test_longer_strings_fit_in_the_positions_of_shorter_ones(kind):
   for task in (short, long):
     batch = _drawn(task, batch_size=16)
     assert batch.inputs.shape == (16, 70)
-    np.testing.assert_array_equal(task.solve(batch), batch.targets)
+    np.testing.assert_array_equal(jax.jit(task.solve)(batch), batch.targets)
   assert set(_lengths(batch)) <= set(range(25, 31))
 
 
@@ -365,7 +365,9 @@ def test_roots_of_numbers_beyond_machine_words_are_exact():
   rows = [[int(d) for d in f'{n:060b}'] + [2] * 30 for n in numbers]
   rows = np.array(rows, np.int32)
   valid = segments.from_lengths(np.full(4, 90), 90)
-  solved = np.asarray(task.solve(Batch(rows, None, None, valid)))[:, 60:]
+  solved = np.asarray(jax.jit(task.solve)(Batch(rows, None, None, valid)))[
+    :, 60:
+  ]
   roots = [int(''.join(map(str, row)), base=2) for row in solved]
   assert roots == [math.isqrt(number) for number in numbers]
 
