@@ -305,7 +305,8 @@ class Mamba2(ConvolvedMixer, MatrixStateMixer):
     skip = self.skip.astype(self.dtype)[:, None]
     y = states.astype(self.dtype) + jnp.broadcast_to(skip, value.shape) * value
     y = y.reshape(gate.shape) * nn.silu(gate)
-    grouped = *gate.shape[:-1], self.num_groups, -1
+    size = self._inner // self.num_groups
+    grouped = *gate.shape[:-1], self.num_groups, size
     return self.out(self.norm(y.reshape(grouped)).reshape(gate.shape))
 
   @nn.nowrap

@@ -93,8 +93,9 @@ def check(
     if array.shape != (batch_size, num_positions) or array.dtype != bool:
       raise ValueError(
         f'{owner} was given segments, but segments.{name} must be booleans of '
-        f'shape [batch, positions] = [{batch_size}, {num_positions}], and is '
-        f'{array.dtype}{list(array.shape)}; make them for these rows.'
+        f'shape [batch, positions] = [{batch_size}, {num_positions}] like the '
+        f'inputs, and is {array.dtype}{list(array.shape)}; make them for these '
+        'rows.'
       )
 
 
