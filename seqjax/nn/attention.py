@@ -99,6 +99,7 @@ class SelfAttention(SequenceMixer):
   def _head_size(self) -> int:
     return self.features // self.num_heads
 
+  @nn.nowrap
   def _whole(
     self, x: Float[Array, 'B T D'], segments: Segments | None, **sight: Any
   ) -> Float[Array, 'B T D']:
@@ -123,6 +124,7 @@ class SelfAttention(SequenceMixer):
     y = self._attend(query, key, value, flaws=flaws, **where, **sight)
     return segments_lib.zero_padding(y, segments)
 
+  @nn.nowrap
   def _project(self, x, places):
     """Projects to queries, keys and values; x has zeros at padding.
 
@@ -139,6 +141,7 @@ class SelfAttention(SequenceMixer):
       query, key = rotate(query, places), rotate(key, places)
     return query, key, value, flawed
 
+  @nn.nowrap
   def _attend(self, query, key, value, **where):
     """Computes the outputs of queries; `where` places queries and keys."""
     slopes = alibi_slopes(self.num_heads) if self.positions == 'alibi' else None
@@ -147,6 +150,7 @@ class SelfAttention(SequenceMixer):
     )
     return self.out(y)
 
+  @nn.nowrap
   def _check_length(self, num_positions: int):
     """Raises ValueError for more positions than a table has."""
     if self.positions == 'learned' and num_positions > self.context:

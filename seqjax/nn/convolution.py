@@ -87,6 +87,7 @@ class TCN(CausalMixer):
   def _dilations(self) -> tuple[int, ...]:
     return tuple(2**i for i in range(self.levels))
 
+  @nn.nowrap
   def _climb(self, convolve, carry, x):
     """Runs all levels, given the op for one position or many."""
     windows = []
@@ -207,5 +208,6 @@ class WindowMLP(CausalMixer):
   def receptive_field(self) -> int | None:
     return self.tau
 
+  @nn.nowrap
   def _finish(self, y):
     return self.out(nn.relu(add_bias(y, self.bias.astype(self.dtype))))

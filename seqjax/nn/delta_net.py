@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from seqjax.nn.layers import RMSNorm
+from seqjax.nn.layers import NORM_EPSILON, RMSNorm
 from seqjax.nn.linear_attention import MatrixStateMixer
 from seqjax.nn.mamba import ConvolvedMixer, SelectiveDecay
 from seqjax.ops.linear_attention import delta_rule, delta_rule_step
@@ -14,13 +14,14 @@ class DeltaNet(ConvolvedMixer, MatrixStateMixer):
   """S_t = S_{t-1} + beta_t k_t (v_t - S_{t-1}^T k_t)^T, y_t = S_t^T q_t.
 
   Yang et al. (2024, sections 2.2 and 3.3): q, k and v are silu(conv(W x)), q
-  and k then of norm 1, beta_t = sigmoid(W_b x_t), and the output is W_o
-  norm(y_t), an RMS norm of every head.
+  and k then of norm 1, q divided by sqrt(K), beta_t = sigmoid(W_b x_t), and the
+  output is W_o norm(y_t), an RMS norm of every head. The division is that of
+  fla-org/flash-linear-attention, and not in the paper.
 
   Attributes:
     algorithm: how `delta_rule` computes it.
     num_heads: how many heads share the features.
-    key_size: numbers in a key; None: as many as in a value, D / H.
+    key_size: numbers in a key; None: D / H.
     kernel_size: taps of the convolution; 1 sees the present alone.
     negative_eigenvalues: doubles beta, so that I - beta k k^T may also reflect
       (Grazzi et al., 2025).
@@ -37,15 +38,18 @@ class DeltaNet(ConvolvedMixer, MatrixStateMixer):
     self.enter = self._dense(self._convolved)
     self._set_up_kernel(nn.initializers.lecun_normal(), bias=False)
     self.beta = self._dense(self.num_heads)
-    self.norm, self.out = RMSNorm(**self._types), self._merge()
+    self.norm = RMSNorm(epsilon=NORM_EPSILON, **self._types)
+    self.out = self._merge()
 
   @property
   def _convolved(self) -> int:
     return self.num_heads * (2 * self._key_size + self._value_size)
 
+  @nn.nowrap
   def _enter(self, x):
     return self.enter(x), x
 
+  @nn.nowrap
   def _coefficients(self, u, x):
     """q_t, k_t, v_t, beta_t and the logarithm of the decay; and x."""
     size = 2 * self._key_size + self._value_size
@@ -53,11 +57,14 @@ class DeltaNet(ConvolvedMixer, MatrixStateMixer):
     ends = [self._key_size, 2 * self._key_size]
     query, key, value = jnp.split(u, ends, axis=-1)
     beta = nn.sigmoid(self.beta(x)) * (1 + self.negative_eigenvalues)
-    return (_unit(query), _unit(key), value, beta, self._log_decay(x)), x
+    query = _unit(query) * self._key_size**-0.5
+    return (query, _unit(key), value, beta, self._log_decay(x)), x
 
+  @nn.nowrap
   def _log_decay(self, x):
     return jnp.zeros((*x.shape[:-1], self.num_heads), x.dtype)
 
+  @nn.nowrap
   def _leave(self, states, x):
     return self.out(self.norm(states))
 
@@ -66,20 +73,28 @@ class GatedDeltaNet(DeltaNet):
   """S_t = a_t (I - beta_t k_t k_t^T) S_{t-1} + beta_t k_t v_t^T.
 
   Yang et al. (2025, eq. 10 and section 3.4): DeltaNet with Mamba-2's decay a_t
-  of the input, and an output W_o (norm(y_t) * silu(W_g x_t)). Options are those
-  of `DeltaNet`.
+  of the input, and an output W_o (norm(y_t) * silu(W_g x_t)). Other options are
+  those of `DeltaNet`.
+
+  Attributes:
+    expand: H V / D; values are twice as wide as keys in fla-org's
+      flash-linear-attention at 0243cc4.
   """
+
+  expand: int = 2
 
   def setup(self):
     super().setup()
     self.log_decay = self._dense(self.num_heads)
-    self.selective_decay = SelectiveDecay(**self._types)
+    self.selective_decay = SelectiveDecay(slowest=0.0, **self._types)
     self.gate = self._split(self._value_size)
 
+  @nn.nowrap
   def _log_decay(self, x):
     _, log_decay = self.selective_decay(self.log_decay(x))
     return log_decay
 
+  @nn.nowrap
   def _leave(self, states, x):
     return self.out(self.norm(states) * nn.silu(self.gate(x)))
 

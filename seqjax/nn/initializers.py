@@ -59,6 +59,17 @@ def step_bias(key, shape, dtype):
   return step + jnp.log(-jnp.expm1(-step))
 
 
+def log_of_uniform(low: float, high: float) -> Callable:
+  """Logarithms of rates that are uniform between `low` and `high`."""
+
+  def initialize(key, shape, dtype):
+    # Zero, which has no logarithm, must not be drawn.
+    smallest = max(low, float(jnp.finfo(dtype).tiny))
+    return jnp.log(jax.random.uniform(key, shape, dtype, smallest, high))
+
+  return wide(initialize)
+
+
 def log_counts(key, shape, dtype):
   """Returns log 1, log 2, .. log N along the last axis."""
   counts = jnp.arange(1, shape[-1] + 1, dtype=carry_dtype(dtype))
@@ -71,6 +82,31 @@ def griffin_logit(key, shape, dtype):
   power = jax.random.uniform(key, shape, dtype, minval=0.9, maxval=0.999)
   log_decay = jnp.log(power) / 8
   return log_decay - jnp.log(-jnp.expm1(log_decay))
+
+
+@wide
+def ring_logit(key, shape, dtype):
+  """Draws logits of decays a = sigmoid(logit); a^2 is uniform, a in 0.9..0.999.
+
+  As in `rnn_param_init` of google-deepmind/recurrentgemma.
+  """
+  square = jax.random.uniform(key, shape, dtype, minval=0.9**2, maxval=0.999**2)
+  log_decay = jnp.log(square) / 2
+  return log_decay - jnp.log(-jnp.expm1(log_decay))
+
+
+def spread_forget_bias(head_size: int) -> Callable:
+  """Biases from 5 down to -7 in every head, by the power 0.3 of their place.
+
+  That of a lone block in NX-AI/xlstm (`powerlaw_blockdependent`), which spreads
+  how long the numbers of a head remember.
+  """
+
+  def initialize(key, shape, dtype):
+    place = jnp.arange(head_size, dtype=dtype) / max(head_size - 1, 1)
+    return jnp.tile(5 - 12 * place**0.3, shape[0] // head_size)
+
+  return wide(initialize)
 
 
 def ring(

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
+from seqjax.errors import unknown
+from seqjax.nn.layers import NORM_EPSILON, RMSNorm
 from seqjax.nn.mixer import (
   CausalMixer,
   carry_dtype,
@@ -24,11 +26,20 @@ from seqjax.ops.linear_attention import (
 from seqjax.ops.positions import rotate
 from seqjax.typing import Array, Segments
 
+NORMS = ('rms', 'layer')
+
+
+def check_norm(kind: str):
+  """Raises ValueError unless `kind` is one of NORMS."""
+  if kind not in NORMS:
+    raise ValueError(unknown('norm', kind, NORMS))
+
 
 class MatrixStateMixer(CausalMixer):
   """Heads with a state [K V] each, and the projections into and out of them.
 
-  A subclass has the field `key_size`, or says K as `_key_size`.
+  A subclass has the field `key_size`, or says K as `_key_size`; and the field
+  `expand`, H V / D, if it is not one.
 
   Attributes:
     algorithm: how the op of `ops.linear_attention` computes it.
@@ -38,6 +49,8 @@ class MatrixStateMixer(CausalMixer):
   algorithm: str = 'auto'
   num_heads: int = 2
 
+  expand = 1
+
   def __post_init__(self):
     super().__post_init__()
     check_algorithm(self.algorithm)
@@ -46,30 +59,39 @@ class MatrixStateMixer(CausalMixer):
 
   @property
   def _value_size(self) -> int:
-    return self.features // self.num_heads
+    return self.expand * self.features // self.num_heads
 
   @property
   def _key_size(self) -> int:
-    return self._value_size if self.key_size is None else self.key_size
+    if self.key_size is None:
+      return self.features // self.num_heads
+    return self.key_size
 
+  @nn.nowrap
   def _dense(self, size: int, **options) -> nn.Dense:
     return nn.Dense(size, **self._types, **{'use_bias': False} | options)
 
+  @nn.nowrap
   def _split(self, size: int, **options) -> nn.DenseGeneral:
     """Features [.. D] to heads [.. H `size`]."""
     shape = self.num_heads, size
     options = {'use_bias': False} | options
     return nn.DenseGeneral(shape, **self._types, **options)
 
+  @nn.nowrap
   def _merge(self) -> nn.DenseGeneral:
     """Heads [.. H V] to features [.. D]."""
     return nn.DenseGeneral(
       self.features, axis=(-2, -1), use_bias=False, **self._types
     )
 
-  def _head_norm(self) -> nn.LayerNorm:
-    """Normalizes every head [V] for itself, with its own scales and biases."""
+  @nn.nowrap
+  def _head_norm(self) -> nn.Module:
+    """Normalizes every head [V] for itself, by the norm that `norm` names."""
+    if self.norm_kind == 'rms':  # one scale for all heads
+      return RMSNorm(epsilon=NORM_EPSILON, **self._types)
     return nn.LayerNorm(
+      epsilon=NORM_EPSILON,
       reduction_axes=-1,
       feature_axes=(-2, -1),
       use_fast_variance=False,
@@ -145,15 +167,18 @@ class LinearAttention(MatrixStateMixer):
     y = segments_lib.zero_padding(self._read(y), segments)
     return self._unpack(state), y
 
+  @nn.nowrap
   def _coefficients(self, x):
     """phi(q_t), phi(k_t), v_t with a one, and no decay."""
     query, key = nn.elu(self.query(x)) + 1, nn.elu(self.key(x)) + 1
     no_decay = jnp.zeros_like(key[..., 0])
     return query, key, with_ones(self.value(x)), no_decay
 
+  @nn.nowrap
   def _unpack(self, state):
     return LinearAttentionCarry(state[..., :-1], state[..., -1])
 
+  @nn.nowrap
   def _read(self, y):
     y, normalizer = y[..., :-1], y[..., -1:]
     return self.out((y / (normalizer + 1e-6)).astype(self.dtype))
@@ -177,13 +202,18 @@ class Retention(MatrixStateMixer):
   Attributes:
     algorithm: how `gated_outer` computes it.
     num_heads: how many heads share the features.
-    key_size: numbers in a key, even; None: as many as in a value, D / H.
+    key_size: numbers in a key, even; None: D / H.
+    expand: H V / D; 2 as in the paper and in fla-org/flash-linear-attention.
+    norm_kind: 'rms', as in that code, or 'layer', as in the paper.
   """
 
   key_size: int | None = None
+  expand: int = 2
+  norm_kind: str = 'rms'
 
   def __post_init__(self):
     super().__post_init__()
+    check_norm(self.norm_kind)
     if self._key_size % 2:
       raise ValueError(
         'Retention turns pairs of entries and needs an even key_size, but it '
@@ -220,6 +250,7 @@ class Retention(MatrixStateMixer):
     y = segments_lib.zero_padding(self._read(y, x), segments)
     return RetentionCarry(state, count), y
 
+  @nn.nowrap
   def _coefficients(self, x, places):
     """q_t and k_t, turned, v_t, and log gamma at every position."""
     query, key = rotate(self.query(x), places), rotate(self.key(x), places)
@@ -228,6 +259,7 @@ class Retention(MatrixStateMixer):
     log_decay = jnp.broadcast_to(log_decay, key.shape[:-1])
     return query, key * self._key_size**-0.5, self.value(x), log_decay
 
+  @nn.nowrap
   def _read(self, y, x):
     return self.out(nn.silu(self.gate(x)) * self.norm(y))
 
@@ -237,23 +269,30 @@ class GLA(MatrixStateMixer):
 
   Gated linear attention (Yang et al., 2024, section 4.4): alpha_t is the 16th
   root of sigmoid(W_2 W_1 x_t + b), q_t is divided by sqrt(K), and the output
-  is W_o (silu(W_r x_t + b_r) * norm(S_t^T q_t)), every head normalised for
-  itself.
+  is W_o (silu(W_r x_t) * norm(S_t^T q_t)), every head normalised for itself. As
+  in fla-org/flash-linear-attention at 0c4ada1 the gate has no bias b_r, and the
+  norm is RMS; the paper has the former and a layer norm.
 
   Attributes:
     algorithm: how `gated_outer` computes it.
     num_heads: how many heads share the features.
     key_size: numbers in a key; None: half as many as in a value, D / 2H.
     rank: of the map from inputs to decays.
+    norm_kind: 'rms' (the code) or 'layer' (the paper).
   """
 
   key_size: int | None = None
   rank: int = 16
+  norm_kind: str = 'rms'
+
+  def __post_init__(self):
+    super().__post_init__()
+    check_norm(self.norm_kind)
 
   def setup(self):
     self.query, self.key = (self._split(self._key_size) for _ in range(2))
     self.value = self._split(self._value_size)
-    self.gate = self._split(self._value_size, use_bias=True)
+    self.gate = self._split(self._value_size)
     self.narrow = self._dense(self.rank)
     self.decay = self._split(self._key_size, use_bias=True)
     self.norm, self.out = self._head_norm(), self._merge()
@@ -279,11 +318,13 @@ class GLA(MatrixStateMixer):
   def _key_size(self) -> int:
     return self.key_size or (self._value_size + 1) // 2
 
+  @nn.nowrap
   def _coefficients(self, x):
     """q_t, k_t, v_t and log alpha_t."""
     query = self.query(x) * self._key_size**-0.5
     logit = self.decay(self.narrow(x)).astype(carry_dtype(self.dtype))
     return query, self.key(x), self.value(x), nn.log_sigmoid(logit) / 16
 
+  @nn.nowrap
   def _read(self, y, x):
     return self.out(nn.silu(self.gate(x)) * self.norm(y))

@@ -1,12 +1,14 @@
 """Recurrences that are linear in their state, so that time parallelises."""
 
 import math
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Complex, Inexact
+from jaxtyping import Complex, Float, Inexact, Int
 
+from seqjax.errors import unknown
 from seqjax.nn import initializers
 from seqjax.nn.mixer import (
   CausalMixer,
@@ -59,14 +61,17 @@ class LinearRecurrentMixer(CausalMixer):
     )
     return carry, segments_lib.zero_padding(self.read(states, x), segments)
 
+  @nn.nowrap
   def coefficients(self, x):
     """a_t and b_t, of the input alone."""
     raise NotImplementedError(f'{type(self).__name__} has no coefficients.')
 
+  @nn.nowrap
   def read(self, states, x):
     """Computes the outputs from states and inputs at the same positions."""
     return states.astype(self.dtype)
 
+  @nn.nowrap
   def _dense(self) -> nn.Dense:
     return nn.Dense(self.features, **self._types)
 
@@ -84,6 +89,7 @@ class MinGRU(LinearRecurrentMixer):
   def setup(self):
     self.update_gate, self.candidate = self._dense(), self._dense()
 
+  @nn.nowrap
   def coefficients(self, x):
     """1 - z_t (as a sigmoid, exact where z_t is near 1) and z_t n_t."""
     logit = self.update_gate(x).astype(carry_dtype(self.dtype))
@@ -105,6 +111,7 @@ class MinLSTM(LinearRecurrentMixer):
     self.forget_gate, self.input_gate = self._dense(), self._dense()
     self.candidate = self._dense()
 
+  @nn.nowrap
   def coefficients(self, x):
     """f / (f + i) = sigmoid(log f - log i), which stays finite as both go."""
     dtype = carry_dtype(self.dtype)
@@ -166,6 +173,7 @@ class LRU(LinearRecurrentMixer):
     dtype = jnp.promote_types(self.dtype, jnp.complex64)
     return jnp.zeros((batch_size, self.state_size), dtype)
 
+  @nn.nowrap
   def coefficients(self, x):
     real = carry_dtype(self.dtype)
     nu, theta = self.nu.astype(real), self.theta.astype(real)
@@ -175,11 +183,13 @@ class LRU(LinearRecurrentMixer):
     drive = jnp.broadcast_to(gamma, drive.shape) * drive
     return jnp.broadcast_to(decay, drive.shape), drive
 
+  @nn.nowrap
   def read(self, states, x):
     y = from_state(states, self.output.astype(self.dtype))
     skip = jnp.broadcast_to(self.skip.astype(self.dtype), x.shape)
     return (y + skip * x).astype(self.dtype)
 
+  @nn.nowrap
   def _init_log_gamma(self, key):
     """log sqrt(1 - |lambda|^2), which keeps the state's variance at one."""
     nu = self.nu.astype(carry_dtype(self.param_dtype))
@@ -187,25 +197,85 @@ class LRU(LinearRecurrentMixer):
     return log_gamma.astype(self.param_dtype)
 
 
+class RGLRUCarry(NamedTuple):
+  """The state, and how many valid positions the segment has had."""
+
+  state: Float[Array, 'B D']
+  count: Int[Array, 'B']
+
+
+RGLRU_DECAYS = {
+  'recurrentgemma': initializers.ring_logit,
+  'griffin': initializers.griffin_logit,
+}
+
+
 class RGLRU(LinearRecurrentMixer):
   """h_t = a_t h_{t-1} + sqrt(1 - a_t^2) i_t x_t, the recurrence of Griffin.
 
   a_t = a^(8 r_t) with a = sigmoid(Lambda), and r_t, i_t = sigmoid(W x_t + b)
-  (De et al., 2024, section 2.4). The layer alone: the convolution before it and
-  the gate beside it belong to the paper's block. W is dense, as in the paper's
-  equations, where its authors' code has blocks on a diagonal.
+  (De et al., 2024, section 2.4). At a segment's first position the root is left
+  out, and a begins with a^2 uniform in 0.9^2..0.999^2: both as in the authors'
+  code (google-deepmind/recurrentgemma at 2a3dde4, `jax/layers.py`), and unlike
+  their paper, which has the root everywhere, and a^8 uniform in 0.9..0.999. The
+  layer alone: the convolution before it and the gate beside it belong to the
+  paper's block. W is dense, as in the paper's equations, where the code has
+  blocks on a diagonal.
 
   Attributes:
     algorithm: how `linear_recurrence` computes it.
+    initialization: how a begins: 'recurrentgemma' (the code) or 'griffin' (the
+      paper).
+    scale_first: whether the root is there at a segment's first position too, as
+      in the paper.
   """
+
+  initialization: str = 'recurrentgemma'
+  scale_first: bool = False
+
+  def __post_init__(self):
+    super().__post_init__()
+    if self.initialization not in RGLRU_DECAYS:
+      raise ValueError(
+        unknown('initialization', self.initialization, RGLRU_DECAYS)
+      )
 
   def setup(self):
     self.recurrence_gate, self.input_gate = self._dense(), self._dense()
     self.logit = self.param(
-      'logit', initializers.griffin_logit, (self.features,), self.param_dtype
+      'logit',
+      RGLRU_DECAYS[self.initialization],
+      (self.features,),
+      self.param_dtype,
     )
 
-  def coefficients(self, x):
+  @nn.nowrap
+  def initialize_carry(self, batch_size: int) -> RGLRUCarry:
+    count = jnp.zeros((batch_size,), jnp.int32)
+    return RGLRUCarry(super().initialize_carry(batch_size), count)
+
+  def step(self, carry, x_t):
+    check_step(self, carry, x_t)
+    coefficients = self.coefficients(x_t, carry.count == 0)
+    state = linear_recurrence_step(carry.state, *coefficients)
+    return RGLRUCarry(state, carry.count + 1), self.read(state, x_t)
+
+  def unroll(self, carry, x, segments: Segments | None = None):
+    check_unroll(self, carry, x, segments)
+    x = segments_lib.zero_padding(x, segments)
+    count, places = segments_lib.positions(carry.count, segments, x.shape[1])
+    state, states = linear_recurrence(
+      carry.state,
+      *self.coefficients(x, places == 0),
+      segments,
+      algorithm=self.algorithm,
+    )
+    y = segments_lib.zero_padding(self.read(states, x), segments)
+    return RGLRUCarry(state, count), y
+
+  @nn.nowrap
+  def coefficients(self, x, first):
+    """a_t and the drive, given which positions are a segment's first."""
     dtype = carry_dtype(self.dtype)
     rate = 8 * nn.softplus(-self.logit.astype(dtype))
     gate = nn.sigmoid(self.recurrence_gate(x).astype(dtype))
@@ -214,4 +284,7 @@ class RGLRU(LinearRecurrentMixer):
     # being infinite where a decay is exactly 1.
     power = jnp.maximum(-jnp.expm1(2 * log_decay), jnp.finfo(dtype).tiny)
     gated = nn.sigmoid(self.input_gate(x)) * x
-    return jnp.exp(log_decay), jnp.sqrt(power) * gated
+    scale = jnp.sqrt(power)
+    if not self.scale_first:
+      scale = jnp.where(first[..., None], jnp.ones((), dtype), scale)
+    return jnp.exp(log_decay), scale * gated

@@ -9,8 +9,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from seqjax.nn.initializers import log_counts, log_uniform, step_bias
-from seqjax.nn.layers import RMSNorm
+from seqjax.nn.initializers import log_counts, log_of_uniform, step_bias
+from seqjax.nn.layers import NORM_EPSILON, RMSNorm
 from seqjax.nn.linear_attention import MatrixStateMixer
 from seqjax.nn.mixer import (
   CausalMixer,
@@ -32,6 +32,9 @@ from seqjax.ops.linear_recurrence import (
   linear_recurrence_step,
 )
 from seqjax.typing import Array, Segments
+
+# Uniform within +-1/sqrt(inputs), which is what the authors' code has.
+_FAN_IN = nn.initializers.variance_scaling(1 / 3, 'fan_in', 'uniform')
 
 
 class ConvolvedCarry(NamedTuple):
@@ -80,12 +83,14 @@ class ConvolvedMixer(CausalMixer):
     carry, y = self._run(convolve, recur, carry, x)
     return carry, segments_lib.zero_padding(y, segments)
 
+  @nn.nowrap
   def _set_up_kernel(self, init: Callable, *, bias: bool):
     shape, dtype = (self.kernel_size, self._convolved), self.param_dtype
     self.kernel = self.param('kernel', init, shape, dtype)
     zeros = nn.initializers.zeros
     self.bias = self.param('bias', zeros, shape[1:], dtype) if bias else None
 
+  @nn.nowrap
   def _run(self, convolve, recur, carry, x):
     """Runs the layer, given the ops for one position or many."""
     u, rest = self._enter(x)
@@ -94,6 +99,7 @@ class ConvolvedMixer(CausalMixer):
     state, states = recur(carry.state, *coefficients)
     return ConvolvedCarry(window, state), self._leave(states, rest)
 
+  @nn.nowrap
   def _activate(self, u):
     u = u.astype(self.dtype)
     if self.bias is not None:
@@ -135,15 +141,13 @@ class Mamba(ConvolvedMixer):
 
   def setup(self):
     inner, size, dtype = self._convolved, self.state_size, self.param_dtype
-    # Uniform within +-1/sqrt(inputs), which is what the authors' code has.
-    fan_in = nn.initializers.variance_scaling(1 / 3, 'fan_in', 'uniform')
     dense = functools.partial(nn.Dense, use_bias=False, **self._types)
     self.enter, self.leave = dense(2 * inner), dense(self.features)
     self.select = dense(self._rank + 2 * size)
     self.step_size = nn.Dense(
-      inner, kernel_init=fan_in, bias_init=step_bias, **self._types
+      inner, kernel_init=_FAN_IN, bias_init=step_bias, **self._types
     )
-    self._set_up_kernel(fan_in, bias=True)
+    self._set_up_kernel(_FAN_IN, bias=True)
     # -A = 1, 2, .. N, for every feature (S4D-Real).
     counts, ones = log_counts, nn.initializers.ones
     self.log_rate = self.param('log_rate', counts, (inner, size), dtype)
@@ -162,9 +166,11 @@ class Mamba(ConvolvedMixer):
     shape = batch_size, self._convolved, self.state_size
     return jnp.zeros(shape, carry_dtype(self.dtype))
 
+  @nn.nowrap
   def _enter(self, x):
     return jnp.split(self.enter(x), 2, axis=-1)
 
+  @nn.nowrap
   def _coefficients(self, u, gate):
     """exp(dt A) and dt B u, of [.. E N]; and C, of [.. N]."""
     dtype, size = carry_dtype(self.dtype), self.state_size
@@ -177,6 +183,7 @@ class Mamba(ConvolvedMixer):
     drive = step * u.astype(dtype)[..., None] * write
     return (decay, drive), (read.astype(dtype), u, gate)
 
+  @nn.nowrap
   def _leave(self, states, rest):
     read, u, gate = rest
     v = jnp.einsum('...en,...n->...e', states, read).astype(self.dtype)
@@ -187,9 +194,11 @@ class Mamba(ConvolvedMixer):
 class SelectiveDecay(nn.Module):
   """dt_t = softplus(x_t + b) and log a_t = -exp(r) dt_t, a head each.
 
-  dt is log-uniform in 0.001..0.1 at first, exp(r) in 1..16.
+  dt is log-uniform in 0.001..0.1 at first, exp(r) uniform in slowest..16, as in
+  state-spaces/mamba (from 1) and fla-org/flash-linear-attention (from 0).
   """
 
+  slowest: float = 1.0
   dtype: Any = jnp.float32
   param_dtype: Any = jnp.float32
 
@@ -200,7 +209,7 @@ class SelectiveDecay(nn.Module):
     dtype, shape = carry_dtype(self.dtype), x.shape[-1:]
     bias = self.param('bias', step_bias, shape, self.param_dtype)
     log_rate = self.param(
-      'log_rate', log_uniform(1.0, 16.0), shape, self.param_dtype
+      'log_rate', log_of_uniform(self.slowest, 16.0), shape, self.param_dtype
     )
     step = nn.softplus(add_bias(x, bias.astype(dtype)))
     rate = jnp.broadcast_to(jnp.exp(log_rate.astype(dtype)), step.shape)
@@ -211,8 +220,10 @@ class Mamba2(ConvolvedMixer, MatrixStateMixer):
   """S_t = exp(-rate dt_t) S_{t-1} + dt_t B_t u_t^T, v_t = S_t^T C_t + D u_t.
 
   Dao & Gu (2024, section 7.1 and figure 6): u, B and C are silu(conv(W x)), B
-  and C of K numbers that all heads share, u of V = expand * D / H a head, and
-  the output is W_o norm(v_t * silu(W_z x_t)), an RMS norm over all heads.
+  and C of K numbers that the heads of a group share, u of V = expand * D / H a
+  head, and the output is W_o norm(v_t * silu(W_z x_t)), an RMS norm over the
+  heads of a group. Rates, convolution and norm begin as in the authors' code
+  (state-spaces/mamba at 20ddb82, `mamba2_simple.py`).
 
   Attributes:
     algorithm: how `gated_outer` computes it.
@@ -220,20 +231,38 @@ class Mamba2(ConvolvedMixer, MatrixStateMixer):
     state_size: K, the rows of each head's state.
     expand: H V / D.
     kernel_size: taps of the convolution.
+    num_groups: how many groups of heads have a B and a C of their own.
   """
 
   state_size: int = 16
   expand: int = 2
   kernel_size: int = 4
+  num_groups: int = 1
 
   _recur = staticmethod(gated_outer)
   _recur_step = staticmethod(gated_outer_step)
 
+  def __post_init__(self):
+    super().__post_init__()
+    check_sizes(self, 'num_groups')
+    if self.num_heads % self.num_groups:
+      raise ValueError(
+        'Mamba2 shares B and C evenly among heads, but '
+        f'num_heads={self.num_heads} is not a multiple of '
+        f'num_groups={self.num_groups}.'
+      )
+
   def setup(self):
     self.enter = self._dense(self._inner + self._convolved + self.num_heads)
     self.decay = SelectiveDecay(**self._types)
-    self.norm, self.out = RMSNorm(**self._types), self._dense(self.features)
-    self._set_up_kernel(nn.initializers.lecun_normal(), bias=True)
+    self.norm = RMSNorm(
+      epsilon=NORM_EPSILON,
+      reduction_axes=-1,
+      feature_axes=(-2, -1),
+      **self._types,
+    )
+    self.out = self._dense(self.features)
+    self._set_up_kernel(_FAN_IN, bias=True)
     ones = nn.initializers.ones
     self.skip = self.param('skip', ones, (self.num_heads,), self.param_dtype)
 
@@ -243,7 +272,7 @@ class Mamba2(ConvolvedMixer, MatrixStateMixer):
 
   @property
   def _convolved(self) -> int:
-    return self._inner + 2 * self.state_size
+    return self._inner + 2 * self.num_groups * self.state_size
 
   @property
   def _value_size(self) -> int:
@@ -253,26 +282,35 @@ class Mamba2(ConvolvedMixer, MatrixStateMixer):
   def _key_size(self) -> int:
     return self.state_size
 
+  @nn.nowrap
   def _enter(self, x):
     ends = [self._inner, self._inner + self._convolved]
     gate, u, logit = jnp.split(self.enter(x), ends, axis=-1)
     return u, (gate, logit)
 
+  @nn.nowrap
   def _coefficients(self, u, rest):
     """C, B, dt u and log decay, for every head; u and the gate."""
     gate, logit = rest
-    ends = [self._inner, self._inner + self.state_size]
+    ends = [self._inner, self._inner + self.num_groups * self.state_size]
     value, key, query = jnp.split(u, ends, axis=-1)
     value = value.reshape(*logit.shape, self._value_size)
     step, log_decay = self.decay(logit)
-    key, query = (
-      jnp.broadcast_to(a[..., None, :], (*logit.shape, self.state_size))
-      for a in (key, query)
-    )
+    key, query = (self._for_heads(a) for a in (key, query))
     return (query, key, step[..., None] * value, log_decay), (value, gate)
 
+  @nn.nowrap
   def _leave(self, states, rest):
     value, gate = rest
     skip = self.skip.astype(self.dtype)[:, None]
     y = states.astype(self.dtype) + jnp.broadcast_to(skip, value.shape) * value
-    return self.out(self.norm(y.reshape(gate.shape) * nn.silu(gate)))
+    y = y.reshape(gate.shape) * nn.silu(gate)
+    size = self._inner // self.num_groups
+    grouped = *gate.shape[:-1], self.num_groups, size
+    return self.out(self.norm(y.reshape(grouped)).reshape(gate.shape))
+
+  @nn.nowrap
+  def _for_heads(self, x):
+    """Gives every head the K numbers of its group."""
+    x = x.reshape(*x.shape[:-1], self.num_groups, self.state_size)
+    return jnp.repeat(x, self.num_heads // self.num_groups, axis=-2)

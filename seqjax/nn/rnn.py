@@ -28,6 +28,11 @@ INITIALIZATIONS = {
 _LECUN = nn.initializers.lecun_normal()
 _ORTHOGONAL = initializers.side_by_side(nn.initializers.orthogonal())
 
+SLSTM_INITIALIZATIONS = {
+  'zeros': nn.initializers.zeros,
+  'orthogonal': _ORTHOGONAL,
+}
+
 
 class Elman(CausalMixer):
   """h_t = tanh(W x_t + U h_{t-1} + b), and h_t is the output (Elman, 1990).
@@ -211,25 +216,34 @@ class SLSTM(CausalMixer):
   """An LSTM with exponential gates and a normaliser; see `slstm_step`.
 
   The recurrence alone: the convolution, the norm and the projections around it
-  belong to the paper's block (Beck et al., 2024, figure 10).
+  belong to the paper's block (Beck et al., 2024, figure 10). Recurrent kernels
+  and biases begin as in the authors' code (NX-AI/xlstm at 18d6ded).
 
   Attributes:
     num_heads: recurrent kernels are blocks on a diagonal, one a head.
     forget_gate: 'sigmoid' or 'exponential'.
-    forget_bias: where the forget gates' biases begin.
+    forget_bias: where the forget gates' biases begin; None: spread over every
+      head from 5 to -7, by `initializers.spread_forget_bias`.
+    initialization: how recurrent kernels begin: 'zeros' or 'orthogonal'.
     algorithm: how `ops.recurrence` computes whole sequences.
   """
 
   num_heads: int = 2
   forget_gate: str = 'sigmoid'
-  forget_bias: float = 1.0
+  forget_bias: float | None = None
+  initialization: str = 'zeros'
   algorithm: str = 'auto'
 
   def __post_init__(self):
     super().__post_init__()
     recurrence.check_algorithm(self.algorithm, recurrence.SLSTM_ALGORITHMS)
     recurrence.check_forget_gate(self.forget_gate)
-    _check_finite(self, 'forget_bias')
+    if self.forget_bias is not None:
+      _check_finite(self, 'forget_bias')
+    if self.initialization not in SLSTM_INITIALIZATIONS:
+      raise ValueError(
+        unknown('initialization', self.initialization, SLSTM_INITIALIZATIONS)
+      )
     check_heads(self)
 
   def setup(self):
@@ -238,7 +252,12 @@ class SLSTM(CausalMixer):
     recurrent_shape = self.num_heads, head_size, 4 * head_size
     self.weights = recurrence.SLSTMWeights(
       self.param('input', _LECUN, (size, 4 * size), dtype),
-      self.param('recurrent', _ORTHOGONAL, recurrent_shape, dtype),
+      self.param(
+        'recurrent',
+        SLSTM_INITIALIZATIONS[self.initialization],
+        recurrent_shape,
+        dtype,
+      ),
       self.param('bias', self._init_bias, (4 * size,), dtype),
     )
 
@@ -269,8 +288,13 @@ class SLSTM(CausalMixer):
 
   @nn.nowrap
   def _init_bias(self, key, shape, dtype):
-    enter, _, new, out = jnp.zeros((4, self.features), dtype)
-    return jnp.concatenate([enter, enter + self.forget_bias, new, out])
+    enter, forget, new, out = jnp.zeros((4, self.features), dtype)
+    if self.forget_bias is None:
+      spread = initializers.spread_forget_bias(self.features // self.num_heads)
+      forget = spread(key, forget.shape, dtype)
+    else:
+      forget = forget + self.forget_bias
+    return jnp.concatenate([enter, forget, new, out])
 
 
 def _kernels(

@@ -77,6 +77,7 @@ class S4D(LinearRecurrentMixer):
     shape = batch_size, self.features, *initial.shape
     return jnp.zeros(shape, _state_dtype(self.dtype, initial))
 
+  @nn.nowrap
   def coefficients(self, x):
     dtype = carry_dtype(self.dtype)
     discretize = DISCRETIZATIONS[self.discretization]
@@ -87,6 +88,7 @@ class S4D(LinearRecurrentMixer):
     drive = jnp.broadcast_to(gain, shape) * x.astype(dtype)[..., None]
     return jnp.broadcast_to(decay, shape), drive
 
+  @nn.nowrap
   def read(self, states, x):
     output = self.output.astype(carry_dtype(self.dtype))
     terms = states.real * jnp.broadcast_to(output[0], states.shape)
@@ -104,9 +106,10 @@ class S5(LinearRecurrentMixer):
   """One linear system for all features (Smith et al., 2023, section 3).
 
   dh/dt = p h + B x and y = C h + D x, each state read at steps of its own. The
-  poles begin as those of HiPPO-N, and B and C as random real matrices in the
-  basis of its eigenvectors; one block, where the paper has several on some
-  tasks, and rates are learnt by their logarithm.
+  poles begin as those of HiPPO-N, B as a random real matrix in the basis of its
+  eigenvectors, and C as a complex one, as in lindermanlab/S5 at 52fbd83; one
+  block, where the paper has several on some tasks. Rates are learnt by their
+  logarithm.
 
   Attributes:
     algorithm: how `linear_recurrence` computes it.
@@ -134,7 +137,15 @@ class S5(LinearRecurrentMixer):
 
     def init_output(key):
       kernel = lecun(key, (size, self.features), self.param_dtype)
-      return jnp.einsum('pnm,nd->pmd', _parts(basis, kernel), kernel)
+      parts = _parts(basis, kernel)
+      output = jnp.einsum('pnm,nd->pmd', parts, kernel)
+      if len(parts) == 1:
+        return output
+      # The imaginary part of C, in the same basis.
+      key, _ = jax.random.split(key)
+      kernel = lecun(key, kernel.shape, self.param_dtype)
+      real, imag = jnp.einsum('pnm,nd->pmd', parts, kernel)
+      return output + jnp.stack([-imag, real])
 
     self.poles = _declare_poles(self, initial)
     self.log_step = self.param(
@@ -155,6 +166,7 @@ class S5(LinearRecurrentMixer):
     shape = batch_size, *initial.shape
     return jnp.zeros(shape, _state_dtype(self.dtype, initial))
 
+  @nn.nowrap
   def coefficients(self, x):
     dtype = carry_dtype(self.dtype)
     discretize = DISCRETIZATIONS[self.discretization]
@@ -165,6 +177,7 @@ class S5(LinearRecurrentMixer):
     drive = jnp.broadcast_to(gain, drive.shape) * drive
     return jnp.broadcast_to(decay, drive.shape), drive
 
+  @nn.nowrap
   def read(self, states, x):
     y = from_state(states, self.output.astype(self.dtype))
     if jnp.iscomplexobj(states):

@@ -69,6 +69,23 @@ def arrays(
   return tuple(converted)
 
 
+def leaves(op: str, name: str, tree: Any, axes: str, kind: str, sizes: dict):
+  """Returns a tree of JAX arrays, if all begin with these axes.
+
+  Raises:
+    ValueError: as in `arrays`.
+  """
+
+  def check(path, leaf):
+    name_of = name + jax.tree_util.keystr(path)
+    _check_kind(op, name_of, leaf, kind)
+    leading = jnp.shape(leaf)[: len(axes.split())]
+    _check_axes(op, name_of, leading, axes, sizes, {})
+    return jnp.asarray(leaf)
+
+  return jax.tree_util.tree_map_with_path(check, tree)
+
+
 def segments(
   op: str, given: Segments | None, batch_size: int, num_positions: int
 ) -> Segments | None:
@@ -89,12 +106,33 @@ def real_into_real(op: str, carry: Any, **others: Any):
       )
 
 
+def fields(op: str, name: str, given: Any, kind: type):
+  """Raises ValueError unless it has as many entries as the named tuple."""
+  if not isinstance(given, tuple) or len(given) != len(kind._fields):
+    raise ValueError(
+      f'{op} needs {name} to be {kind.__name__}({", ".join(kind._fields)}), '
+      f'but a {type(given).__name__} was given; make one of its arrays.'
+    )
+
+
 def size(op: str, name: str, value: Any, least: int = 1):
   """Raises ValueError unless the value is a whole number, `least` or more."""
   whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
   if not whole or value < least:
     raise ValueError(
       f'{op} needs {name} to be a whole number of at least {least}, but '
+      f'{name}={value!r} was given; change {name}.'
+    )
+
+
+def fraction(op: str, name: str, value: Any, most: float = 1.0):
+  """Raises ValueError for a number outside 0..most; arrays may hold any."""
+  if isinstance(value, jax.Array | np.ndarray):
+    return
+  number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+  if not number or not 0 <= value <= most:
+    raise ValueError(
+      f'{op} needs {name} to be a number from 0 to {most:g}, but '
       f'{name}={value!r} was given; change {name}.'
     )
 
@@ -106,7 +144,7 @@ def _check_kind(op, name, array, kind):
       f'{op} needs {name} to be an array, but a {type(array).__name__} was '
       f'given; make it one by jnp.asarray({name}, jnp.{dtype}).'
     )
-  if not jnp.issubdtype(array.dtype, numbers_of):
+  if array.dtype == object or not jnp.issubdtype(array.dtype, numbers_of):
     raise ValueError(
       f'{op} needs {name} to hold {said}, but it holds {array.dtype}; convert '
       f'it by {name}.astype(jnp.{dtype}).'
@@ -114,7 +152,7 @@ def _check_kind(op, name, array, kind):
 
 
 def _check_axes(op, name, shape, axes, sizes, found):
-  """Compares a shape with its axes, and adds new ones to the sizes."""
+  """Compares a shape with its axes, and adds those that are new to sizes."""
   tokens = axes.split()
   rest = tokens.pop() if tokens and re.match(r'\*', tokens[-1]) else None
   fits = len(shape) >= len(tokens) if rest else len(shape) == len(tokens)
@@ -139,14 +177,14 @@ def _check_axes(op, name, shape, axes, sizes, found):
     sizes.update({k: v for k, v in new.items() if k not in sizes})
     return
   other = found.get(wrong) or next(filter(None, found.values()), '')
-  todo = (
-    f'make it fit {other}' if other and other != name else 'change its axes'
-  )
+  todo = 'change its axes'
+  if other and other != name:
+    todo = f'make it fit {other}'
   expected = [_said(token, sizes) for token in tokens]
   expected += [_said_rest(rest, sizes)] if rest else []
   raise ValueError(
-    f'{op} needs {name} of shape [{", ".join(filter(None, expected))}], but its '
-    f'shape is {list(shape)}; {todo}.'
+    f'{op} needs {name} of shape [{", ".join(filter(None, expected))}], but '
+    f'its shape is {list(shape)}; {todo}.'
   )
 
 
@@ -159,15 +197,14 @@ def _parts(token: str) -> tuple[int, str]:
 
 
 def _said(token: str, sizes: dict) -> str:
+  """Returns an axis in words, with its size if that is known."""
   factor, letter = _parts(token)
   if not letter:
     return str(factor)
-  times = f'{factor} * ' if factor > 1 else ''
+  said = f'{factor} * {_AXES[letter]}' if factor > 1 else _AXES[letter]
   if letter in sizes:
-    return f'{times}{_AXES[letter]}={factor * sizes[letter]}'.removeprefix(
-      times
-    )
-  return times + _AXES[letter]
+    said += f' = {factor * sizes[letter]}'
+  return said
 
 
 def _said_rest(token: str, sizes: dict) -> str:

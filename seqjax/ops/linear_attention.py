@@ -226,8 +226,9 @@ def check_algorithm(algorithm: str):
 def _checked(op, carry, query, key, value, *, log_decay, beta=None):
   """Returns the arrays, if they fit each other; of a step where it is one."""
   time = 'B' if op.endswith('_step') else 'B T'
-  channels = beta is None and jnp.ndim(log_decay) == len(time.split()) + 2
-  single = channels and jnp.shape(log_decay)[-1] == 1
+  shape = getattr(log_decay, 'shape', ())
+  channels = beta is None and len(shape) == len(time.split()) + 2
+  single = channels and shape[-1] == 1
   decay = f'{time} H{" 1" if single else " K" if channels else ""}'
   arguments = {
     'carry': (carry, 'B H K V', 'real'),

@@ -30,6 +30,9 @@ def linear_recurrence_step(
     decay_t=(decay_t, 'B *N', 'inexact'),
     drive_t=(drive_t, 'B *N', 'inexact'),
   )
+  checks.real_into_real(
+    'linear_recurrence_step', carry, decay_t=decay_t, drive_t=drive_t
+  )
   return decay_t.astype(carry.dtype) * carry + drive_t.astype(carry.dtype)
 
 

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
 from seqjax.errors import unknown
+from seqjax.ops import checks
 from seqjax.ops.linear_recurrence import (
   linear_recurrence,
   matrix_recurrence,
@@ -104,6 +105,10 @@ def newton(
     ValueError: an unknown `jacobian`, or a number out of its range.
   """
   _check(jacobian, damping, tolerance, max_iterations)
+  sizes = {}
+  carry = checks.leaves('newton', 'carry', carry, 'B', 'real', sizes)
+  x = checks.leaves('newton', 'x', x, 'B T', 'any', sizes)
+  (start,) = checks.arrays('newton', sizes, start=(start, 'B T', 'bool'))
   first, ravel, unravel = _raveled(carry)
 
   def cell(state, x_t):

@@ -92,9 +92,10 @@ def check(
   for name, array in zip(Segments._fields, segments, strict=True):
     if array.shape != (batch_size, num_positions) or array.dtype != bool:
       raise ValueError(
-        f'segments.{name} must be booleans of shape [batch, positions] = '
-        f'[{batch_size}, {num_positions}] like the inputs, but it is '
-        f'{array.dtype}{list(array.shape)}.'
+        f'{owner} was given segments, but segments.{name} must be booleans of '
+        f'shape [batch, positions] = [{batch_size}, {num_positions}] like the '
+        f'inputs, and is {array.dtype}{list(array.shape)}; make them for these '
+        'rows.'
       )
 
 

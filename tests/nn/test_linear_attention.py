@@ -29,12 +29,12 @@ def softplus(x):
 def layer_norm(x, p):
   """Of every head for itself; p has a scale and a bias for each entry."""
   x = x - x.mean(axis=-1, keepdims=True)
-  x = x / np.sqrt((x**2).mean(axis=-1, keepdims=True) + 1e-6)
+  x = x / np.sqrt((x**2).mean(axis=-1, keepdims=True) + 1e-5)
   return x * p['scale'] + p['bias']
 
 
 def rms_norm(x, p):
-  return x / np.sqrt((x**2).mean(axis=-1, keepdims=True) + 1e-6) * p['scale']
+  return x / np.sqrt((x**2).mean(axis=-1, keepdims=True) + 1e-5) * p['scale']
 
 
 def to_heads(x, p):
@@ -77,7 +77,7 @@ def linear_attention(p, x):
   return merge(gather(q, k, v, ones) / normalizer, p['out'])
 
 
-def retention(p, x):
+def retention(p, x, norm=rms_norm):
   def rotate(x):
     """Pairs (k, k + K/2) as complex numbers, turned by t base^(-2k/K)."""
     half = x.shape[-1] // 2
@@ -90,21 +90,35 @@ def retention(p, x):
   decay = np.broadcast_to([1 - 1 / 32, 1 - 1 / 64], (T, H))
   y = gather(q, k / np.sqrt(k.shape[-1]), to_heads(x, p['value']), decay)
   gate = silu(to_heads(x, p['gate']))
-  return merge(gate * layer_norm(y, p['norm']), p['out'])
+  return merge(gate * norm(y, p['norm']), p['out'])
 
 
-def gla(p, x):
+def retention_of_the_paper(p, x):
+  return retention(p, x, layer_norm)
+
+
+def gla_of_the_paper(p, x):
+  return gla(p, x, layer_norm)
+
+
+def gla(p, x, norm=rms_norm):
   q, k, v = (to_heads(x, p[name]) for name in ('query', 'key', 'value'))
   logit = to_heads(x @ p['narrow']['kernel'], p['decay'])
   y = gather(q / np.sqrt(q.shape[-1]), k, v, sigmoid(logit) ** (1 / 16))
   gate = silu(to_heads(x, p['gate']))
-  return merge(gate * layer_norm(y, p['norm']), p['out'])
+  return merge(gate * norm(y, p['norm']), p['out'])
 
 
-def mlstm(p, x):
+def mlstm_of_the_paper(p, x):
+  return mlstm(p, x, gate_input=x)
+
+
+def mlstm(p, x, gate_input=None):
   """Without any stabiliser: these gates are small enough."""
   q, k, v = (to_heads(x, p[name]) for name in ('query', 'key', 'value'))
-  gates = np.exp(x @ p['gates']['kernel'] + p['gates']['bias'])
+  if gate_input is None:
+    gate_input = np.concatenate([a.reshape(T, -1) for a in (q, k, v)], axis=1)
+  gates = np.exp(gate_input @ p['gates']['kernel'] + p['gates']['bias'])
   enter, forget = gates[:, :H], gates[:, H:] / (1 + gates[:, H:])
   k = k * enter[..., None] / np.sqrt(k.shape[-1])
   normalizer = gather(q, k, np.ones((T, H, 1)), forget)
@@ -117,25 +131,33 @@ def selective_decay(p, logit):
   return step, np.exp(-np.exp(p['log_rate']) * step)
 
 
-def mamba2(p, x):
+def mamba2_in_groups(p, x):
+  return mamba2(p, x, groups=2)
+
+
+def mamba2(p, x, groups=1):
   inner, size = 2 * D, 16
+  width = groups * size
   gate, u, logit = np.split(
-    x @ p['enter']['kernel'], [inner, 2 * inner + 2 * size], axis=1
+    x @ p['enter']['kernel'], [inner, 2 * inner + 2 * width], axis=1
   )
   u = silu(convolve(u, p['kernel']) + p['bias'])
-  u, b, c = np.split(u, [inner, inner + size], axis=1)
+  u, b, c = np.split(u, [inner, inner + width], axis=1)
   u = u.reshape(T, H, -1)
   step, decay = selective_decay(p['decay'], logit)
-  b, c = (np.repeat(a[:, None], H, axis=1) for a in (b, c))
+  b, c = (
+    np.repeat(a.reshape(T, groups, size), H // groups, axis=1) for a in (b, c)
+  )
   v = gather(c, b, step[..., None] * u, decay) + p['skip'][:, None] * u
-  y = rms_norm(v.reshape(T, inner) * silu(gate), p['norm'])
-  return y @ p['out']['kernel']
+  y = (v.reshape(T, inner) * silu(gate)).reshape(T, groups, -1)
+  return rms_norm(y, p['norm']).reshape(T, inner) @ p['out']['kernel']
 
 
 def delta_net(p, x, decay=None, reach=1.0):
   u = silu(convolve(x @ p['enter']['kernel'], p['kernel'])).reshape(T, H, -1)
-  q, k, v = np.split(u, 3, axis=-1)
+  q, k, v = np.split(u, [D // H, 2 * D // H], axis=-1)
   q, k = (a / np.linalg.norm(a, axis=-1, keepdims=True) for a in (q, k))
+  q = q / np.sqrt(D // H)
   beta = reach * sigmoid(x @ p['beta']['kernel'])
   decay = np.ones((T, H)) if decay is None else decay
   y = np.zeros_like(v)
@@ -171,7 +193,11 @@ MIXERS = {
   retention: Retention(D, key_size=6),
   gla: GLA(D),
   mlstm: MLSTM(D, key_size=3),
+  retention_of_the_paper: Retention(D, expand=1, norm_kind='layer'),
+  gla_of_the_paper: GLA(D, norm_kind='layer'),
+  mlstm_of_the_paper: MLSTM(D, gate_input='x'),
   mamba2: Mamba2(D),
+  mamba2_in_groups: Mamba2(D, num_groups=2),
   delta_net: DeltaNet(D),
   gated_delta_net: GatedDeltaNet(D),
   reflecting_delta_net: DeltaNet(D, negative_eigenvalues=True),
@@ -224,7 +250,7 @@ def test_exponential_gates_may_be_of_any_size():
         assert jnp.isfinite(leaf).all()
 
 
-def test_decays_begin_where_their_papers_put_them():
+def test_decays_begin_where_the_code_of_their_authors_puts_them():
   """Mamba-2: steps in 0.001..0.1, rates in 1..16; mLSTM: sigmoid(3..6)."""
   decay = SelectiveDecay().init(jax.random.key(0), jnp.ones((1, 400)))
   decay = decay['params']
@@ -232,10 +258,13 @@ def test_decays_begin_where_their_papers_put_them():
   assert 1e-3 - 1e-6 <= steps.min() < 2e-3
   assert 0.05 < steps.max() <= 0.1 + 1e-6
   assert 1 - 1e-5 <= rates.min() < 1.1 and 15 < rates.max() <= 16 + 1e-4
+  assert 8 < jnp.median(rates) < 9  # uniform
   mixer = MLSTM(8, num_heads=4)
   gates = jax.jit(mixer.init)(jax.random.key(0), jnp.ones((1, 1, 8)))
   bias = gates['params']['gates']['bias']
-  assert bias.tolist() == [0, 0, 0, 0, 3, 4, 5, 6]
+  assert bias[4:].tolist() == [3, 4, 5, 6]
+  assert 0 < jnp.abs(bias[:4]).max() < 0.5
+  assert not gates['params']['gates']['kernel'].any()
 
 
 @pytest.mark.parametrize(
@@ -249,6 +278,9 @@ def test_decays_begin_where_their_papers_put_them():
     (lambda: Mamba2(8, expand=0), 'expand=0'),
     (lambda: DeltaNet(8, kernel_size=0), 'kernel_size=0'),
     (lambda: Retention(8, key_size=3), 'even key_size'),
+    (lambda: Retention(8, norm_kind='layers'), "mean 'layer'"),
+    (lambda: MLSTM(8, gate_input='y'), "gate input 'y'"),
+    (lambda: Mamba2(8, num_groups=3), 'num_groups=3'),
     (lambda: GatedDeltaNet(8, algorithm='chunk'), "mean 'chunked'"),
   ],
 )  # fmt: skip

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from seqjax.nn.linear_rnn import LRU, RGLRU, MinGRU, MinLSTM
+from seqjax.typing import Segments
 
 B, T, D = 2, 7, 4
 X = np.random.default_rng(0).normal(size=(B, T, D)).astype(np.float32)
@@ -72,12 +73,33 @@ def test_lru_is_its_equations():
 
 
 def test_rg_lru_is_its_equations():
-  """Equations 1 to 4 of the paper, with c = 8."""
+  """Equations 1 to 4 of the paper, with c = 8, and those of its code.
+
+  Which has no root at the first position.
+  """
   p = parameters(RGLRU(D))
   r = sigmoid(dense(p, 'recurrence_gate'))
   i = sigmoid(dense(p, 'input_gate'))
   a = sigmoid(p['logit']) ** (8 * r)
-  check_loop(RGLRU(D), p, a, np.sqrt(1 - a**2) * i * X)
+  root = np.sqrt(1 - a**2)
+  check_loop(RGLRU(D, scale_first=True), p, a, root * i * X)
+  root[:, 0] = 1
+  check_loop(RGLRU(D), p, a, root * i * X)
+
+
+def test_rg_lru_leaves_out_the_root_where_a_segment_begins():
+  """Not where padding does, and not in the middle of a stream."""
+  mixer = RGLRU(D)
+  p = {'params': parameters(mixer)}
+  start = jnp.zeros(X.shape[:2], bool).at[:, 3].set(True)
+  valid = jnp.ones(X.shape[:2], bool).at[:, 3].set(False)
+  y = mixer.apply(p, X, Segments(start, valid))
+  np.testing.assert_allclose(y[:, 4:], mixer.apply(p, X[:, 4:]), rtol=1e-4)
+  carry, _ = mixer.apply(
+    p, mixer.initialize_carry(len(X)), X[:, :2], method='unroll'
+  )
+  _, y = mixer.apply(p, carry, X[:, 2:], method='unroll')
+  np.testing.assert_allclose(y, mixer.apply(p, X)[:, 2:], rtol=1e-4)
 
 
 @pytest.mark.parametrize('size', [60.0, -60.0, 200.0, -200.0])
@@ -125,17 +147,22 @@ def test_lru_eigenvalues_begin_inside_the_ring():
   )
 
 
-def test_rg_lru_decays_begin_between_their_bounds():
-  """a^8 between 0.9 and 0.999."""
-  init = jax.jit(RGLRU(2000).init)
-  p = init(jax.random.key(0), jnp.ones((1, 1, 2000)))['params']
-  power = sigmoid(np.float64(p['logit'])) ** 8
+@pytest.mark.parametrize(
+  'initialization, exponent', [('griffin', 8), ('recurrentgemma', 1)]
+)
+def test_rg_lru_decays_begin_between_their_bounds(initialization, exponent):
+  """a^8, of the paper, or a, of its code, between 0.9 and 0.999."""
+  mixer = RGLRU(2000, initialization=initialization)
+  p = jax.jit(mixer.init)(jax.random.key(0), jnp.ones((1, 1, 2000)))['params']
+  power = sigmoid(np.float64(p['logit'])) ** exponent
   assert 0.9 <= power.min() < 0.901 and 0.998 < power.max() <= 0.99901
+  if initialization == 'recurrentgemma':
+    assert 0.65 < np.median(power**8) < 0.69
 
 
 def test_rg_lru_decays_stay_below_one_in_bfloat16():
   """Where the nearest number to 0.999 is 1."""
-  mixer = RGLRU(64, param_dtype=jnp.bfloat16)
+  mixer = RGLRU(64, param_dtype=jnp.bfloat16, initialization='griffin')
   keys = jax.random.split(jax.random.key(0), 8)
   init = jax.jit(jax.vmap(mixer.init, in_axes=(0, None)))
   logit = np.float64(init(keys, jnp.ones((1, 1, 64)))['params']['logit'])

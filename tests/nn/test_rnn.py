@@ -55,12 +55,22 @@ def test_parameters_may_be_bfloat16(make):
 
 def test_every_gate_of_every_slstm_head_begins_orthogonal():
   """Two heads of three numbers, four gates each."""
-  kernels = recurrent(SLSTM(6, num_heads=2))
+  kernels = recurrent(SLSTM(6, num_heads=2, initialization='orthogonal'))
   assert kernels.shape == (2, 3, 12)
   for head in kernels:
     for block in np.split(head, 4, axis=1):
       np.testing.assert_allclose(block @ block.T, np.eye(3), atol=1e-5)
   assert np.abs(kernels[0] - kernels[1]).max() > 0.1
+
+
+def test_slstm_begins_as_its_authors_have_it():
+  """Kernels at zero, forget biases from 5 to -7 in every head."""
+  params = SLSTM(8).init(jax.random.key(0), jnp.ones((1, 1, 8)))['params']
+  assert not params['recurrent'].any()
+  enter, forget, *others = np.split(np.asarray(params['bias']), 4)
+  expected = 5 - 12 * (np.arange(4) / 3) ** 0.3
+  np.testing.assert_allclose(forget, np.tile(expected, 2), rtol=1e-5)
+  assert not any(part.any() for part in (enter, *others))
 
 
 def test_slstm_forget_biases_begin_where_they_are_told():
