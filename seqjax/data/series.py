@@ -65,7 +65,15 @@ def standardise(series: Float[np.ndarray, 'T *D']) -> Recording:
       'A series is measured in units of its spread, but the first '
       f'{len(train)} of its {len(series)} values, for training, do not vary.'
     )
-  mean, deviation = (np.asarray(f(train, axis=0)) for f in (np.mean, np.std))
+  train = train.astype(np.float64)
+  with np.errstate(over='ignore', invalid='ignore'):
+    mean, deviation = (np.asarray(f(train, axis=0)) for f in (np.mean, np.std))
+  if not np.all(np.isfinite(deviation) & (deviation > 0)):
+    raise ValueError(
+      'A series is measured in units of its spread, but that of the first '
+      f'{len(train)} of its {len(series)} values, for training, is '
+      f'{deviation}: give the series in other units.'
+    )
   scaled = ((series - mean) / deviation).astype(np.float32)
   parts = {
     split: scaled[begin:end]
