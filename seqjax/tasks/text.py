@@ -27,8 +27,9 @@ class Text(Language):
       inputs   t h e _ t
       targets  h e _ t i      each is the input one position later
 
-  A corpus is one file, the files of a folder in the order of their names
-  (each a document), or a name:
+  A corpus is one file, the files of a folder in the order of their names (each
+  a document; empty ones, hidden ones and what is no text left out, links
+  followed), or a name:
 
       python            the top-level modules of the standard library of this
                         Python: several MB of real text on every machine
@@ -58,6 +59,8 @@ class Text(Language):
     sampling: 'random' or 'sequential'.
     length: T, in characters or bytes.
     data_dir: where prepared TFDS data lie; empty for TFDS's own folder.
+    include: a pattern of the files of a folder, such as *.py; empty for all
+      that are text.
   """
 
   corpus: str = 'python'
@@ -65,6 +68,7 @@ class Text(Language):
   sampling: str = 'random'
   length: int = 64
   data_dir: str = ''
+  include: str = ''
 
   reference: ClassVar[str] = 'any file or folder'
   shape: ClassVar[TaskShape] = TaskShape.MANY_TO_MANY
@@ -178,7 +182,7 @@ class Text(Language):
     return read_corpus(*self._read_arguments())
 
   def _read_arguments(self) -> tuple[str, ...]:
-    return self.corpus, self.level, self.data_dir
+    return self.corpus, self.level, self.data_dir, self.include
 
   def _part(self, split: str) -> Part:
     if split not in SPLITS:
