@@ -37,6 +37,16 @@ def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
   return {name: arrays[name] for name in known if name in arrays}
 
 
+def read_array(path: str | os.PathLike) -> np.ndarray:
+  """Opens the array of a .npy file.
+
+  Raises:
+    FileNotFoundError: there is no such file.
+    ValueError: it cannot be read.
+  """
+  return _load(path)
+
+
 def read_tokens(
   path: str | os.PathLike, dtype: str = 'uint16'
 ) -> Integer[np.ndarray, 'T']:
