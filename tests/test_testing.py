@@ -6,6 +6,7 @@ import pytest
 
 from seqjax import testing
 from seqjax.nn import GRU, MinGRU, SequenceMixer
+from seqjax.tasks import Recall
 
 
 class WithDeadParameter(MinGRU):
@@ -58,3 +59,11 @@ def test_at_most_two_tensors_may_be_zero():
   """More would be an empty contract."""
   with pytest.raises(ValueError, match='At most two'):
     testing.assert_mixer_contract(GRU(8), zero=('a', 'b', 'c'))
+
+
+def test_a_task_of_the_running_file_is_held_to_the_other_laws(monkeypatch):
+  """No other process could load it: that law is left out, with a note."""
+  task = Recall(lag=40)
+  monkeypatch.setattr(Recall, '__module__', '__main__')
+  with pytest.warns(UserWarning, match='Recall is defined in the running file'):
+    testing.assert_task_contract(task, batches=4)

@@ -83,7 +83,9 @@ class Config:
   batch_size: int = option(32, 'Number of examples per update.')
   learning_rate: float = option(3e-3, 'Peak learning rate of the schedule.')
   weight_decay: float = option(
-    0.01, 'Decoupled weight decay, multiplied by the learning rate.'
+    0.01,
+    'Decoupled weight decay of kernels and embeddings, multiplied by the '
+    'learning rate; biases, scales and time scales do not decay.',
   )
   log_every: int = option(100, 'Number of updates between lines of metrics.')
   seed: int = option(0, 'Seed of the parameters and of the order of the data.')
@@ -126,6 +128,12 @@ class Config:
       raise ValueError(
         f'dropout must be less than 1, but dropout={self.dropout} was given.'
       )
+    for name in ('corpus', 'data_dir'):
+      if getattr(self, name) and f',{name}=' in f',{self.task_options}':
+        raise ValueError(
+          f'{name} was given twice, as --{name}={getattr(self, name)} and in '
+          f'task_options={self.task_options}: leave one of them out.'
+        )
     if self.corpus and not self.task.startswith('text'):
       raise ValueError(
         f'A corpus is what the task text reads, but task={self.task} was given.'

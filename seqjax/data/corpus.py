@@ -2,13 +2,23 @@
 
 import functools
 import pathlib
+import sys
 import sysconfig
+import warnings
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Integer
 
-from seqjax.data.files import files_of, read_text
+from seqjax.data.files import (
+  MARK,
+  PART,
+  check_utf8,
+  decoded,
+  files_of,
+  read_bytes,
+)
 from seqjax.data.prepared import data_source
 from seqjax.errors import unknown
 from seqjax.typing import SPLITS
@@ -81,39 +91,46 @@ def vocabulary_of(text: str) -> Vocabulary:
   return Vocabulary(np.unique(_code_points(text)).astype(np.int64))
 
 
+class Skipped(UserWarning):
+  """A note that a folder has files that are no text, which were left out."""
+
+
 @functools.lru_cache(maxsize=4)
 def read_corpus(
-  name: str, level: str, data_dir: str, vocabulary: str = ''
+  name: str,
+  level: str,
+  data_dir: str,
+  include: str = '',
+  vocabulary: str = '',
 ) -> Corpus:
   """Reads a corpus, once per process.
+
+  The files are held as bytes and decoded in parts, three times: at most six
+  bytes of memory are in use for each of the text's.
 
   Args:
     name: of one of CORPORA, or a path.
     level: 'character' or 'byte'.
     data_dir: where prepared data lie.
+    include: a pattern of the files of a folder; if empty, all.
     vocabulary: the characters that have tokens; if empty, those of the training
       part.
 
   Raises:
     FileNotFoundError: it is not there.
     ValueError: a file is empty or not UTF-8, or all of them are too short.
+
+  Warns:
+    Skipped: a folder has files that are no text.
   """
-  documents = _documents(name, data_dir)
-  if level == 'byte':
-    encoded = [
-      np.frombuffer(text.encode('utf-8'), np.uint8) for text in documents
-    ]
-  else:
-    encoded = [_code_points(text) for text in documents]
-  values = np.concatenate(encoded)
-  starts = np.zeros(len(values), bool)
-  starts[np.cumsum([len(text) for text in encoded])[:-1]] = True
-  cuts = [int(cut * len(values)) for cut in CUTS]
+  documents = _documents(name, level, data_dir, include)
+  sizes = [sum(map(len, _values(text, level))) for text in documents]
+  cuts = [int(cut * sum(sizes)) for cut in CUTS]
   if cuts[1] == 0:
     raise ValueError(
-      f'{name} ends at {level} {len(values)}, too early to be cut in three.'
+      f'{name} ends at {level} {sum(sizes)}, too early to be cut in three.'
     )
-  counts = np.bincount(values[: cuts[1]])
+  counts = _counts(documents, level, cuts[1])
   characters = None
   if level == 'character':
     characters = (
@@ -121,12 +138,14 @@ def read_corpus(
       if vocabulary
       else np.flatnonzero(counts)
     )
-  tokens = values if characters is None else _tokens(values, characters)
+  tokens = _all_tokens(documents, level, characters, sum(sizes))
+  starts = np.zeros(len(tokens), bool)
+  starts[np.cumsum(sizes)[:-1]] = True
   parts = {
     split: Part(tokens[begin:end], starts[begin:end])
     for split, begin, end in zip(SPLITS, cuts, cuts[1:], strict=False)
   }
-  known = counts if characters is None else np.bincount(tokens[: cuts[1]])[1:]
+  known = counts if characters is None else counts[characters]
   if not known.any():
     raise ValueError(
       f'{name} has no character in its training part that is in the vocabulary.'
@@ -135,26 +154,113 @@ def read_corpus(
   return Corpus(parts, Vocabulary(characters), float(-shares @ np.log2(shares)))
 
 
-def _documents(name: str, data_dir: str) -> list[str]:
+def _documents(
+  name: str, level: str, data_dir: str, include: str
+) -> list[bytes]:
   """Returns the texts of a corpus, none of them empty."""
   if name == 'python':
     library = pathlib.Path(sysconfig.get_path('stdlib'))
     modules = sorted(path for path in library.glob('*.py'))
-    return [read_text(path) for path in modules if path.stat().st_size]
+    return [read_bytes(path) for path in modules if path.stat().st_size]
   if name == 'tiny_shakespeare':
     parts = [data_source(name, split, data_dir)[0]['text'] for split in SPLITS]
-    return [b''.join(parts).decode('utf-8')]
+    return [b''.join(parts)]
   if name == 'lm1b':
     raise ValueError(
       'The corpus lm1b does not fit into memory: it is read a sentence at a '
       "time, by the task TASKS['lm1b']."
     )
   try:
-    return [read_text(path) for path in files_of(name)]
+    files = files_of(name, include)
   except FileNotFoundError as error:
     raise FileNotFoundError(
       f'{error} {unknown("corpus", name, CORPORA)}'
     ) from error
+  alone = pathlib.Path(name).expanduser().is_file()
+  return _read_one(files[0], level) if alone else _read_all(files, name, level)
+
+
+def _read_one(file: pathlib.Path, level: str) -> list[bytes]:
+  """Reads a file that was named, and must be right."""
+  content = read_bytes(file).removeprefix(MARK)
+  if not content:
+    raise ValueError(f'{file} is empty but for its byte order mark.')
+  if level == 'character':
+    check_utf8(content, file)
+  return [content]
+
+
+def _read_all(files: list[pathlib.Path], name: str, level: str) -> list[bytes]:
+  """Reads the files of a folder that are text and not empty."""
+  found, skipped = [], []
+  for file in files:
+    content = read_bytes(file) if file.stat().st_size else b''
+    content = content.removeprefix(MARK)
+    if content and not _is_text(content, level):
+      skipped.append(file)
+    elif content:
+      found.append(content)
+  if not found:
+    raise ValueError(
+      f'None of the {len(files)} files of {name} is text that is not empty.'
+    )
+  if skipped:
+    warnings.warn(
+      f'{len(skipped)} of the {len(files)} files of {name} are no text and were'
+      f' skipped, the first of them {skipped[0]}.',
+      Skipped,
+      stacklevel=2,
+    )
+  return found
+
+
+def _is_text(content: bytes, level: str) -> bool:
+  """Tells text from what is not: no zero byte, and UTF-8 for characters."""
+  if b'\0' in content:
+    return False
+  try:
+    if level == 'character':
+      check_utf8(content, '')
+  except ValueError:
+    return False
+  return True
+
+
+def _values(content: bytes, level: str) -> Iterator[Integer[np.ndarray, 'T']]:
+  """Yields the bytes of a document, or its code points in parts."""
+  if level == 'byte':
+    for begin in range(0, len(content), PART):
+      yield np.frombuffer(content[begin : begin + PART], np.uint8)
+  else:
+    yield from map(_code_points, decoded(content))
+
+
+def _counts(
+  documents: list[bytes], level: str, size: int
+) -> Integer[np.ndarray, 'V']:
+  """Counts each value among the first `size`."""
+  counts = np.zeros(256 if level == 'byte' else sys.maxunicode + 1, np.int64)
+  for part in _parts(documents, level):
+    part, size = part[:size], size - len(part[:size])
+    found = np.bincount(part)
+    counts[: len(found)] += found
+  return counts
+
+
+def _all_tokens(documents, level: str, characters, size: int):
+  """Returns the tokens of all documents in one array."""
+  if characters is None:
+    return np.concatenate([np.frombuffer(text, np.uint8) for text in documents])
+  tokens, place = np.empty(size, np.min_scalar_type(len(characters))), 0
+  for part in _parts(documents, level):
+    tokens[place : place + len(part)] = _tokens(part, characters)
+    place += len(part)
+  return tokens
+
+
+def _parts(documents, level: str) -> Iterator[Integer[np.ndarray, 'T']]:
+  for text in documents:
+    yield from _values(text, level)
 
 
 def _code_points(text: str) -> Integer[np.ndarray, 'T']:

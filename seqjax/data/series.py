@@ -1,18 +1,23 @@
-"""Series of numbers: read from a CSV file, standardised, cut into windows."""
+"""Series of numbers: read from a file, standardised, cut into windows."""
 
 import csv
 import functools
 import io
 import math
 import os
+import pathlib
+import re
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Shaped
 
+from seqjax.data.arrays import read_array
 from seqjax.data.files import read_text
 from seqjax.typing import SPLITS
 
+SEPARATORS = (',', ';', '\t', '|', ' ')
+MISSING = ('', 'nan', 'na', 'n/a', 'null', 'none', '?', '-')
 CUTS = (0.0, 0.8, 0.9, 1.0)  # where train, validation and test lie
 
 
@@ -58,35 +63,46 @@ class Recording(NamedTuple):
 
 
 def standardise(
-  series: Float[np.ndarray, 'T *D'], scale: Scale | None = None
+  series: Float[np.ndarray, 'T *D'],
+  missing: bool = False,
+  scale: Scale | None = None,
 ) -> Recording:
   """Cuts at 80 % and 90 %, and standardises by the first, the training part.
 
   Args:
-    series: values in time.
+    series: the values in order.
+    missing: takes NaN for a missing value, which stays one.
     scale: standardises instead, as that of another series.
 
   Raises:
     ValueError: the training part is empty or does not vary, or a value is not
       finite; the scale has another number of components.
   """
-  _check_finite(series)
+  _check_finite(np.where(np.isnan(series), 0, series) if missing else series)
   cuts = [int(cut * len(series)) for cut in CUTS]
   train = series[: cuts[1]]
-  if len(train) < 2:
+  if len(train) < 2 or np.any(np.sum(np.isfinite(train), axis=0) < 2):
     raise ValueError(
       'A series is measured in units of its spread, which takes two values for '
       f'training, but the first {len(train)} of its {len(series)} are for it.'
     )
-  if not np.all(np.ptp(train, axis=0) > 0):
+  if not np.all(np.nanmax(train, axis=0) > np.nanmin(train, axis=0)):
     raise ValueError(
       'A series is measured in units of its spread, but the first '
       f'{len(train)} of its {len(series)} values, for training, do not vary.'
     )
-  if scale is None:
-    mean, deviation = (np.asarray(f(train, axis=0)) for f in (np.mean, np.std))
-  else:
+  train = train.astype(np.float64)
+  with np.errstate(over='ignore', invalid='ignore'):
+    moments = (np.nanmean, np.nanstd) if missing else (np.mean, np.std)
+    mean, deviation = (np.asarray(f(train, axis=0)) for f in moments)
+  if scale is not None:
     mean, deviation = _components(scale, series)
+  if not np.all(np.isfinite(deviation) & (deviation > 0)):
+    raise ValueError(
+      'A series is measured in units of its spread, but that of the first '
+      f'{len(train)} of its {len(series)} values, for training, is '
+      f'{deviation}: give the series in other units.'
+    )
   scaled = ((series - mean) / deviation).astype(np.float32)
   parts = {
     split: scaled[begin:end]
@@ -120,55 +136,126 @@ def _check_finite(series):
 def read_series(
   path: str, column: str, scale: Scale | None = None
 ) -> Recording:
-  series = read_column(path, column)
+  """Reads a series, once per process; missing values become NaN.
+
+  Raises:
+    FileNotFoundError: there is no such file.
+    ValueError: as `read_columns`, or it does not vary, or is too short.
+  """
+  series = read_columns(path, column)
   try:
-    return standardise(series, scale)
+    return standardise(series, missing=True, scale=scale)
   except ValueError as error:
     raise ValueError(f'{path}, column {column!r}: {error}') from error
 
 
-def read_column(path: str | os.PathLike, column: str) -> Float[np.ndarray, 'T']:
-  """Reads a column of a CSV file whose first row names the columns.
+def read_columns(
+  path: str | os.PathLike, column: str
+) -> Float[np.ndarray, 'T *D']:
+  """Reads columns of a .npy file, or of a CSV file of any separator.
+
+  One column gives [T], several give [T D].
+
+  Args:
+    path: of the file. The first row of a CSV file names the columns; if it
+      holds numbers alone, they are called 0, 1, 2 ...
+    column: a name, or names with commas between them (in double quotes where a
+      name holds a comma). Of a .npy file, an empty one means all.
 
   Raises:
     FileNotFoundError: there is no such file.
-    ValueError: no such column, a row without a finite number in it, or one
-      that is no CSV.
+    ValueError: no such column, a field that is no number, or a file that is
+      none of these.
   """
-  # Some spreadsheets write this mark before the first name.
-  text = read_text(path).removeprefix('\ufeff')
-  rows = csv.reader(io.StringIO(text, newline=''))
+  path = pathlib.Path(path).expanduser()
+  if path.suffix == '.npy':
+    return _array_columns(read_array(path), path, column)
+  # Some spreadsheets write a mark before the first name; it is not read.
+  text = read_text(path)
+  separator = _separator(text)
+  if separator == ' ':
+    text = re.sub(r'(?m)^ +| +$', '', re.sub(' +', ' ', text))
+  rows = csv.reader(io.StringIO(text, newline=''), delimiter=separator)
   try:
-    return _column(rows, path, column)
+    return _columns(rows, path, column, decimal_comma=separator != ',')
   except csv.Error as error:
     raise ValueError(f'{path}, line {rows.line_num}: {error}.') from error
 
 
-def _column(rows, path, column: str) -> Float[np.ndarray, 'T']:
-  names = next(rows)
-  if column not in names:
+def _separator(text: str) -> str:
+  """Returns what separates the fields: what the first row has most of."""
+  first = re.sub(r'"[^"]*"', '', text.partition('\n')[0])
+  counts = [first.count(separator) for separator in SEPARATORS]
+  return SEPARATORS[int(np.argmax(counts))] if any(counts) else ','
+
+
+def _columns(rows, path, column: str, decimal_comma: bool):
+  """Returns the columns that are named, NaN where a value is missing."""
+  first = next(rows)
+  numbers = list(map(str, range(len(first))))
+  numeric = all(_is_number(field, decimal_comma) for field in first)
+  numeric &= first != numbers  # as pandas names columns without names
+  names = numbers if numeric else first
+  chosen = _chosen(path, column, names)
+  lines = [(rows.line_num, first)] if numeric else []
+  lines += [(rows.line_num, row) for row in rows if row]
+  values = [
+    [_number(row, at, path, line, names[at], decimal_comma) for at in chosen]
+    for line, row in lines
+  ]
+  values = np.array(values, np.float64).reshape(len(lines), len(chosen))
+  return values[:, 0] if len(chosen) == 1 else values
+
+
+def _chosen(path, column: str, names: list[str]) -> list[int]:
+  """Returns the places of the columns that are named."""
+  wanted = [column] if column in names else next(csv.reader([column]), [])
+  wanted = [name if name in names else name.strip() for name in wanted]
+  for name in wanted or [column]:
+    if name not in names:
+      raise ValueError(
+        f'{path} has no column {name!r}; its first row names: '
+        f'{", ".join(names)}.'
+      )
+  return [names.index(name) for name in wanted]
+
+
+def _array_columns(array, path, column: str) -> Float[np.ndarray, 'T *D']:
+  """Returns columns of an array, which are called 0, 1, 2 ..."""
+  if array.ndim not in (1, 2) or not np.issubdtype(array.dtype, np.number):
     raise ValueError(
-      f'{path} has no column {column!r}; its first row names: '
-      f'{", ".join(names)}.'
+      f'{path} should hold numbers, [time] or [time, columns], but holds '
+      f'{array.dtype} of shape {list(array.shape)}.'
     )
-  at = names.index(column)
-  return np.array(
-    [
-      _number(row[at] if at < len(row) else '', path, rows.line_num, column)
-      for row in rows
-      if row
-    ]
-  )
+  values = np.asarray(array, np.float64)
+  if not column:
+    return values
+  chosen = _chosen(path, column, list(map(str, range(np.size(values[:1])))))
+  values = values.reshape(len(values), -1)[:, chosen]
+  return values[:, 0] if len(chosen) == 1 else values
 
 
-def _number(written: str, path, line: int, column: str) -> float:
-  try:
-    value = float(written)
-  except ValueError:
-    value = math.nan
-  if not math.isfinite(value):
+def _number(row, at: int, path, line: int, name: str, decimal_comma) -> float:
+  """Returns a number, NaN for one that is missing."""
+  written = row[at].strip() if at < len(row) else ''
+  if written.lower() in MISSING:
+    return math.nan
+  if not _is_number(written, decimal_comma):
     raise ValueError(
-      f'{path}, line {line}: column {column!r} holds {written!r}, which is not '
+      f'{path}, line {line}: column {name!r} holds {written!r}, which is not '
       'a finite number.'
     )
-  return value
+  return _as_float(written, decimal_comma)
+
+
+def _is_number(written: str, decimal_comma: bool) -> bool:
+  try:
+    return math.isfinite(_as_float(written, decimal_comma))
+  except ValueError:
+    return False
+
+
+def _as_float(written: str, decimal_comma: bool) -> float:
+  if decimal_comma and written.count(',') == 1 and '.' not in written:
+    written = written.replace(',', '.')
+  return float(written)

@@ -303,7 +303,7 @@ def _record(series: ChaoticSeries) -> Recording:
   states = simulate(
     series.flow, series.beginning, TRANSIENT + series.num_samples
   )
-  return standardise(series.observe(states[TRANSIENT:]), series.scale)
+  return standardise(series.observe(states[TRANSIENT:]), scale=series.scale)
 
 
 @functools.lru_cache(maxsize=4)

@@ -10,6 +10,7 @@ import numpy as np
 
 from seqjax.tasks.chaotic_series import MackeyGlass
 from seqjax.tasks.task import Regression, at_least
+from seqjax.tasks.time_series import known_values
 from seqjax.typing import Array, Batch, TaskShape
 
 
@@ -76,8 +77,8 @@ class TauWindow(_Forecast):
   def _batch(self, key, step, batch_size: int, split: str) -> Batch:
     values = self.series.stretches(key, step, batch_size, split, self.tau + 1)
     xp = jnp if self.on_device else np
-    weights = xp.ones(batch_size, xp.float32)
-    return Batch(values[:, :-1], values[:, -1], weights)
+    values, known = known_values(values, xp)
+    return Batch(values[:, :-1], values[:, -1], known[:, -1])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,12 +130,13 @@ class Rollout(_Forecast):
     length = self.context + self.steps
     values = self.series.stretches(key, step, batch_size, split, length)
     xp = jnp if self.on_device else np
+    values, known = known_values(values, xp)
     ahead = xp.arange(length - 1, dtype=xp.int32)[None] - (self.context - 2)
     ahead = xp.repeat(xp.maximum(ahead, 0), batch_size, axis=0)
     blank = (ahead > 1).reshape(ahead.shape + (1,) * len(self.input.shape))
     return Batch(
       inputs=xp.where(blank, 0, values[:, :-1]),
       targets=values[:, 1:],
-      weights=(ahead > 0).astype(xp.float32),
+      weights=(ahead > 0) * known[:, 1:],
       group=ahead,
     )

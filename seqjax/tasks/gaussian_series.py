@@ -190,9 +190,10 @@ def _companion(coefficients) -> Float[np.ndarray, 'P P']:
 def _check(task):
   """Refuses a noise that float32 cannot tell from none, and long rows."""
   if not 1e-3 <= task.noise <= 1e6:
+    least = 'above 0' if task.noise <= 0 else 'of 0.001 to 1000000'
     raise ValueError(
-      f'{type(task).__name__} needs a noise of 0.001 to 1000000, but '
-      f'noise={task.noise} was given.'
+      f'{type(task).__name__} needs a noise {least}, but noise={task.noise} '
+      'was given.'
     )
   at_most(task, length=LONGEST)
 

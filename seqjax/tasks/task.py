@@ -3,6 +3,7 @@
 import enum
 import functools
 import math
+import warnings
 import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -101,6 +102,13 @@ class Task(Protocol):
     """
 
 
+class Overlap(UserWarning, ValueError):
+  """A note that a task is too small to hold examples out of training.
+
+  `warnings.simplefilter('error', Overlap)` makes an error of it.
+  """
+
+
 class BaseTask:
   """The header of `batch`, which every task of the catalogue shares.
 
@@ -146,8 +154,11 @@ class BaseTask:
     Raises:
       FileNotFoundError: the task reads files that are not there; says which,
         and how they get there.
-      ValueError: there is no such split, a file is not what it should be, or
-        there are too few different examples to hold some out for the split.
+      ValueError: there is no such split, or a file is not what it should be.
+
+    Warns:
+      Overlap: there are too few different examples to hold some out for the
+        split, so that training has seen what is scored.
     """
     if split not in SPLITS:
       raise ValueError(unknown('split', split, SPLITS))
@@ -188,12 +199,14 @@ class BaseTask:
     raise NotImplementedError
 
   def _check_bits(self, split: str):
-    """Refuses to hold out examples that training is bound to see."""
+    """Notes where training is bound to see the examples of another split."""
     if split != 'train' and self.bits < HELD_OUT_BITS:
-      raise ValueError(
+      warnings.warn(
         f'{self} has {self.bits:.1f} bits of different examples, but '
-        f'{HELD_OUT_BITS} are needed to hold some out for {split}: make them '
-        'longer.'
+        f'{HELD_OUT_BITS} are needed to hold some out for {split}: training '
+        'has seen what is scored, unless examples are made longer.',
+        Overlap,
+        stacklevel=3,
       )
 
 

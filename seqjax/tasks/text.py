@@ -35,8 +35,9 @@ class Text(Language):
       inputs   t h e _ t
       targets  h e _ t i      each is the input one position later
 
-  A corpus is one file, the files of a folder in the order of their names
-  (each a document), or a name:
+  A corpus is one file, the files of a folder in the order of their names (each
+  a document; empty ones, hidden ones and what is no text left out, links
+  followed), or a name:
 
       python            the top-level modules of the standard library of this
                         Python: several MB of real text on every machine
@@ -66,6 +67,8 @@ class Text(Language):
     sampling: 'random' or 'sequential'.
     length: T, in characters or bytes.
     data_dir: where prepared TFDS data lie; empty for TFDS's own folder.
+    include: a pattern of the files of a folder, such as *.py; empty for all
+      that are text.
     vocabulary: the characters that have tokens, as those of the text that a
       model was trained on; empty for those of the training part.
   """
@@ -75,6 +78,7 @@ class Text(Language):
   sampling: str = 'random'
   length: int = 64
   data_dir: str = ''
+  include: str = ''
   vocabulary: str = dataclasses.field(default='', repr=False)
 
   reference: ClassVar[str] = 'any file or folder'
@@ -203,7 +207,13 @@ class Text(Language):
     return read_corpus(*self._read_arguments())
 
   def _read_arguments(self) -> tuple[str, ...]:
-    return self.corpus, self.level, self.data_dir, self.vocabulary
+    return (
+      self.corpus,
+      self.level,
+      self.data_dir,
+      self.include,
+      self.vocabulary,
+    )
 
   def _tokens(self) -> Vocabulary:
     """Returns what tokens mean; one that is given takes no corpus to know."""

@@ -16,6 +16,16 @@ from seqjax.tasks.task import Regression, at_least
 from seqjax.typing import SPLITS, Array, Batch, Spec, TaskShape
 
 
+def known_values(values: Float[Array, 'B T *D'], xp: Any = np) -> Any:
+  """Returns values with 0 where one is missing; and 1 where none is, else 0.
+
+  `xp` is numpy or jax.numpy.
+  """
+  finite = xp.isfinite(values)
+  known = finite.all(axis=tuple(range(2, values.ndim)))
+  return xp.where(finite, values, xp.float32(0)), known.astype(xp.float32)
+
+
 class RecordedSeries(Regression):
   """The next value of one long series, in windows.
 
@@ -36,7 +46,7 @@ class RecordedSeries(Regression):
   def chance(self) -> float:
     if self.scale is None:
       return 1.0
-    return float(self.recording.parts['train'].var(axis=0).mean())
+    return float(np.nanvar(self.recording.parts['train'], axis=0).mean())
 
   @property
   def fitted(self) -> dict[str, Any]:
@@ -75,7 +85,8 @@ class RecordedSeries(Regression):
 
   def _batch(self, key, step, batch_size: int, split: str) -> Batch:
     values = self.stretches(key, step, batch_size, split, self.length + 1)
-    weights = np.ones((batch_size, self.length), np.float32)
+    values, known = known_values(values, np)
+    weights = known[:, 1:].copy()
     weights[:, : self.num_unscored] = 0
     return Batch(values[:, :-1], values[:, 1:], weights)
 
@@ -102,7 +113,7 @@ class RecordedSeries(Regression):
 
 @dataclasses.dataclass(frozen=True)
 class CSVSeries(RecordedSeries):
-  """The next value of a column of a CSV file.
+  """The next value of a column of a file, or the next values of several.
 
   A column that holds 3 5 8 4 2 4 6 9 7 3, of which 8 are for training, with
   length 3:
@@ -110,9 +121,14 @@ class CSVSeries(RecordedSeries):
       inputs   -.94 -.06 1.27
       targets  -.06 1.27 -.50
 
+  A missing value (an empty field, nan, NA ...) is 0 among the inputs, the mean,
+  and as a target has weight 0.
+
   Attributes:
-    path: of the file, whose first row names the columns.
-    column: its name.
+    path: of a CSV file with any separator, whose first row names the columns
+      (0, 1 ... without names), or of a .npy file, [time] or [time, columns].
+    column: its name, or several with commas between them; of a .npy file, an
+      empty one means all.
     length: T, in rows.
     scale: mean and deviation to standardise by; None: of the training part.
   """
@@ -124,12 +140,25 @@ class CSVSeries(RecordedSeries):
 
   reference: ClassVar[str] = 'any CSV file'
 
+  @property
+  def input(self) -> Spec:
+    """Describes a value, or one value for each of several columns."""
+    return Spec(self.recording.mean.shape) if self._is_named else Spec(())
+
+  @property
+  def output(self) -> Spec:
+    return self.input
+
+  @property
+  def _is_named(self) -> bool:
+    return bool(self.path) and bool(self.column or self.path.endswith('.npy'))
+
   def __post_init__(self):
     at_least(self, length=1)
 
   @property
   def recording(self) -> Recording:
-    if not self.path or not self.column:
+    if not self._is_named:
       raise ValueError(
         'CSVSeries needs the path of a file and the name of a column, but '
         f'path={self.path!r} and column={self.column!r} were given.'

@@ -57,9 +57,9 @@ def evaluate(
   Groups are those of `Batch.group` that have weight, in ascending order; a
   task without groups has the single entry None. Dropout is off. The split
   'train' is that of key 0. Without any weight there is no group: nothing was
-  scored. `Scores.share` is the share of targets that count. The model is
-  given at most `at_once` rows of a batch at a time, which is what memory depends
-  on; None: all.
+  scored. `Scores.share` is the share of targets that count. The model is given
+  at most `at_once` rows of a batch at a time, which is what memory depends on;
+  None: all.
 
   Raises:
     ValueError: no batches, or empty ones.

@@ -22,6 +22,8 @@ from seqjax.training.state import (
 )
 from seqjax.training.step import FINITE, fault_name
 
+LEARNING_RATE = 1e-3  # of an optimizer whose state holds one that is not said
+
 
 class NotFinite(FloatingPointError):
   """Training met a loss, a gradient or a carry that is not finite.
@@ -53,7 +55,7 @@ def train(
   *,
   steps: int,
   batch_size: int,
-  learning_rate: float = 1e-3,
+  learning_rate: float | None = None,
   log_every: int = 100,
   pause: Callable[[int], int] | None = None,
   state: TrainState | None = None,
@@ -82,11 +84,13 @@ def train(
   Args:
     model: hashable; `model.apply({'params': params}, inputs, segments)`.
     task: hashable; see `seqjax.tasks.Task`.
-    optimizer: made once, with the learning rate in its state, as by `adamw`.
+    optimizer: made once, with the learning rate in its state, as by `adamw`; or
+      any of optax's, `optax.adam(1e-3)` for instance.
     key: seeds parameters, data and dropout.
     steps: the total, counted from step 0, also when a state is given.
     batch_size: examples a step.
-    learning_rate: of the optimizer; its peak where there is a schedule.
+    learning_rate: of the optimizer; its peak where there is a schedule. None:
+      0.001, or what the optimizer was made with if its state holds none.
     log_every: steps between two yields of metrics.
     pause: from the step that was reached to a later one, at which the state is
       yielded if it is before the next metrics are, with none. It may look at a
@@ -102,7 +106,7 @@ def train(
   Yields:
     The state, and scalars, none of them in a pause: `loss`, `gradient_norm` and
     `padding`, the share of positions that are not valid, their means over the
-    interval; and `learning_rate`.
+    interval; and `learning_rate`, if the optimizer's state holds one.
 
   Raises:
     ValueError: an argument is out of range, or the state does not fit.
@@ -125,17 +129,19 @@ def train(
 def follow(
   recipe: Recipe,
   key: jax.Array,
-  learning_rate: float,
+  learning_rate: float | None,
   state: TrainState | None = None,
 ) -> Iterator[tuple[TrainState, dict[str, jax.Array]]]:
   """Runs `train` from a checked recipe."""
-  parts, carried_rows = recipe.parts, recipe.carried_rows
-  task = recipe.task
-  made_of = recipe.model, task, recipe.optimizer
+  parts, task = recipe.parts, recipe.task
+  if learning_rate is not None:
+    optimizers.check_learning_rate(learning_rate)
   if state is None:
-    state = init(*made_of, key, learning_rate, carried_rows=carried_rows)
+    state = begin(recipe, key, learning_rate)
   else:
-    check_fits(state, *made_of, carried_rows)
+    if learning_rate is None and optimizers.has_learning_rate(state.opt_state):
+      learning_rate = LEARNING_RATE
+    check_fits(state, *parts[:3], recipe.carried_rows)
     check_continues(state, key, learning_rate)
   if task.on_device:
     run = functools.partial(
@@ -149,6 +155,26 @@ def follow(
   return _intervals(run, sharding.put(state, parts.mesh), recipe)
 
 
+def begin(
+  recipe: Recipe, key: jax.Array, learning_rate: float | None
+) -> TrainState:
+  """Returns the state at step 0, at the learning rate that is meant."""
+  make = functools.partial(
+    init,
+    recipe.model,
+    recipe.task,
+    recipe.optimizer,
+    key,
+    carried_rows=recipe.carried_rows,
+  )
+  try:
+    return make(LEARNING_RATE if learning_rate is None else learning_rate)
+  except optimizers.NoLearningRate:
+    if learning_rate is not None:
+      raise
+    return make(None)
+
+
 def _intervals(run: Callable, state: TrainState, recipe: Recipe):
   """Runs from one multiple of `log_every` to the next, up to `steps`."""
   mesh = recipe.parts.mesh
@@ -157,8 +183,9 @@ def _intervals(run: Callable, state: TrainState, recipe: Recipe):
     check_finite(progress)
     state, metrics = progress.state, {}
     if is_end:
-      rate = optimizers.learning_rate(state.opt_state)
-      metrics = means(state.sums) | {'learning_rate': rate}
+      metrics = means(state.sums)
+      if optimizers.has_learning_rate(state.opt_state):
+        metrics['learning_rate'] = optimizers.learning_rate(state.opt_state)
       state = sharding.put(state._replace(sums=no_sums()), mesh)
     yield state, metrics
 

@@ -112,6 +112,8 @@ def train_population(
       last yielded state, without that one, can go on.
   """
   how = resolve(how, task)
+  for rate in learning_rates:
+    optimizers.check_learning_rate(rate)
   _check_members(keys, learning_rates, state)
   if pause is not None:
     pause = functools.cache(pause)  # asked once for all members

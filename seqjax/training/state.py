@@ -65,12 +65,13 @@ def init(
   task: Any,
   optimizer: optax.GradientTransformation,
   key: jax.Array,
-  learning_rate: float | Float[Array, ''],
+  learning_rate: float | Float[Array, ''] | None,
   *,
   carried_rows: int | None = None,
 ) -> TrainState:
   """Returns the state at step 0, compiled once for all keys and learning rates.
 
+  `learning_rate` is None for an optimizer whose state holds none.
   `carried_rows` is the batch size of training that carries the model's state
   on, None for all other.
   """
@@ -88,9 +89,9 @@ def _init(key, drawn, learning_rate, parts: Parts, carried_rows) -> TrainState:
     {'params': stream_key(key, 'params')}, batch.inputs, batch.segments
   )
   params = variables['params']
-  opt_state = optimizers.with_learning_rate(
-    optimizer.init(params), learning_rate
-  )
+  opt_state = optimizer.init(params)
+  if learning_rate is not None:
+    opt_state = optimizers.with_learning_rate(opt_state, learning_rate)
   carry = None if carried_rows is None else model.initialize_carry(carried_rows)
   step = jnp.zeros((), jnp.int32)
   return TrainState(step, params, opt_state, key, no_sums(), carry)
@@ -101,7 +102,9 @@ def check_fits(state: TrainState, model, task, optimizer, carried_rows=None):
   drawn = None if task.on_device else task.batch(state.key, 0, 1)
   parts = Parts(model, task, optimizer)
   made = functools.partial(_init, parts=parts, carried_rows=carried_rows)
-  expected = _leaves(jax.eval_shape(made, state.key, drawn, 0.0))
+  held = optimizers.has_learning_rate(state.opt_state)
+  expected = jax.eval_shape(made, state.key, drawn, 0.0 if held else None)
+  expected = _leaves(expected)
   given = _leaves(jax.eval_shape(lambda: state))
   for path in expected | given:
     if expected.get(path) != given.get(path):
@@ -112,7 +115,9 @@ def check_fits(state: TrainState, model, task, optimizer, carried_rows=None):
       )
 
 
-def check_continues(state: TrainState, key: jax.Array, learning_rate: float):
+def check_continues(
+  state: TrainState, key: jax.Array, learning_rate: float | None
+):
   """Raises ValueError where the state and the arguments contradict each other.
 
   Going on with other ones than those it was begun with must be said in the
@@ -124,6 +129,8 @@ def check_continues(state: TrainState, key: jax.Array, learning_rate: float):
       'The state was begun with another key than the one given: pass '
       'state.key, or put the new one there by state._replace(key=key).'
     )
+  if learning_rate is None:
+    return
   kept = np.asarray(optimizers.learning_rate(state.opt_state))
   if kept != np.float32(learning_rate):
     raise ValueError(

@@ -33,7 +33,8 @@ def train_step(
   and the step. A state with a carry reads on from it: the batch continues the
   one before, and no gradient passes between them (truncated backpropagation
   through time: Williams & Peng, 1990). On a mesh, each device reads its rows of
-  the batch. `fault` is what `first_fault` says.
+  the batch. Optimizers are told the loss, by optax's extra arguments `value`,
+  `grad` and `value_fn`. `fault` is what `first_fault` says.
   """
   dropout_key = jax.random.fold_in(stream_key(state.key, 'dropout'), state.step)
   read = sharding.by_rows(functools.partial(_read, model), mesh)
@@ -45,7 +46,15 @@ def train_step(
     return task.loss(outputs, batch), carry
 
   (loss, carry), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
-  updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+  update = optax.with_extra_args_support(optimizer).update
+  updates, opt_state = update(
+    grads,
+    state.opt_state,
+    state.params,
+    value=loss,
+    grad=grads,
+    value_fn=lambda params: loss_fn(params)[0],
+  )
   params = optax.apply_updates(state.params, updates)
   metrics = {
     'loss': loss.astype(jnp.float32),

@@ -54,3 +54,19 @@ def test_what_is_standard_is_said_by_the_training_part_alone():
   np.testing.assert_allclose(
     whole * recording.deviation + recording.mean, series, rtol=1e-5, atol=1e-5
   )
+
+
+@pytest.mark.parametrize('dtype', [np.float32, np.float64])
+@pytest.mark.parametrize('scale', [1e-30, 1e20, 1e37])
+def test_large_and_small_units_are_standardised(scale, dtype):
+  """The spread is computed in double precision: no zeros."""
+  unit = np.random.default_rng(0).normal(size=1000)
+  part = standardise((unit * scale).astype(dtype)).parts['train']
+  np.testing.assert_allclose(part, standardise(unit).parts['train'], atol=1e-4)
+
+
+def test_a_spread_that_is_not_finite_is_refused():
+  """Beyond double precision."""
+  unit = np.random.default_rng(0).normal(size=1000)
+  with pytest.raises(ValueError, match='units of its spread.*other units'):
+    standardise(unit * 1e300)

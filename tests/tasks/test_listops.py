@@ -1,6 +1,8 @@
 """ListOps: the grammar, the values, and how they fall."""
 
 import functools
+import itertools
+import statistics
 
 import jax
 import numpy as np
@@ -37,7 +39,7 @@ def _value(tree):
     return tree
   operator, arguments = tree
   ordered = sorted(map(_value, arguments))
-  middle = ordered[(len(ordered) - 1) // 2]
+  middle = int(statistics.median(ordered))
   return {
     10: ordered[0],
     11: ordered[-1],
@@ -90,9 +92,11 @@ def test_values_fall_as_the_grammar_says():
 
 
 def test_the_least_operations_have_values_known_by_hand():
-  """[OP a b ]: the sum is uniform, the median is the smaller one."""
+  """[OP a b ]: the sum is uniform, the median is half of it, rounded down."""
   smaller = np.array([(2 * (9 - v) + 1) / 100 for v in range(10)])
-  expected = (2 * smaller + smaller[::-1] + 1 / 10) / 4
+  pairs = [(a + b) // 2 for a in range(10) for b in range(10)]
+  median = np.bincount(pairs, minlength=10) / 100
+  expected = (smaller + smaller[::-1] + median + 1 / 10) / 4
   np.testing.assert_allclose(TASK._distribution(4), expected)
 
 
@@ -127,3 +131,27 @@ def test_bad_options_are_refused_at_construction(options, message):
   """One sentence with the expected and the given value."""
   with pytest.raises(ValueError, match=message):
     ListOps(**options)
+
+
+@pytest.mark.parametrize(
+  'tokens, value',
+  [('[MED 1 4 ]', 2), ('[MED 1 4 4 ]', 4), ('[MED 1 2 4 9 ]', 3)],
+)
+def test_the_median_is_that_of_long_range_arena(tokens, value):
+  """int(median): of an even number, the mean of two, rounded down."""
+  row = [
+    12 if t == '[MED' else 14 if t == ']' else int(t) for t in tokens.split()
+  ]
+  inputs = np.array([row], np.int32)
+  valid = segments.from_lengths(np.array([len(row)]), len(row))
+  assert ListOps().solve(Batch(inputs, None, None, valid)).tolist() == [value]
+
+
+@pytest.mark.parametrize('length', [5, 6])
+def test_the_law_of_short_values_is_that_of_all_of_them(length):
+  """Counted one by one, with Python's integers; longer ones are nested."""
+  law = np.zeros(10)
+  for digits in itertools.product(range(10), repeat=length - 2):
+    for operator in (10, 11, 12, 13):
+      law[_value((operator, list(digits)))] += 1
+  np.testing.assert_allclose(TASK._distribution(length), law / law.sum())

@@ -1,5 +1,6 @@
 """What every task owes to those who use it."""
 
+import warnings
 from typing import ClassVar
 
 import jax
@@ -11,7 +12,7 @@ from seqjax import testing
 from seqjax.errors import UnknownName
 from seqjax.ops import losses
 from seqjax.tasks import SPLITS, TASKS, Metric, TaskShape, split_key
-from seqjax.tasks.task import BaseTask
+from seqjax.tasks.task import BaseTask, Overlap
 from seqjax.typing import Batch, Spec
 
 KEYS = [jax.random.key(seed) for seed in range(3)]
@@ -114,3 +115,27 @@ class Echo:
 def test_a_task_with_its_own_batch_keeps_the_contract():
   """The base class is a convenience, not a part of the protocol."""
   testing.assert_task_contract(Echo(), batches=8)
+
+
+@pytest.mark.parametrize(
+  'name, options',
+  [
+    ('parity', {'length': 8}),
+    ('reverse_string', {'length': 8}),
+    ('lag_copy', {'lag': 1, 'length': 4}),
+    ('copy_memory', {'num_copied': 2, 'delay': 1}),
+    ('dyck', {'length': 8}),
+    ('translation', {'max_clauses': 1, 'num_nouns': 4, 'num_verbs': 1}),
+  ],
+)
+def test_small_spaces_are_scored_with_a_note(name, options):
+  """Which can be made an error."""
+  task = TASKS[name](**options)
+  draw = lambda: task.batch(jax.random.key(0), 0, 4, 'test')  # noqa: E731
+  with pytest.warns(Overlap, match='training has seen what is scored'):
+    batch = draw()
+  assert np.any(np.asarray(batch.weights) != 0)
+  with warnings.catch_warnings():
+    warnings.simplefilter('error', Overlap)
+    with pytest.raises(ValueError, match='24 are needed'):
+      draw()

@@ -231,9 +231,9 @@ def test_another_column_has_another_fingerprint(tmp_path):
 
 
 @pytest.mark.parametrize('content, message', [
-  ('x\n1\nnan\n3\n', r"s.csv, line 3: column 'x' holds 'nan'"),
+  ('x\n1\ninf\n3\n', r"s.csv, line 3: column 'x' holds 'inf'"),
   ('x\n1\n\n2\noops\n', r"s.csv, line 5: column 'x' holds 'oops'"),
-  ('y,x\n1,2\n3\n', r"s.csv, line 3: column 'x' holds ''"),
+  ('y,x\n1,2\n3\n', r'takes two values.*first 1 of its 2 are'),
   ('a,b\n1,2\n', r"s.csv has no column 'x'; its first row names: a, b"),
   ('x\n', r"s.csv, column 'x': .*takes two values.*first 0 of its 0 are"),
   ('x\n1\n2\n', r'takes two values.*first 1 of its 2 are'),
@@ -256,3 +256,76 @@ def test_a_file_that_is_not_there_or_not_named(tmp_path):
     CSVSeries(str(tmp_path / 'none.csv'), 'x').batch(KEY, 0, 2)
   with pytest.raises(ValueError, match="path='' and column=''"):
     CSVSeries().batch(KEY, 0, 2)
+
+
+WAVE = np.sin(np.arange(200) / 7) * 3 + 1
+
+
+@pytest.mark.parametrize(
+  'header, row, column',
+  [
+    ('time,height', '{i},{x!r}', 'height'),
+    ('time;height', '{i};{x!r}', 'height'),
+    ('time;height', '{i};{comma}', 'height'),
+    ('time\theight', '{i}\t{x!r}', 'height'),
+    ('time|height', '{i}|{x!r}', 'height'),
+    ('  time   height', '{i}  {x!r}', 'height'),
+    (',0,1', '{i},{x!r},{i}', '0'),
+    ('0,1', '{i},{x!r}', '1'),
+    (None, '{x!r},{i}', '0'),
+    ('"a, b",c', '{x!r},{i}', '"a, b"'),
+    ('"a, b",c', '{x!r},{i}', 'a, b'),
+  ],
+)
+def test_a_file_of_any_separator_and_header(tmp_path, header, row, column):
+  """As spreadsheets, pandas and instruments write them."""
+  path = tmp_path / 'log.csv'
+  rows = [
+    row.format(i=i, x=x, comma=repr(x).replace('.', ','))
+    for i, x in enumerate(WAVE.tolist())
+  ]
+  path.write_text('\n'.join(([] if header is None else [header]) + rows))
+  recording = CSVSeries(str(path), column).recording
+  series = np.concatenate([*recording.parts.values()])
+  series = series * recording.deviation + recording.mean
+  np.testing.assert_allclose(series, WAVE, atol=1e-5)
+
+
+def test_several_columns_are_predicted_together(tmp_path):
+  """A vector at each position, each component in its own units."""
+  path = tmp_path / 'log.csv'
+  rows = [f'{i},{x!r},{x * x!r}' for i, x in enumerate(WAVE.tolist())]
+  path.write_text('time,x,y\n' + '\n'.join(rows))
+  task = CSVSeries(str(path), 'x,y', length=9)
+  assert task.input == task.output == ((2,), None)
+  testing.assert_task_contract(task, batches=4)
+  np.save(tmp_path / 'log.npy', np.stack([WAVE, WAVE**2], axis=1))
+  same = CSVSeries(str(tmp_path / 'log.npy'), length=9)
+  assert same.fingerprint == task.fingerprint
+  one = CSVSeries(str(tmp_path / 'log.npy'), '1', length=9)
+  np.testing.assert_array_equal(
+    one.recording.parts['test'], task.recording.parts['test'][:, 1]
+  )
+  with pytest.raises(ValueError, match="no column '2'.*names: 0, 1"):
+    _ = CSVSeries(str(tmp_path / 'log.npy'), '2').recording
+
+
+@pytest.mark.parametrize('missing', ['', 'nan', 'NaN', 'NA', 'null', '-'])
+def test_a_missing_value_has_weight_zero(tmp_path, missing):
+  """As a target; among the inputs it is 0, the mean of what is known."""
+  path = tmp_path / 'log.csv'
+  values = [repr(x) if i % 10 else missing for i, x in enumerate(WAVE.tolist())]
+  path.write_text('t,x\n' + '\n'.join(f'{i},{v}' for i, v in enumerate(values)))
+  task = CSVSeries(str(path), 'x', length=12)
+  known = np.arange(200) % 10 > 0
+  recording = task.recording
+  expected = np.mean(WAVE[:160][known[:160]])
+  np.testing.assert_allclose(recording.mean, expected, rtol=1e-12)
+  batch = task.batch(KEY, 0, 16)
+  np.testing.assert_array_equal(batch.weights == 0, batch.targets == 0)
+  assert 0 < (batch.weights == 0).sum(axis=1).min() <= 2
+  assert np.isfinite(batch.inputs).all() and np.isfinite(batch.targets).all()
+  for forecast in (TauWindow(task, tau=4), Rollout(task, context=4, steps=8)):
+    batch = forecast.batch(KEY, 0, 64)
+    assert np.isfinite(batch.inputs).all() and np.isfinite(batch.targets).all()
+    assert not batch.weights[batch.targets == 0].any()

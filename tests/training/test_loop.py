@@ -389,7 +389,9 @@ def test_no_steps_give_no_states():
     ({'steps': -1}, 'steps of at least 0, but steps=-1'),
     ({'batch_size': 0}, 'batch_size of at least 1, but batch_size=0'),
     ({'log_every': 0}, 'log_every of at least 1, but log_every=0'),
-    ({'optimizer': optax.sgd(0.1)}, 'inject_hyperparams'),
+    ({'optimizer': optax.sgd(0.1), 'learning_rate': 0.1}, 'inject_hyperparams'),
+    ({'learning_rate': -0.01}, 'learning_rate=-0.01'),
+    ({'learning_rate': float('nan')}, 'learning_rate=nan'),
   ],
 )
 def test_bad_arguments_are_refused_when_train_is_called(

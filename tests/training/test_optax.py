@@ -107,3 +107,33 @@ def test_an_average_of_the_parameters_is_kept_in_the_state():
   resumed, _ = _train(optimizer, steps=6, state=runs[2][0])[-1]
   again = optax.tree.get(resumed.opt_state, 'ema')
   jax.tree.map(np.testing.assert_array_equal, again, kept)
+
+
+def test_any_transformation_of_gradients_trains():
+  """Without a learning rate in its state there is none in the metrics."""
+  (*_, (state, metrics)) = _train(optax.adam(1e-2), steps=3, learning_rate=None)
+  assert 'learning_rate' not in metrics and metrics['loss'] > 0
+  (*_, (resumed, _)) = _train(
+    optax.adam(1e-2), steps=5, state=state, learning_rate=None
+  )
+  assert int(resumed.step) == 5
+
+
+def test_a_transformation_is_told_the_loss():
+  """It plateaus: no update is better than the last by a thousand."""
+  plateau = optax.contrib.reduce_on_plateau(
+    factor=0.5, patience=1, rtol=0.0, atol=1e3, accumulation_size=1
+  )
+  optimizer = optax.chain(_sgd(), plateau)
+  (*_, (state, _)) = _train(optimizer, steps=6)
+  assert 0 < float(optax.tree.get(state.opt_state, 'scale')) < 0.5
+
+
+def test_a_line_search_may_evaluate_the_loss():
+  """Of the same batch, at other parameters."""
+  search = optax.scale_by_backtracking_linesearch(max_backtracking_steps=5)
+  optimizer = optax.chain(optax.sgd(1.0), search)
+  runs = _train(optimizer, steps=8, learning_rate=None)
+  state, metrics = runs[-1]
+  assert np.isfinite(metrics['loss']) and 'learning_rate' not in metrics
+  assert np.isfinite(optax.tree.get(state.opt_state, 'value'))

@@ -6,7 +6,11 @@ import numpy as np
 import optax
 import pytest
 
+from seqjax.models import SequenceModel
+from seqjax.nn import MIXERS
 from seqjax.training import adamw, with_learning_rate
+from seqjax.training.optimizer import kernels_and_embeddings
+from seqjax.typing import Spec
 
 PARAMS = {'a': jnp.array([1.0, -2.0]), 'b': jnp.array(0.5)}
 STEPS = 12
@@ -47,10 +51,11 @@ def test_adamw_is_that_of_optax_with_clipping_and_schedule(warmup):
     optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=0.1)
   )
   expected = _descend(reference, reference.init(PARAMS))
-  path = _ours(0.03, warmup=warmup, clip=1.0, weight_decay=0.1)
+  decay = {'weight_decay': 0.1, 'mask': None}
+  path = _ours(0.03, warmup=warmup, clip=1.0, **decay)
   for ours, theirs in zip(path.values(), expected.values(), strict=True):
     np.testing.assert_allclose(ours, theirs, rtol=1e-5)
-  unclipped = _ours(0.03, warmup=warmup, clip=1e9, weight_decay=0.1)
+  unclipped = _ours(0.03, warmup=warmup, clip=1e9, **decay)
   assert not np.allclose(path['a'], unclipped['a'], rtol=1e-3)
 
 
@@ -116,3 +121,63 @@ def test_an_optimizer_without_a_learning_rate_in_its_state_is_refused():
     with_learning_rate(optax.sgd(0.1).init(PARAMS), 0.2)
   wrapped = optax.inject_hyperparams(optax.sgd)(learning_rate=0.1)
   with_learning_rate(wrapped.init(PARAMS), 0.2)
+
+
+@pytest.mark.parametrize('steps', [1, 4, 9])
+def test_few_steps_have_a_warm_up_that_fits(steps):
+  """A tenth of them, 50 at most: none of nine."""
+  optimizer = adamw(steps, weight_decay=0.0)
+  opt_state = with_learning_rate(optimizer.init(PARAMS), 0.5)
+  updates, _ = optimizer.update(PARAMS, opt_state, PARAMS)
+  np.testing.assert_allclose(np.abs(updates['a']), 0.5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+  'options',
+  [
+    {'steps': 0},
+    {'clip': 0.0},
+    {'clip': float('nan')},
+    {'weight_decay': -0.1},
+    {'weight_decay': float('nan')},
+    {'weight_decay': float('inf')},
+  ],
+)
+def test_numbers_out_of_range_are_refused(options):
+  """When the optimizer is made."""
+  (name,) = options
+  with pytest.raises(ValueError, match=f'{name} is'):
+    adamw(**{'steps': 9} | options)
+
+
+@pytest.mark.parametrize('name', MIXERS)
+def test_kernels_and_embeddings_alone_decay(name):
+  """Nothing that sets a time scale, no bias, no scale; for every mixer."""
+  spec = Spec((), 7)
+  model = SequenceModel(spec, spec, (MIXERS[name](8, 16),))
+  params = jax.eval_shape(
+    model.init, jax.random.key(0), jnp.zeros((1, 6), jnp.int32)
+  )['params']
+  names = {True: set(), False: set()}
+  for path, decays in jax.tree_util.tree_leaves_with_path(
+    kernels_and_embeddings(params)
+  ):
+    names[decays].add(jax.tree_util.keystr(path[-1:], simple=True))
+  others = {'skip', 'scale', 'log_rate', 'log_step', 'frequency', 'nu', 'theta'}
+  others |= {'log_gamma', 'logit', 'bias', 'candidate_bias'}
+  biases = {f'bias_{i}' for i in range(5)}
+  assert {'kernel', 'embedding'} <= names[True]
+  assert names[False] <= others | biases and {'scale', 'bias'} <= names[False]
+  assert not names[True] & names[False]
+
+
+def test_the_mask_is_a_default_that_can_be_changed():
+  """What decays moves towards 0 without a gradient; what does not stays."""
+  params = {'kernel': jnp.ones((2, 2)), 'log_rate': jnp.ones((2, 2))}
+  still = jax.tree.map(jnp.zeros_like, params)
+  for mask, moved in (({}, False), ({'mask': None}, True)):
+    optimizer = adamw(9, weight_decay=0.5, **mask)
+    opt_state = with_learning_rate(optimizer.init(params), 0.1)
+    updates, _ = optimizer.update(still, opt_state, params)
+    np.testing.assert_allclose(updates['kernel'], -0.05, rtol=1e-5)
+    assert bool(updates['log_rate'].any()) == moved

@@ -145,7 +145,8 @@ class Translation(Classification):
 
   def _batch(self, key, step, batch_size: int, split: str) -> Batch:
     key = split_key(key, split, step)
-    fewest = 1 if split == 'train' else self.held_out_clauses[0]
+    fewest = min(self.held_out_clauses, default=1)
+    fewest = 1 if split == 'train' else fewest
     source, lengths = self._sentences(key, batch_size, fewest)
     targets, counts = self._translate(source)
     return unaligned(source, lengths, targets, counts)

@@ -26,7 +26,8 @@ class ListOps(Question):
       inputs   11 2 9 10 4 7 14 0 14      [MAX 2 9 [MIN 4 7 ] 0 ]
       target   9
 
-  MED is the lower median, SUM_MOD the sum modulo 10.
+  MED is the median rounded down, as in Long Range Arena (Tay et al., 2021),
+  SUM_MOD the sum modulo 10.
 
   Nangia and Bowman, "ListOps: A Diagnostic Dataset for Latent Tree Learning",
   2018. There trees grow by chance and have the size they get. Here the number
@@ -34,8 +35,7 @@ class ListOps(Question):
   arguments (all numbers of them that fit, equally likely); each but the last
   is a digit with probability 1/2, else it has any of the sizes that leave
   enough to the others; the last one gets the rest. At `max_depth` arguments
-  are digits, as many as it takes. There is no separate opening bracket, and
-  the median of an even number of digits is one of them.
+  are digits, as many as it takes. There is no separate opening bracket.
 
   Attributes:
     max_args: the most arguments of an operation above `max_depth`.
@@ -168,10 +168,11 @@ def _apply(operator, tally):
   total = up_to[:, -1:]
   digits = jnp.arange(10, dtype=jnp.int32)[None]
   total_value = jnp.sum(tally * digits, axis=1, dtype=jnp.int32)
-  smallest, largest, median = (
-    jnp.argmax(up_to >= rank, axis=1).astype(jnp.int32)
-    for rank in (jnp.ones_like(total), total, (total + 1) // 2)
+  ranks = (jnp.ones_like(total), total, (total + 1) // 2, total // 2 + 1)
+  smallest, largest, lower, upper = (
+    jnp.argmax(up_to >= rank, axis=1).astype(jnp.int32) for rank in ranks
   )
+  median = (lower + upper) // 2
   return jnp.select(
     [operator == MIN, operator == MAX, operator == MED],
     [smallest, largest, median],
@@ -180,8 +181,10 @@ def _apply(operator, tally):
 
 
 # The distribution of values, for chance. Arguments are independent, given their
-# sizes; an operation depends on the number of its arguments that are at most v,
-# for every v, and on their sum.
+# sizes; an operation depends on its arguments' order statistics, and their sum.
+# The former follow from P(k arguments are at most u, all others above w), or
+# gaps [k, u, w], u <= w: where half of the arguments are on each side, of the
+# two in the middle one is at most u and the other above w.
 
 
 def num_arguments(length: int, max_args: int) -> np.ndarray:
@@ -212,29 +215,47 @@ def values(size: int, max_args: int, max_depth: int) -> np.ndarray:
 
 def _operation(budget: int, count: int, max_args: int, max_depth: int):
   """Returns P(value) of operations on `count` arguments of `budget` tokens."""
-  ranks, sums = _arguments(budget - count, count, max_args, max_depth - 1)
-  at_least = np.cumsum(ranks[::-1], axis=0)[::-1]  # [k, v]: k are at most v
+  gaps, sums = _arguments(budget - count, count, max_args, max_depth - 1)
+  exactly = np.diagonal(gaps, axis1=1, axis2=2)  # [k, v]: k are at most v
+  at_least = np.cumsum(exactly[::-1], axis=0)[::-1]
   orders = [at_least[rank] for rank in (1, count, (count + 1) // 2)]
-  selections = np.diff(orders, axis=1, prepend=0)
-  return (selections.sum(axis=0) + sums) / 4
+  smallest, largest, lower = np.diff(orders, axis=1, prepend=0)
+  median = lower if count % 2 else _median(lower, gaps[count // 2])
+  return (smallest + largest + median + sums) / 4
+
+
+def _median(lower: np.ndarray, gap: np.ndarray) -> np.ndarray:
+  """Returns P(median, rounded down) of an even number of arguments.
+
+  Args:
+    lower: P(the lower one of the two in the middle).
+    gap: P(the lower one is at most u, the upper one above w).
+  """
+  law = lower.copy()
+  exactly = np.diff(gap, axis=0, prepend=0)  # the lower one is u
+  for u, w in zip(*np.triu_indices(10, 1), strict=True):
+    both = exactly[u, w - 1] - exactly[u, w]
+    law[u] -= both
+    law[(u + w) // 2] += both
+  return law
 
 
 @functools.cache
 def _arguments(spare: int, count: int, max_args: int, max_depth: int):
-  """Returns (P(k arguments are at most v) [k, v]; P(the sum modulo 10))."""
+  """Returns (gaps [k, u, w]; P(the sum modulo 10))."""
   if spare == 0:
-    ranks, sums = np.ones((1, 10)), np.eye(10)[0]
+    gaps, sums = np.ones((1, 10, 10)), np.eye(10)[0]
     for _ in range(count):
-      ranks, sums = _join([1.0], [np.full(10, 1 / 10)], [ranks], [sums])
-    return ranks, sums
+      gaps, sums = _join([1.0], [np.full(10, 1 / 10)], [gaps], [sums])
+    return gaps, sums
   extras = splits(spare, count)
   laws = [values(1 + extra, max_args, max_depth) for extra in extras]
   others = [
     _arguments(spare - extra, count - 1, max_args, max_depth)
     for extra in extras
   ]
-  ranks, sums = zip(*others, strict=True)
-  return _join(list(extras.values()), laws, ranks, sums)
+  gaps, sums = zip(*others, strict=True)
+  return _join(list(extras.values()), laws, gaps, sums)
 
 
 def splits(spare: int, count: int) -> dict[int, float]:
@@ -245,12 +266,13 @@ def splits(spare: int, count: int) -> dict[int, float]:
   return {0: 1 / 2} | {extra: 1 / 2 / len(extras) for extra in extras}
 
 
-def _join(weights, laws, ranks, sums):
+def _join(weights, laws, gaps, sums):
   """Adds one argument, in a mixture of cases."""
   weights, laws = np.array(weights), np.array(laws)
-  ranks = weights[:, None, None] * np.array(ranks)
-  at_most = np.cumsum(laws, axis=1)[:, None]
-  counted = np.pad((ranks * at_most).sum(axis=0), ((1, 0), (0, 0)))
-  counted[:-1] += (ranks * (1 - at_most)).sum(axis=0)
+  gaps = weights[:, None, None, None] * np.array(gaps)
+  at_most = np.cumsum(laws, axis=1)
+  below, above = at_most[:, None, :, None], 1 - at_most[:, None, None]
+  counted = np.pad((gaps * below).sum(axis=0), ((1, 0), (0, 0), (0, 0)))
+  counted[:-1] += (gaps * above).sum(axis=0)
   shift = (np.arange(10)[:, None] - np.arange(10)) % 10
   return counted, np.einsum('x,xvu,xu->v', weights, laws[:, shift], sums)
