@@ -96,11 +96,6 @@ def _make_task(config: Config):
   options = parse_options(config.task_options, TASKS[config.task], 'task')
   for name in ('corpus', 'data_dir'):
     if value := getattr(config, name):
-      if options.get(name, value) != value:
-        raise ValueError(
-          f'--{name}={value} and {name}={options[name]} in task_options name '
-          'different data: give one of them.'
-        )
       options[name] = value
   known = inspect.signature(TASKS[config.task]).parameters
   if not set(options) <= set(known):

@@ -83,7 +83,7 @@ def task_options(config: Config, run_config: train_config.Config) -> list[str]:
       f'The task {run_config.task} has no option length that --lengths could '
       f'set; --task_options takes: {", ".join(known)}.'
     )
-  requested = dataclasses.replace(run_config, task_options=options)
+  requested = asked_of(run_config, options)
   rows = [
     row
     for lengths in config.lengths

@@ -220,6 +220,9 @@ def test_evaluation_on_another_text_scores_that_text(runs, tmp_path):
   other.write_text('ONCE more, FROM where WE were! ' * 2000)
   folder = shutil.copytree(runs['text'], tmp_path / 'run')
   options = {'task_options': f'corpus={other}', 'checkpoint': '4'}
+  lengths = evaluate.Config(batches=2, lengths=('8',), **options)
+  (short,) = evaluate.run(lengths, str(folder))
+  assert short['length'] == 8 and 0.2 < short['share'] < 0.8
   (own,) = evaluate.run(evaluate.Config(batches=2), str(folder))
   (row,) = evaluate.run(evaluate.Config(batches=2, **options), str(folder))
   assert own['share'] == 1 and 0.2 < row['share'] < 0.8
@@ -230,13 +233,10 @@ def test_evaluation_on_another_text_scores_that_text(runs, tmp_path):
     evaluate.run(evaluate.Config(task_options='corpus=nowhere'), str(folder))
 
 
-def test_two_names_for_the_data_are_refused(tmp_path):
+def test_two_names_for_the_data_are_refused():
   """One would be ignored."""
-  config = dataclasses.replace(
-    SMALL, task='text', corpus='a', task_options='corpus=b'
-  )
-  with pytest.raises(ValueError, match='--corpus=a and corpus=b in task_opt'):
-    build.make(config)
+  with pytest.raises(ValueError, match='corpus was given twice, as --corpus=a'):
+    dataclasses.replace(SMALL, task='text', corpus='a', task_options='corpus=b')
 
 
 @pytest.mark.parametrize('kind, fitted', [

@@ -17,7 +17,9 @@ SENTENCE = 'the time machine, by one who was there. '
 
 def whole(corpus):
   """Returns the text of all three parts."""
-  return ''.join(corpus.decode(part.tokens) for part in corpus.parts.values())
+  return ''.join(
+    corpus.vocabulary.decode(part.tokens) for part in corpus.parts.values()
+  )
 
 
 @pytest.fixture
@@ -114,7 +116,7 @@ def test_a_text_takes_less_than_six_times_its_size(tmp_path, text, level):
   part = corpus.parts['train']
   expected = content.decode()[: len(part.tokens)]
   if level == 'character':
-    assert corpus.decode(part.tokens[-1000:]) == expected[-1000:]
+    assert corpus.vocabulary.decode(part.tokens[-1000:]) == expected[-1000:]
 
 
 def test_a_corpus_is_named_once():
