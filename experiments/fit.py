@@ -1,5 +1,6 @@
 """Trains a cell of an experiment until it is solved, and scores it by group."""
 
+import functools
 from typing import Any
 
 import flax.linen as nn
@@ -14,6 +15,12 @@ from seqjax.training import TrainState
 BATCH_SIZE = 64  # examples that are scored at a time
 VALIDATION_BATCHES, TEST_BATCHES = 8, 16
 WEIGHT_DECAY = 0.01
+
+
+@functools.cache
+def _optimizer(steps: int):
+  """Returns AdamW, made once: compiled functions are kept by optimizer."""
+  return training.adamw(steps, weight_decay=WEIGHT_DECAY)
 
 
 def fit(
@@ -47,7 +54,7 @@ def fit(
     for state, metrics in training.train(
       model,
       task,
-      build.optimizer(steps, WEIGHT_DECAY),
+      _optimizer(steps),
       jax.random.key(seed),
       steps=steps,
       batch_size=batch_size,

@@ -11,6 +11,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import optax
 
 from seqjax import training
 from seqjax.analysis import memory, timing
@@ -130,11 +131,22 @@ def num_positions(task) -> int:
   return max(x.shape[1] for x in jax.tree.leaves(example(task).inputs))
 
 
-@functools.cache
-def optimizer(steps: int, weight_decay: float):
-  """Returns AdamW, made once since compiled functions are kept by optimizer."""
-  warmup = min(50, steps // 10)
-  return training.adamw(steps, warmup=warmup, weight_decay=weight_decay)
+def optimizer(config: Config) -> optax.GradientTransformation:
+  """Returns the optimizer of a run."""
+  return _optimizer(
+    config.steps,
+    name=config.optimizer,
+    schedule=config.schedule,
+    warmup=None if config.warmup < 0 else config.warmup,
+    clip=config.clip,
+    weight_decay=config.weight_decay,
+    accumulate=config.accumulate,
+    average=config.ema,
+  )
+
+
+# Made once, since compiled functions are kept by optimizer.
+_optimizer = functools.cache(training.named_optimizer)
 
 
 def initial_state(config: Config, task, model) -> training.TrainState:
@@ -142,7 +154,7 @@ def initial_state(config: Config, task, model) -> training.TrainState:
   return training.init(
     model,
     task,
-    optimizer(config.steps, config.weight_decay),
+    optimizer(config),
     jax.random.key(config.seed),
     config.learning_rate,
     carried_rows=config.batch_size if config.carried else None,
@@ -234,7 +246,7 @@ def bytes_needed(config, batch_size) -> int:
     training.train_step,
     model=model,
     task=task,
-    optimizer=optimizer(config.steps, config.weight_decay),
+    optimizer=optimizer(config),
   )
   return timing.predicted_bytes(
     step, state_shapes(config, task, model), example(task, batch_size)

@@ -196,7 +196,7 @@ def _states(config, task, model, state, pace, mesh):
   return training.train(
     model,
     task,
-    build.optimizer(config.steps, config.weight_decay),
+    build.optimizer(config),
     jax.random.key(config.seed),
     steps=config.steps,
     batch_size=config.batch_size,
@@ -281,7 +281,7 @@ def held_out_score(
   """
   scores = training.evaluate(
     model,
-    state.params,
+    training.averaged_params(state),
     task,
     batches=batches,
     batch_size=build.SCORED_ROWS,

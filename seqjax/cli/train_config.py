@@ -7,6 +7,7 @@ from seqjax.errors import Catalog
 from seqjax.experiment import check_types, option
 from seqjax.nn import MIXERS, NONCAUSAL_MIXERS
 from seqjax.tasks import TASKS
+from seqjax.training.named_optimizer import OPTIMIZERS, SCHEDULES
 
 CHECKPOINTS = 'checkpoints'  # their folder in that of a run
 SEVERAL = '+'  # between the mixers of a hybrid
@@ -20,9 +21,10 @@ LEAST = {
     ('features', 'layers', 'context', 'expansion', 'steps', 'batch_size'), 1
   ),
   **dict.fromkeys(
-    ('log_every', 'keep_latest'),
+    ('log_every', 'keep_latest', 'accumulate'),
     1,
   ),
+  **{'clip': 0, 'ema': 0, 'warmup': -1},
 }
 
 
@@ -87,6 +89,33 @@ class Config:
     'Decoupled weight decay of kernels and embeddings, multiplied by the '
     'learning rate; biases, scales and time scales do not decay.',
   )
+  optimizer: str = option(
+    'adamw', 'Optimizer of the parameters.', among=tuple(OPTIMIZERS)
+  )
+  schedule: str = option(
+    'cosine',
+    'Course of the learning rate after the warm-up; cosine and linear fall to '
+    '0.',
+    among=SCHEDULES,
+  )
+  warmup: int = option(
+    -1,
+    'Number of updates in which the learning rate rises from 0; -1: a tenth of '
+    'all, 50 at most.',
+  )
+  clip: float = option(
+    1.0, 'Largest global norm of a gradient; 0 does not clip.'
+  )
+  accumulate: int = option(
+    1,
+    'Number of batches whose gradients are averaged for one update. steps '
+    'counts batches.',
+  )
+  ema: float = option(
+    0.0,
+    'Decay of an exponential moving average of the parameters, which is scored '
+    'and exported in their place; 0 takes none.',
+  )
   log_every: int = option(100, 'Number of updates between lines of metrics.')
   seed: int = option(0, 'Seed of the parameters and of the order of the data.')
   carried: bool = option(
@@ -123,6 +152,17 @@ class Config:
       raise ValueError(
         'learning_rate must be greater than 0, but '
         f'learning_rate={self.learning_rate} was given.'
+      )
+    if self.ema >= 1 or self.steps % self.accumulate:
+      raise ValueError(
+        'ema must be less than 1 and accumulate divide steps, but '
+        f'ema={self.ema}, accumulate={self.accumulate} and steps={self.steps} '
+        'were given.'
+      )
+    if self.warmup >= self.steps // self.accumulate:
+      raise ValueError(
+        f'warmup must be less than the {self.steps // self.accumulate} updates '
+        f'of the schedule, but warmup={self.warmup} was given.'
       )
     if self.dropout >= 1:
       raise ValueError(

@@ -191,7 +191,7 @@ def _intervals(config, configs, left, task, model, states, pace):
     population = training.train_population(
       model,
       task,
-      build.optimizer(config.steps, config.weight_decay),
+      build.optimizer(config),
       states.key[np.array(left)],
       learning_rates=[configs[i].learning_rate for i in left],
       steps=config.steps,

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 
-from seqjax import experiment
+from seqjax import experiment, training
 from seqjax.cli import build
 from seqjax.cli.train_config import CHECKPOINTS, Config
 from seqjax.results import records, tensors
@@ -29,7 +29,8 @@ class Trained(NamedTuple):
     config: its options.
     task: what it was trained on.
     model: a Flax module, for `model.apply(variables, inputs)`.
-    variables: {'params': parameters}.
+    variables: {'params': parameters}, those that are scored: their average
+      where the run took one.
     step: the number of updates that the variables have seen.
     metrics: a row (dict) per line of metrics.jsonl.
     summary: what came out; None of a run that has not finished.
@@ -107,7 +108,7 @@ def load_run(
     config,
     task,
     model,
-    {'params': state.params},
+    {'params': training.averaged_params(state)},
     int(state.step),
     records.metrics(workdir),
     _summary(workdir),

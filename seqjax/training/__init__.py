@@ -7,6 +7,7 @@ from seqjax.training.evaluation import (
   overall,
 )
 from seqjax.training.loop import NotFinite, train
+from seqjax.training.named_optimizer import averaged_params, named_optimizer
 from seqjax.training.optimizer import adamw, with_learning_rate
 from seqjax.training.population import (
   MemberNotFinite,
@@ -22,9 +23,11 @@ __all__ = [
   'Scores',
   'TrainState',
   'adamw',
+  'averaged_params',
   'evaluate',
   'evaluate_lengths',
   'init',
+  'named_optimizer',
   'overall',
   'select_members',
   'train',

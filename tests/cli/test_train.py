@@ -10,6 +10,8 @@ import sys
 
 import pytest
 
+import seqjax
+from seqjax import results, training
 from seqjax.cli import build, evaluate, train
 
 SMALL = train.Config(
@@ -248,3 +250,45 @@ def test_the_share_of_targets_that_count_stands_beside_every_score(
   assert share == summary['validation_share'] and 0.4 < share < 0.6
   (row,) = evaluate.run(evaluate.Config(batches=2), str(tmp_path / 'run'))
   assert 0.4 < row['share'] < 0.6 and ' share ' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('options', [
+  {'optimizer': 'lion', 'schedule': 'linear', 'clip': 0.0},
+  {'optimizer': 'sgd', 'warmup': 1, 'accumulate': 2, 'ema': 0.5},
+])  # fmt: skip
+def test_training_as_it_is_set_up_resumes_bit_by_bit(options, tmp_path):
+  """With the average and what was accumulated in the state."""
+  config = dataclasses.replace(SMALL, log_every=1, save_every=0.0, **options)
+  whole = train.run(config, tmp_path / 'whole')
+  log = results.Run.log
+
+  def log_and_fail(self, step, **metrics):
+    log(self, step, **metrics)
+    if int(step) == 3:
+      raise KeyError
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(results.Run, 'log', log_and_fail)
+    with pytest.raises(KeyError):
+      train.run(config, tmp_path / 'stopped')
+  again = train.run(config, tmp_path / 'stopped')
+  assert again | {'time': 0} == whole | {'time': 0}
+  run = seqjax.load_run(tmp_path / 'whole', 'newest')
+  assert training.overall(
+    training.evaluate(run.model, run.params, run.task, batches=4, batch_size=64)
+  ) == pytest.approx(whole['validation'])
+
+
+@pytest.mark.parametrize('options, message', [
+  ({'optimizer': 'adm'}, "Unknown optimizer 'adm'. Did you mean 'adamw'"),
+  ({'accumulate': 3}, 'accumulate divide steps'),
+  ({'warmup': 4}, 'warmup must be less than the 4 updates'),
+  ({'clip': -1.0}, 'clip must be at least 0'),
+])  # fmt: skip
+def test_a_setting_of_training_that_is_wrong_is_a_sentence(
+  options, message, tmp_path
+):
+  """Before anything is written."""
+  with pytest.raises(ValueError, match=message):
+    train.run(dataclasses.replace(SMALL, **options), tmp_path / 'run')
+  assert not (tmp_path / 'run').exists()
