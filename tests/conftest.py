@@ -45,22 +45,21 @@ def pytest_xdist_make_scheduler(config, log):
 def pytest_collection_finish():
   """Collects garbage seldom: otherwise it takes a tenth of the suite."""
   gc.set_threshold(50_000, 20, 20)
-  _leave_alone_what_there_is()
+  gc.collect()
+  gc.freeze()
 
 
 def pytest_runtest_teardown(item, nextitem):
-  """Forgets what units compiled, once it fills much memory."""
+  """Forgets what units compiled, once it fills much memory.
+
+  Until then garbage is looked for only in what the current unit made.
+  """
   if nextitem is None or unit(nextitem.nodeid) != unit(item.nodeid):
     if _resident_bytes() > ENOUGH:
+      gc.unfreeze()
       jax.clear_caches()
-    _leave_alone_what_there_is()
-
-
-def _leave_alone_what_there_is():
-  """Collects garbage, and keeps later collections from walking the rest."""
-  gc.unfreeze()
-  gc.collect()
-  gc.freeze()
+      gc.collect()
+    gc.freeze()
 
 
 def _resident_bytes() -> float:
