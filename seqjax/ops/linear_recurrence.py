@@ -62,11 +62,11 @@ def linear_recurrence(
     The last state, and the states at all positions (at padding, the held one).
   """
   algorithm, op = _resolved(algorithm), 'linear_recurrence'
-  carry, decay, drive = checks.arrays(
+  drive, decay, carry = checks.arrays(
     op,
-    carry=(carry, 'B *N', 'inexact'),
-    decay=(decay, 'B T *N', 'inexact'),
     drive=(drive, 'B T *N', 'inexact'),
+    decay=(decay, 'B T *N', 'inexact'),
+    carry=(carry, 'B *N', 'inexact'),
   )
   checks.real_into_real(op, carry, decay=decay, drive=drive)
   segments = checks.segments(op, segments, *drive.shape[:2])

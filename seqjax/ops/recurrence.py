@@ -274,10 +274,10 @@ def slstm(
 
 
 _AXES = {
-  'elman': ElmanWeights('D H', 'H H', 'H'),
-  'gru': GRUWeights('D 3*H', 'H 3*H', '3*H', 'H'),
-  'lstm': LSTMWeights('D 4*H', 'H 4*H', '4*H'),
-  'slstm': SLSTMWeights('D 4*H', 'G K 4*K', '4*H'),
+  'elman': ElmanWeights('D U', 'U U', 'U'),
+  'gru': GRUWeights('D 3*U', 'U 3*U', '3*U', 'U'),
+  'lstm': LSTMWeights('D 4*U', 'U 4*U', '4*U'),
+  'slstm': SLSTMWeights('D 4*U', 'H J 4*J', '4*U'),
 }
 _CARRIES = {'lstm': LSTMCarry, 'slstm': SLSTMCarry}
 
@@ -296,11 +296,11 @@ def _checked(op, weights, carry, x, segments=None):
       for name, array, needed in zip(axes._fields, weights, axes, strict=True)
     },
   )
-  if sizes.get('G', 1) * sizes.get('K', sizes['H']) != sizes['H']:
+  if sizes.get('H', 1) * sizes.get('J', sizes['U']) != sizes['U']:
     raise ValueError(
-      f'{op} needs weights.recurrent of shape [heads, key size, 4 * key size] '
-      f'for heads * key size = {sizes["H"]}, but its shape is '
-      f'{list(weights[1].shape)}; make it fit weights.input.'
+      f'{op} needs weights.recurrent of {sizes["U"]} units over all heads, as '
+      f'many as weights.input has, but its shape is {list(weights[1].shape)}; '
+      'make it fit weights.input.'
     )
   (x,) = checks.arrays(op, sizes, x=(x, f'{time} D', 'real'))
   kind = _CARRIES.get(cell)
@@ -311,7 +311,7 @@ def _checked(op, weights, carry, x, segments=None):
       f'carry.{name}': a for name, a in zip(kind._fields, carry, strict=True)
     }
   leaves = checks.arrays(
-    op, sizes, **{name: (leaf, 'B H', 'real') for name, leaf in parts.items()}
+    op, sizes, **{name: (leaf, 'B U', 'real') for name, leaf in parts.items()}
   )
   carry = leaves[0] if kind is None else kind(*leaves)
   if segments is not None:
