@@ -21,6 +21,7 @@ from seqjax.ops import (
   recurrence,
   sampling,
   segments,
+  stabilized_gates,
   state_space,
 )
 from seqjax.typing import Segments
@@ -112,7 +113,7 @@ OPS = {
     masks=('start',),
   ),
   'stabilized_gates': Op(
-    linear_recurrence.stabilized_gates,
+    stabilized_gates.stabilized_gates,
     {'maximum': 'B H', 'log_forget': 'B T H', 'log_input': 'B T H'},
     True,
     linear_recurrence.ALGORITHMS,
