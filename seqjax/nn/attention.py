@@ -120,7 +120,7 @@ class SelfAttention(SequenceMixer):
       }
     x = segments_lib.zero_padding(x, segments)
     query, key, value, flawed = self._project(x, places)
-    flaws = attention_lib.Flaws(flawed, flawed)
+    flaws = finite.Flaws(flawed, flawed)
     y = self._attend(query, key, value, flaws=flaws, **where, **sight)
     return segments_lib.zero_padding(y, segments)
 
@@ -245,9 +245,7 @@ class Attention(SelfAttention, CausalMixer):
       query,
       jnp.concatenate([past_key, key], axis=1),
       jnp.concatenate([past_value, value], axis=1),
-      flaws=attention_lib.Flaws(
-        flawed, jnp.concatenate([slots, flawed], axis=1)
-      ),
+      flaws=finite.Flaws(flawed, jnp.concatenate([slots, flawed], axis=1)),
       query_positions=places,
       key_positions=jnp.concatenate([held, places], axis=1),
       query_segments=pieces,

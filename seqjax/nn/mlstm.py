@@ -16,7 +16,7 @@ from seqjax.nn.linear_attention import (
 from seqjax.nn.mixer import carry_dtype, check_step, check_unroll
 from seqjax.ops import segments as segments_lib
 from seqjax.ops.linear_attention import gated_outer, gated_outer_step
-from seqjax.ops.linear_recurrence import (
+from seqjax.ops.stabilized_gates import (
   stabilized_gates,
   stabilized_gates_step,
 )

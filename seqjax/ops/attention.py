@@ -5,14 +5,12 @@ key or value that is not. No other query does, nor do gradients of others:
 products with masked weights, where zero times NaN is NaN, get zeros instead.
 """
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from seqjax.ops import algorithms, checks, finite
+from seqjax.ops import cudnn_attention as cudnn
 from seqjax.ops.blockwise_attention import (
   Places,
   Rule,
@@ -25,18 +23,11 @@ ALGORITHMS = ('auto', 'plain', 'blockwise', 'cudnn')
 BLOCK = 128  # queries, and keys, whose logits should fit into a cache
 
 
-class Flaws(NamedTuple):
-  """Marks queries, and keys or values, that are not finite."""
-
-  query: Bool[Array, 'B T']
-  key: Bool[Array, 'B S']
-
-
 def no_flaws(
   query: Float[Array, 'B T *H'], key: Float[Array, 'B S *G']
-) -> Flaws:
+) -> finite.Flaws:
   """Says that nothing has a flaw which could reach what must not see it."""
-  return Flaws(*(jnp.zeros(a.shape[:2], bool) for a in (query, key)))
+  return finite.Flaws(*(jnp.zeros(a.shape[:2], bool) for a in (query, key)))
 
 
 def attention(
@@ -51,7 +42,7 @@ def attention(
   causal: bool = True,
   window: int | None = None,
   slopes: Float[Array, 'H'] | None = None,
-  flaws: Flaws | None = None,
+  flaws: finite.Flaws | None = None,
   algorithm: str = 'auto',
 ) -> Float[Array, 'B T H V']:
   """Computes softmax(Q K^T / sqrt(K)) V (Vaswani et al., 2017, eq. 1).
@@ -119,7 +110,7 @@ def attention(
     array is None
     for array in (query_positions, key_positions, query_segments, key_segments)
   )
-  obstacle = _cudnn_obstacle(query, key, bare)
+  obstacle = cudnn.obstacle_to(query, key, bare)
   if algorithm == 'cudnn' and obstacle:
     raise ValueError(
       f"algorithm='cudnn' {obstacle}; there are 'blockwise' and 'plain', and "
@@ -130,7 +121,7 @@ def attention(
   if flaws is None:
     query, key, value, flaws = _without_flaws(query, key, value)
   if algorithm == 'cudnn' or (algorithm == 'auto' and not obstacle):
-    return _cudnn(query, key, value, flaws, causal, window)
+    return cudnn.cudnn_attention(query, key, value, flaws, causal, window)
   places = (
     _places(query_positions, query_segments, query),
     _places(key_positions, _key_pieces(query_segments, key_segments), key),
@@ -148,46 +139,6 @@ def check_algorithm(algorithm: str):
   algorithms.check_algorithm(algorithm, ALGORITHMS)
 
 
-def _cudnn_obstacle(query, key, bare: bool) -> str | None:
-  """Says why cuDNN cannot compute this, or None."""
-  if jax.default_backend() != 'gpu':
-    return f'needs a GPU, but this is a {jax.default_backend()}'
-  if query.dtype not in (jnp.bfloat16, jnp.float16):
-    return f'needs bfloat16 or float16, but queries are {query.dtype}'
-  if not bare:
-    return 'takes no positions, segments or slopes, but some were given'
-  if query.shape[1] != key.shape[1] or query.shape[-1] % 8:
-    return (
-      'needs as many keys as queries and a head size that is a multiple of 8, '
-      f'but queries are {query.shape} and keys {key.shape}'
-    )
-  return None
-
-
-def _cudnn(query, key, value, flaws, causal, window):
-  """Computes by cuDNN, which knows nothing of what is not finite."""
-  length, reach = query.shape[1], None
-  if window is not None:
-    reach = window - 1, 0 if causal else window - 1
-  read = jax.nn.dot_product_attention(
-    query,
-    key,
-    value,
-    is_causal=causal,
-    local_window_size=reach,
-    implementation='cudnn',
-  )
-  before, after = (length, 0 if causal else length) if reach is None else reach
-  place = np.arange(length)
-  count = jnp.cumsum(flaws.key, axis=1, dtype=jnp.int32)
-  count = jnp.pad(count, ((0, 0), (1, 0)))
-  seen = (
-    count[:, np.minimum(place + after + 1, length)]
-    > count[:, np.maximum(place - before, 0)]
-  )
-  return finite.nan_where(flaws.query | seen, read)
-
-
 def _without_flaws(query, key, value):
   """Replaces what is not finite, in any head, by zero; also marks it."""
   lost = jnp.any(finite.flawed(query), axis=-1)
@@ -196,7 +147,7 @@ def _without_flaws(query, key, value):
     finite.zero_where(lost, query),
     finite.zero_where(flawed, key),
     finite.zero_where(flawed, value),
-    Flaws(lost, flawed),
+    finite.Flaws(lost, flawed),
   )
 
 
@@ -322,7 +273,7 @@ def _read(
   logits: Float[Array, 'B G R T S'],
   visible: Bool[Array, 'B #T S'],
   value: Float[Array, 'B S G V'],
-  flaws: Flaws,
+  flaws: finite.Flaws,
 ) -> Float[Array, 'B T _ V']:
   """Reads values weighted by the softmax of the logits of what is visible.
 

@@ -28,6 +28,8 @@ _AXES = {
   'V': 'value size',
   'N': 'state size',
   'M': 'columns',
+  'U': 'units',
+  'J': 'units per head',
   'L': 'taps',
   'W': 'window',
   'C': 'classes',

@@ -50,6 +50,13 @@ def _fill(mask, array, value):
   return jnp.where(mask, np.asarray(value, array.dtype), array)
 
 
+class Flaws(NamedTuple):
+  """Marks queries, and keys or values, that are not finite."""
+
+  query: Bool[Array, 'B T']
+  key: Bool[Array, 'B S']
+
+
 class Reach(NamedTuple):
   """Marks the outputs and the last states that something not finite reaches."""
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from seqjax.ops import checks
 from seqjax.typing import Array
 
 
@@ -32,6 +33,9 @@ def largest_lyapunov_exponent(
     carry: the state before the first position; leaves are [B ...], floating.
     x: what `step` reads; leaves are [B T ...], T at least 1.
   """
+  op, sizes = 'largest_lyapunov_exponent', {}
+  carry = checks.leaves(op, 'carry', carry, 'B', 'real', sizes)
+  x = checks.leaves(op, 'x', x, 'B T', 'any', sizes)
   seed = _normalized(_random_like(carry))[0]
 
   def body(state, x_t):

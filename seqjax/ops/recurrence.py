@@ -14,16 +14,25 @@ How a sequence is computed is the argument `algorithm`:
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
 from seqjax.errors import unknown
-from seqjax.ops import algorithms, cells, checks
+from seqjax.ops import algorithms, cells
 from seqjax.ops import chunked_recurrence as chunked
 from seqjax.ops.newton import newton
+from seqjax.ops.recurrent_weights import (
+  ElmanWeights,
+  GRUWeights,
+  LSTMCarry,
+  LSTMWeights,
+  SLSTMCarry,
+  SLSTMWeights,
+  checked,
+)
 from seqjax.ops.segments import zero_padding
 from seqjax.typing import Array, Segments
 
@@ -35,61 +44,6 @@ ACTIVATIONS = {'tanh': jnp.tanh, 'relu': jax.nn.relu}
 FORGET_GATES = {'sigmoid': jax.nn.log_sigmoid, 'exponential': lambda f: f}
 
 
-class ElmanWeights(NamedTuple):
-  """Weights of `elman_step`."""
-
-  input: Float[Array, 'D H']
-  recurrent: Float[Array, 'H H']
-  bias: Float[Array, 'H']
-
-
-class GRUWeights(NamedTuple):
-  """Weights of `gru_step`; blocks along the last axis: reset, update, new."""
-
-  input: Float[Array, 'D 3*H']
-  recurrent: Float[Array, 'H 3*H']
-  bias: Float[Array, '3*H']
-  candidate_bias: Float[Array, 'H']
-
-
-class LSTMWeights(NamedTuple):
-  """Weights of `lstm_step`; blocks along the last axis: i, f, g, o."""
-
-  input: Float[Array, 'D 4*H']
-  recurrent: Float[Array, 'H 4*H']
-  bias: Float[Array, '4*H']
-
-
-class LSTMCarry(NamedTuple):
-  """The state of an LSTM."""
-
-  cell: Float[Array, 'B H']
-  hidden: Float[Array, 'B H']
-
-
-class SLSTMWeights(NamedTuple):
-  """Weights of `slstm_step`; blocks along the last axis: i, f, z, o.
-
-  G heads have K numbers each, H in all; a head's gates see its own state alone.
-  """
-
-  input: Float[Array, 'D 4*H']
-  recurrent: Float[Array, 'G K 4*K']
-  bias: Float[Array, '4*H']
-
-
-class SLSTMCarry(NamedTuple):
-  """The state of an sLSTM; all zeros before the first position.
-
-  The paper's c and n are `cell` and `normalizer` times exp(`stabilizer`).
-  """
-
-  cell: Float[Array, 'B H']
-  normalizer: Float[Array, 'B H']
-  stabilizer: Float[Array, 'B H']
-  hidden: Float[Array, 'B H']
-
-
 def elman_step(
   weights: ElmanWeights,
   carry: Float[Array, 'B H'],
@@ -99,7 +53,7 @@ def elman_step(
 ) -> Float[Array, 'B H']:
   """h_t = tanh(W x_t + U h_{t-1} + b), or relu   (Elman, 1990)."""
   check_activation(activation)
-  weights, carry, x_t, _ = _checked('elman_step', weights, carry, x_t)
+  weights, carry, x_t, _ = checked('elman_step', weights, carry, x_t)
   drive = _project(x_t, weights.input, carry) + weights.bias[None]
   drive = drive + _project(carry, weights.recurrent, carry)
   return ACTIVATIONS[activation](drive)
@@ -114,7 +68,7 @@ def gru_step(
   r_t (U_n h_{t-1} + c_n)): the reset gate acts after the recurrent product, as
   in cuDNN and Flax, where the paper has it before.
   """
-  weights, carry, x_t, _ = _checked('gru_step', weights, carry, x_t)
+  weights, carry, x_t, _ = checked('gru_step', weights, carry, x_t)
   from_input = _project(x_t, weights.input, carry) + weights.bias[None]
   from_state = _project(carry, weights.recurrent, carry)
   reset_x, update_x, new_x = jnp.split(from_input, 3, axis=-1)
@@ -133,7 +87,7 @@ def lstm_step(
   i, f, o = sigmoid(W x_t + U h_{t-1} + b) and g = tanh(...) likewise
   (Hochreiter & Schmidhuber, 1997, with the forget gate of Gers et al., 2000).
   """
-  weights, carry, x_t, _ = _checked('lstm_step', weights, carry, x_t)
+  weights, carry, x_t, _ = checked('lstm_step', weights, carry, x_t)
   gates = (
     _project(x_t, weights.input, carry.hidden)
     + _project(carry.hidden, weights.recurrent, carry.hidden)
@@ -160,7 +114,7 @@ def slstm_step(
   paper's m_0 = -infinity without infinities. Afterwards n is at least 1.
   """
   check_forget_gate(forget_gate)
-  weights, carry, x_t, _ = _checked('slstm_step', weights, carry, x_t)
+  weights, carry, x_t, _ = checked('slstm_step', weights, carry, x_t)
   gates = (
     _project(x_t, weights.input, carry.hidden)
     + _project_heads(carry.hidden, weights.recurrent)
@@ -189,7 +143,7 @@ def elman(
   """Takes `elman_step` at every position: the last state, and all of them."""
   check_activation(activation)
   check_algorithm(algorithm)
-  weights, carry, x, segments = _checked('elman', weights, carry, x, segments)
+  weights, carry, x, segments = checked('elman', weights, carry, x, segments)
   if algorithm in SOLVERS:
     step = functools.partial(elman_step, activation=activation)
     return SOLVERS[algorithm](step, weights, carry, x, segments)
@@ -213,7 +167,7 @@ def gru(
 ) -> tuple[Float[Array, 'B H'], Float[Array, 'B T H']]:
   """Takes `gru_step` at every position: the last state, and all of them."""
   check_algorithm(algorithm)
-  weights, carry, x, segments = _checked('gru', weights, carry, x, segments)
+  weights, carry, x, segments = checked('gru', weights, carry, x, segments)
   if algorithm in SOLVERS:
     return SOLVERS[algorithm](gru_step, weights, carry, x, segments)
   *kernels, candidate_bias = weights
@@ -238,7 +192,7 @@ def lstm(
 ) -> tuple[LSTMCarry, Float[Array, 'B T H']]:
   """Takes `lstm_step` at every position: last carry, all hidden states."""
   check_algorithm(algorithm)
-  weights, carry, x, segments = _checked('lstm', weights, carry, x, segments)
+  weights, carry, x, segments = checked('lstm', weights, carry, x, segments)
   if algorithm in SOLVERS:
     solve = SOLVERS[algorithm]
     return solve(lstm_step, weights, carry, x, segments, lambda c: c.hidden)
@@ -267,56 +221,10 @@ def slstm(
   """
   check_algorithm(algorithm, SLSTM_ALGORITHMS)
   check_forget_gate(forget_gate)
-  weights, carry, x, segments = _checked('slstm', weights, carry, x, segments)
+  weights, carry, x, segments = checked('slstm', weights, carry, x, segments)
   step = functools.partial(slstm_step, forget_gate=forget_gate)
   solve = SOLVERS.get(algorithm, _unroll)
   return solve(step, weights, carry, x, segments, lambda c: c.hidden)
-
-
-_AXES = {
-  'elman': ElmanWeights('D H', 'H H', 'H'),
-  'gru': GRUWeights('D 3*H', 'H 3*H', '3*H', 'H'),
-  'lstm': LSTMWeights('D 4*H', 'H 4*H', '4*H'),
-  'slstm': SLSTMWeights('D 4*H', 'G K 4*K', '4*H'),
-}
-_CARRIES = {'lstm': LSTMCarry, 'slstm': SLSTMCarry}
-
-
-def _checked(op, weights, carry, x, segments=None):
-  """Returns what an op is given as JAX arrays, if they fit each other."""
-  cell, time = op.removesuffix('_step'), 'B' if op.endswith('_step') else 'B T'
-  axes = _AXES[cell]
-  checks.fields(op, 'weights', weights, type(axes))
-  sizes = {}
-  weights = checks.arrays(
-    op,
-    sizes,
-    **{
-      f'weights.{name}': (array, needed, 'real')
-      for name, array, needed in zip(axes._fields, weights, axes, strict=True)
-    },
-  )
-  if sizes.get('G', 1) * sizes.get('K', sizes['H']) != sizes['H']:
-    raise ValueError(
-      f'{op} needs weights.recurrent of shape [heads, key size, 4 * key size] '
-      f'for heads * key size = {sizes["H"]}, but its shape is '
-      f'{list(weights[1].shape)}; make it fit weights.input.'
-    )
-  (x,) = checks.arrays(op, sizes, x=(x, f'{time} D', 'real'))
-  kind = _CARRIES.get(cell)
-  parts = {'carry': carry}
-  if kind is not None:
-    checks.fields(op, 'carry', carry, kind)
-    parts = {
-      f'carry.{name}': a for name, a in zip(kind._fields, carry, strict=True)
-    }
-  leaves = checks.arrays(
-    op, sizes, **{name: (leaf, 'B H', 'real') for name, leaf in parts.items()}
-  )
-  carry = leaves[0] if kind is None else kind(*leaves)
-  if segments is not None:
-    segments = checks.segments(op, segments, *x.shape[:2])
-  return type(axes)(*weights), carry, x, segments
 
 
 def check_algorithm(algorithm: str, known: tuple[str, ...] = ALGORITHMS):

@@ -20,17 +20,20 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Complex, Float, Inexact
 
+from seqjax.ops import checks
 from seqjax.typing import Array
 
 
 def s4d_lin(state_size: int) -> Complex[np.ndarray, 'M']:
   """p_n = -1/2 + i pi n."""
+  checks.size('s4d_lin', 'state_size', state_size)
   n = np.arange(state_size // 2)
   return -0.5 + 1j * np.pi * n
 
 
 def s4d_inv(state_size: int) -> Complex[np.ndarray, 'M']:
   """p_n = -1/2 + i N/pi (N / (2n + 1) - 1)."""
+  checks.size('s4d_inv', 'state_size', state_size)
   n = np.arange(state_size // 2)
   frequency = state_size / np.pi * (state_size / (2 * n + 1) - 1)
   return -0.5 + 1j * frequency
@@ -38,6 +41,7 @@ def s4d_inv(state_size: int) -> Complex[np.ndarray, 'M']:
 
 def s4d_real(state_size: int) -> Float[np.ndarray, 'N']:
   """p_n = -(n + 1), without oscillation."""
+  checks.size('s4d_real', 'state_size', state_size)
   return -(np.arange(state_size) + 1.0)
 
 
@@ -46,6 +50,7 @@ def hippo_matrix(state_size: int) -> Float[np.ndarray, 'N N']:
 
   -1/2 on the diagonal, and -+ sqrt((n + 1/2) (k + 1/2)) below and above it.
   """
+  checks.size('hippo_matrix', 'state_size', state_size)
   root = np.sqrt(np.arange(state_size) + 0.5)
   product = np.outer(root, root)
   skew = np.triu(product, 1) - np.tril(product, -1)
@@ -103,6 +108,9 @@ def to_state(
   x: Float[Array, '*B D'], kernel: Float[Array, 'P D N'], dtype: jnp.dtype
 ) -> Inexact[Array, '*B N']:
   """x W, accumulated in the real `dtype`; complex where the kernel is."""
+  (x,) = checks.arrays('to_state', x=(x, '*D', 'real'))
+  sizes = {'D': x.shape[-1]}
+  (kernel,) = checks.arrays('to_state', sizes, kernel=(kernel, 'P D N', 'real'))
   parts = [
     jnp.matmul(x.astype(kernel.dtype), part, preferred_element_type=dtype)
     for part in kernel
@@ -114,6 +122,11 @@ def from_state(
   states: Inexact[Array, '*B N'], kernel: Float[Array, 'P N D']
 ) -> Float[Array, '*B D']:
   """Re(h W), in the precision of the states."""
+  (states,) = checks.arrays('from_state', states=(states, '*N', 'inexact'))
+  sizes = {'N': states.shape[-1], 'P': 1 + jnp.iscomplexobj(states)}
+  (kernel,) = checks.arrays(
+    'from_state', sizes, kernel=(kernel, 'P N D', 'real')
+  )
 
   def read(part, weight):
     return jnp.matmul(

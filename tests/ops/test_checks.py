@@ -14,12 +14,15 @@ from seqjax.ops import (
   convolution,
   linear_attention,
   linear_recurrence,
+  lyapunov,
   newton,
   pooling,
   positions,
   recurrence,
   sampling,
   segments,
+  stabilized_gates,
+  state_space,
 )
 from seqjax.typing import Segments
 
@@ -110,7 +113,7 @@ OPS = {
     masks=('start',),
   ),
   'stabilized_gates': Op(
-    linear_recurrence.stabilized_gates,
+    stabilized_gates.stabilized_gates,
     {'maximum': 'B H', 'log_forget': 'B T H', 'log_input': 'B T H'},
     True,
     linear_recurrence.ALGORITHMS,
@@ -385,6 +388,24 @@ def test_complex_decays_need_a_complex_carry():
       linear_recurrence.linear_recurrence(
         np.ones((1, 3), np.float32), decay, decay.real, algorithm=algorithm
       )
+
+
+@pytest.mark.parametrize(
+  'call, message',
+  [
+    (lambda x, w: state_space.to_state(x, w, jnp.float32), 'features = 3'),
+    (state_space.from_state, 'state size = 3'),
+    (
+      lambda x, w: lyapunov.largest_lyapunov_exponent(max, x, w),
+      r'x of shape \[batch = 2, positions\]',
+    ),
+    (lambda x, w: state_space.s4d_lin(0), 'state_size=0'),
+  ],
+)
+def test_other_functions_refuse_what_does_not_fit(call, message):
+  """Kernels of states, trajectories, numbers of states."""
+  with pytest.raises(ValueError, match=message):
+    call(np.ones((2, 3), np.float32), np.ones((1, 4, 5), np.float32))
 
 
 def test_lengths_of_a_list_are_lengths():

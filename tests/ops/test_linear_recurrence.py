@@ -11,9 +11,8 @@ from seqjax.ops.linear_recurrence import (
   ALGORITHMS,
   linear_recurrence,
   matrix_recurrence,
-  stabilized_gates,
-  stabilized_gates_step,
 )
+from seqjax.ops.stabilized_gates import stabilized_gates, stabilized_gates_step
 from seqjax.typing import Segments
 
 RNG = np.random.default_rng(0)

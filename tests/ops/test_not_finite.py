@@ -14,6 +14,7 @@ from seqjax.ops import linear_recurrence as linear
 from seqjax.ops.attention import additive_attention, attention
 from seqjax.ops.convolution import causal_convolution, depthwise_convolution
 from seqjax.ops.segments import piece_index
+from seqjax.ops.stabilized_gates import stabilized_gates
 from seqjax.typing import Segments
 
 B, T, H, K, V = 2, 13, 2, 2, 3
@@ -80,7 +81,7 @@ def one_carry(op, **options):
 
 
 def gates(carry, arrays, algorithm):
-  last, gates = linear.stabilized_gates(
+  last, gates = stabilized_gates(
     *carry, -jnp.square(arrays[0]), arrays[1], SEGMENTS, algorithm=algorithm
   )
   return last, jnp.stack(gates, axis=-1)
