@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Integer
 
+from seqjax.data.arrays import read_tokens
 from seqjax.data.files import (
   MARK,
   PART,
@@ -20,11 +21,11 @@ from seqjax.data.files import (
   read_bytes,
 )
 from seqjax.data.prepared import data_source
-from seqjax.errors import unknown
+from seqjax.errors import LARGEST, unknown
 from seqjax.typing import SPLITS
 
 CORPORA = ('python', 'tiny_shakespeare')
-LEVELS = ('character', 'byte')
+LEVELS = ('character', 'byte', 'token')
 CUTS = (0.0, 0.9, 0.95, 1.0)  # where train, validation and test lie
 
 
@@ -40,19 +41,27 @@ class Corpus(NamedTuple):
 
   Attributes:
     parts: a Part for each split.
-    characters: the code point of token i + 1; None where tokens are bytes.
+    characters: the code point of token i + 1; None where tokens are bytes, or
+      numbers from elsewhere.
     entropy: of the unigrams of the training part, in bits per token.
+    size: of the vocabulary of numbers from elsewhere; None for texts.
   """
 
   parts: dict[str, Part]
   characters: Integer[np.ndarray, 'C'] | None
   entropy: float
+  size: int | None = None
 
   @property
   def vocab(self) -> int:
+    if self.size is not None:
+      return self.size
     return 256 if self.characters is None else 1 + len(self.characters)
 
   def encode(self, text: str) -> Integer[np.ndarray, 'T']:
+    """Returns the tokens of a text; of numbers with spaces between them."""
+    if self.size is not None:
+      return np.array(text.split(), np.int64)
     if self.characters is None:
       return np.frombuffer(text.encode('utf-8'), np.uint8)
     return _tokens(_code_points(text), self.characters)
@@ -65,6 +74,8 @@ class Corpus(NamedTuple):
         f'Tokens of this corpus lie in 0..{self.vocab - 1}, but {outside[0]} '
         'was given.'
       )
+    if self.size is not None:
+      return ' '.join(map(str, tokens.tolist()))
     if self.characters is None:
       return bytes(tokens.tolist()).decode('utf-8', errors='replace')
     meant = np.concatenate([[0xFFFD], self.characters])
@@ -77,7 +88,11 @@ class Skipped(UserWarning):
 
 @functools.lru_cache(maxsize=4)
 def read_corpus(
-  name: str, level: str, data_dir: str, include: str = ''
+  name: str,
+  level: str,
+  data_dir: str,
+  include: str = '',
+  dtype: str = 'uint16',
 ) -> Corpus:
   """Reads a corpus, once per process.
 
@@ -91,6 +106,8 @@ def read_corpus(
   Warns:
     Skipped: a folder has files that are no text.
   """
+  if level == 'token':
+    return _of_numbers(name, dtype)
   documents = _documents(name, level, data_dir, include)
   sizes = [sum(map(len, _values(text, level))) for text in documents]
   cuts = [int(cut * sum(sizes)) for cut in CUTS]
@@ -109,6 +126,31 @@ def read_corpus(
   }
   shares = counts[counts > 0] / cuts[1]
   return Corpus(parts, characters, float(-shares @ np.log2(shares)))
+
+
+def _of_numbers(path: str, dtype: str) -> Corpus:
+  """Opens a file of tokens as a corpus of one document; they stay on disk."""
+  tokens = read_tokens(path, dtype)
+  least, most = int(tokens.min()), int(tokens.max())
+  if least < 0 or most > LARGEST:
+    raise ValueError(
+      f'{path} should hold tokens from 0 on, but holds {least}..{most}.'
+    )
+  cuts = [int(cut * len(tokens)) for cut in CUTS]
+  if cuts[1] == 0:
+    raise ValueError(
+      f'{path} ends at token {len(tokens)}, too early to be cut in three.'
+    )
+  parts = {
+    split: Part(tokens[begin:end], np.zeros(end - begin, bool))
+    for split, begin, end in zip(SPLITS, cuts, cuts[1:], strict=False)
+  }
+  shares = np.zeros(most + 1)
+  for begin in range(0, cuts[1], PART):
+    part = tokens[begin : min(begin + PART, cuts[1])].astype(np.int64)
+    shares += np.bincount(part, minlength=most + 1) / cuts[1]
+  shares = shares[shares > 0]
+  return Corpus(parts, None, float(-shares @ np.log2(shares)), most + 1)
 
 
 def _documents(

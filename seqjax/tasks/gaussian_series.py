@@ -192,8 +192,8 @@ def _check(task):
   if not 1e-3 <= task.noise <= 1e6:
     least = 'above 0' if task.noise <= 0 else 'of 0.001 to 1000000'
     raise ValueError(
-      f'{type(task).__name__} needs a noise {least}, but noise={task.noise} was '
-      'given.'
+      f'{type(task).__name__} needs a noise {least}, but noise={task.noise} '
+      'was given.'
     )
   at_most(task, length=LONGEST)
 

@@ -55,12 +55,14 @@ class Text(Language):
 
   Attributes:
     corpus: a path, or one of the names above.
-    level: 'character' or 'byte'.
+    level: 'character', 'byte', or 'token' for a file of numbers: a .npy file,
+      or a .bin file without a header.
     sampling: 'random' or 'sequential'.
     length: T, in characters or bytes.
     data_dir: where prepared TFDS data lie; empty for TFDS's own folder.
     include: a pattern of the files of a folder, such as *.py; empty for all
       that are text.
+    token_dtype: of the numbers in a .bin file.
   """
 
   corpus: str = 'python'
@@ -69,6 +71,7 @@ class Text(Language):
   length: int = 64
   data_dir: str = ''
   include: str = ''
+  token_dtype: str = 'uint16'
 
   reference: ClassVar[str] = 'any file or folder'
   shape: ClassVar[TaskShape] = TaskShape.MANY_TO_MANY
@@ -140,7 +143,7 @@ class Text(Language):
     begin = sample(key, step, batch_size, split)
     index = begin[:, None] + np.arange(self.length + 1)[None]
     tokens, starts = part.tokens[index].astype(np.int32), part.starts[index]
-    known = (tokens > 0) | (self.level == 'byte')
+    known = (tokens > 0) | (self.level != 'character')
     position = np.arange(self.length, dtype=np.int32)[None]
     return Batch(
       inputs=tokens[:, :-1],
@@ -182,7 +185,8 @@ class Text(Language):
     return read_corpus(*self._read_arguments())
 
   def _read_arguments(self) -> tuple[str, ...]:
-    return self.corpus, self.level, self.data_dir, self.include
+    place = self.corpus, self.level, self.data_dir, self.include
+    return *place, self.token_dtype
 
   def _part(self, split: str) -> Part:
     if split not in SPLITS:
