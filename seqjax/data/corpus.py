@@ -21,7 +21,7 @@ from seqjax.data.files import (
   read_bytes,
 )
 from seqjax.data.prepared import data_source
-from seqjax.errors import LARGEST, unknown
+from seqjax.errors import LARGEST, Note, unknown
 from seqjax.typing import SPLITS
 
 CORPORA = ('python', 'tiny_shakespeare')
@@ -82,7 +82,7 @@ class Corpus(NamedTuple):
     return ''.join(map(chr, meant[tokens].tolist()))
 
 
-class Skipped(UserWarning):
+class Skipped(Note):
   """A note that a folder has files that are no text, which were left out."""
 
 
