@@ -158,6 +158,10 @@ def field_kinds(cls: type) -> dict[str, Any]:
 _FLAX = ('parent', 'name')
 
 
+class Note(UserWarning):
+  """A warning that programs print as one line."""
+
+
 @contextlib.contextmanager
 def needs(extra: str) -> Iterator[None]:
   """Says how to install what is imported inside and is not there.

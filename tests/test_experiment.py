@@ -4,11 +4,13 @@ import dataclasses
 import json
 import subprocess
 import sys
+import warnings
 
 import pytest
 from absl import flags as absl_flags
 
 from seqjax import experiment
+from seqjax.errors import Note
 
 CELLS = {'elman': 1, 'gru': 2, 'lstm': 3}
 
@@ -349,6 +351,7 @@ def test_what_run_raises_propagates():
 PROGRAM = '''"""The question."""
 import dataclasses
 from seqjax import experiment
+from seqjax.errors import Note
 
 @dataclasses.dataclass(frozen=True)
 class Config:
@@ -405,3 +408,16 @@ def test_a_folder_of_a_long_config_has_a_name_that_a_file_system_takes(
   assert len(folders) == 2
   for name in folders:
     (tmp_path / name).mkdir()
+
+
+def test_a_note_is_one_line_on_stderr(capsys):
+  """Without the place in the code that a warning has."""
+
+  def run(config, workdir):
+    warnings.simplefilter('default')
+    warnings.warn('Training has seen what is scored.', Note, stacklevel=1)
+
+  with pytest.raises(SystemExit):
+    experiment.launch(Config, run, 'runs/here', ['program'])
+  error = capsys.readouterr().err
+  assert error == 'Note: Training has seen what is scored.\n'

@@ -3,7 +3,7 @@
 import os
 import pathlib
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,21 @@ def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
       )
   known = ('inputs', 'targets', 'lengths', 'weights')
   return {name: arrays[name] for name in known if name in arrays}
+
+
+def read_named(
+  path: str | os.PathLike, names: Sequence[str]
+) -> list[np.ndarray]:
+  """Reads arrays of an .npz file by their names.
+
+  Raises:
+    FileNotFoundError: there is no such file.
+    ValueError: it cannot be read, or lacks one of them.
+  """
+  found = _load(path)
+  if not isinstance(found, Mapping) or not set(names) <= set(found):
+    raise ValueError(f'{path} should hold the arrays {", ".join(names)}.')
+  return [found[name] for name in names]
 
 
 def read_array(path: str | os.PathLike) -> np.ndarray:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Integer
 
+from seqjax.data.arrays import read_tokens
 from seqjax.data.files import (
   MARK,
   PART,
@@ -20,11 +21,11 @@ from seqjax.data.files import (
   read_bytes,
 )
 from seqjax.data.prepared import data_source
-from seqjax.errors import unknown
+from seqjax.errors import LARGEST, Note, unknown
 from seqjax.typing import SPLITS
 
 CORPORA = ('python', 'tiny_shakespeare')
-LEVELS = ('character', 'byte')
+LEVELS = ('character', 'byte', 'token')
 CUTS = (0.0, 0.9, 0.95, 1.0)  # where train, validation and test lie
 
 
@@ -39,10 +40,13 @@ class Vocabulary(NamedTuple):
   """Characters and their tokens; of bytes, which are tokens, it has none.
 
   Attributes:
-    characters: the code point of token i + 1; None where tokens are bytes.
+    characters: the code point of token i + 1; None where tokens are bytes, or
+      numbers from elsewhere.
+    count: of the tokens that are numbers from elsewhere; None for texts.
   """
 
   characters: Integer[np.ndarray, 'C'] | None
+  count: int | None = None
 
   @property
   def text(self) -> str:
@@ -51,9 +55,14 @@ class Vocabulary(NamedTuple):
 
   @property
   def size(self) -> int:
+    if self.count is not None:
+      return self.count
     return 256 if self.characters is None else 1 + len(self.characters)
 
   def encode(self, text: str) -> Integer[np.ndarray, 'T']:
+    """Returns the tokens of a text; of numbers with spaces between them."""
+    if self.count is not None:
+      return np.array(text.split(), np.int64)
     if self.characters is None:
       return np.frombuffer(text.encode('utf-8'), np.uint8)
     return _tokens(_code_points(text), self.characters)
@@ -66,6 +75,8 @@ class Vocabulary(NamedTuple):
         f'Tokens of this corpus lie in 0..{self.size - 1}, but {outside[0]} '
         'was given.'
       )
+    if self.count is not None:
+      return ' '.join(map(str, tokens.tolist()))
     if self.characters is None:
       return bytes(tokens.tolist()).decode('utf-8', errors='replace')
     meant = np.concatenate([[0xFFFD], self.characters])
@@ -91,7 +102,7 @@ def vocabulary_of(text: str) -> Vocabulary:
   return Vocabulary(np.unique(_code_points(text)).astype(np.int64))
 
 
-class Skipped(UserWarning):
+class Skipped(Note):
   """A note that a folder has files that are no text, which were left out."""
 
 
@@ -101,6 +112,7 @@ def read_corpus(
   level: str,
   data_dir: str,
   include: str = '',
+  dtype: str = 'uint16',
   vocabulary: str = '',
 ) -> Corpus:
   """Reads a corpus, once per process.
@@ -110,9 +122,10 @@ def read_corpus(
 
   Args:
     name: of one of CORPORA, or a path.
-    level: 'character' or 'byte'.
+    level: 'character', 'byte' or 'token'.
     data_dir: where prepared data lie.
     include: a pattern of the files of a folder; if empty, all.
+    dtype: of the numbers in a .bin file.
     vocabulary: the characters that have tokens; if empty, those of the training
       part.
 
@@ -123,6 +136,8 @@ def read_corpus(
   Warns:
     Skipped: a folder has files that are no text.
   """
+  if level == 'token':
+    return _of_numbers(name, dtype)
   documents = _documents(name, level, data_dir, include)
   sizes = [sum(map(len, _values(text, level))) for text in documents]
   cuts = [int(cut * sum(sizes)) for cut in CUTS]
@@ -152,6 +167,32 @@ def read_corpus(
     )
   shares = known[known > 0] / known.sum()
   return Corpus(parts, Vocabulary(characters), float(-shares @ np.log2(shares)))
+
+
+def _of_numbers(path: str, dtype: str) -> Corpus:
+  """Opens a file of tokens as a corpus of one document; they stay on disk."""
+  tokens = read_tokens(path, dtype)
+  least, most = int(tokens.min()), int(tokens.max())
+  if least < 0 or most > LARGEST:
+    raise ValueError(
+      f'{path} should hold tokens from 0 on, but holds {least}..{most}.'
+    )
+  cuts = [int(cut * len(tokens)) for cut in CUTS]
+  if cuts[1] == 0:
+    raise ValueError(
+      f'{path} ends at token {len(tokens)}, too early to be cut in three.'
+    )
+  parts = {
+    split: Part(tokens[begin:end], np.zeros(end - begin, bool))
+    for split, begin, end in zip(SPLITS, cuts, cuts[1:], strict=False)
+  }
+  shares = np.zeros(most + 1)
+  for begin in range(0, cuts[1], PART):
+    part = tokens[begin : min(begin + PART, cuts[1])].astype(np.int64)
+    shares += np.bincount(part, minlength=most + 1) / cuts[1]
+  shares = shares[shares > 0]
+  entropy = float(-shares @ np.log2(shares))
+  return Corpus(parts, Vocabulary(None, most + 1), entropy)
 
 
 def _documents(

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Integer, UInt8
 
+from seqjax.data import image_files
 from seqjax.data.files import data_folder, read_bytes
 from seqjax.data.prepared import data_source
 from seqjax.errors import needs
@@ -37,12 +38,19 @@ def read_images(source: str, data_dir: str) -> dict[str, LabelledImages]:
     return _digits()
   if source == 'mnist' and mnist_files_are_here(data_dir):
     return read_mnist_files(data_dir)
-  return _prepared(source, data_dir)
+  read = {'mnist': image_files.keras_mnist, 'cifar10': image_files.cifar10}
+  found = read[source](data_folder(data_dir))
+  if found is None:
+    return _prepared(source, data_dir)
+  train, test = (LabelledImages(*part) for part in found)
+  return _held_out(source, train) | {'test': test}
 
 
 def mnist_files_are_here(data_dir: str) -> bool:
   """Tells if the IDX files of the test images lie in the folder."""
-  return _idx_file(data_folder(data_dir), 't10k-images-idx3-ubyte').is_file()
+  return image_files.idx_file(
+    data_folder(data_dir), 't10k-images-idx3-ubyte'
+  ).is_file()
 
 
 def _digits() -> dict[str, LabelledImages]:
@@ -62,7 +70,7 @@ def read_mnist_files(data_dir: str) -> dict[str, LabelledImages]:
     ValueError: a file is not what it should be; says which, and where.
   """
   folder = data_folder(data_dir)
-  alone = not _idx_file(folder, 'train-images-idx3-ubyte').is_file()
+  alone = not image_files.idx_file(folder, 'train-images-idx3-ubyte').is_file()
   test = _idx_images(folder, 't10k', at_least=10 if alone else 1)
   if alone:
     tenth = len(test.labels) // 10
@@ -77,8 +85,8 @@ def read_mnist_files(data_dir: str) -> dict[str, LabelledImages]:
 def _idx_images(
   folder: pathlib.Path, which: str, at_least: int
 ) -> LabelledImages:
-  pixels_path = _idx_file(folder, f'{which}-images-idx3-ubyte')
-  labels_path = _idx_file(folder, f'{which}-labels-idx1-ubyte')
+  pixels_path = image_files.idx_file(folder, f'{which}-images-idx3-ubyte')
+  labels_path = image_files.idx_file(folder, f'{which}-labels-idx1-ubyte')
   pixels, labels = images = LabelledImages(
     read_idx(pixels_path), read_idx(labels_path)
   )
@@ -102,12 +110,6 @@ def _idx_images(
   return images
 
 
-def _idx_file(folder: pathlib.Path, name: str) -> pathlib.Path:
-  """Returns the packed file where there is one, else the plain one."""
-  packed = folder / f'{name}.gz'
-  return packed if packed.is_file() else folder / name
-
-
 def _prepared(source: str, data_dir: str) -> dict[str, LabelledImages]:
   try:
     train, test = (
@@ -117,13 +119,18 @@ def _prepared(source: str, data_dir: str) -> dict[str, LabelledImages]:
   except FileNotFoundError as error:
     if source != 'mnist':
       raise
-    name = _idx_file(data_folder(data_dir), 't10k-images-idx3-ubyte')
+    name = image_files.idx_file(data_folder(data_dir), 't10k-images-idx3-ubyte')
     raise FileNotFoundError(
       f'{error} Or put the IDX files beside each other, as {name} (or .gz).'
     ) from error
+  return _held_out(source, train) | {'test': test}
+
+
+def _held_out(source: str, train: LabelledImages) -> dict[str, LabelledImages]:
+  """Cuts the end of the training images off for validation."""
   held_out = len(train.labels) // (12 if source == 'mnist' else 10)
   cut = {'train': len(train.labels) - held_out, 'validation': held_out}
-  return _cut(train, cut) | {'test': test}
+  return _cut(train, cut)
 
 
 def _stack(examples, size) -> LabelledImages:

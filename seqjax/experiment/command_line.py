@@ -12,6 +12,7 @@ import logging
 import sys
 import textwrap
 import typing
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ import jax
 from absl import app
 from absl import flags as absl_flags
 
-from seqjax.errors import MOST_LISTED, unknown
+from seqjax.errors import MOST_LISTED, Note, unknown
 from seqjax.experiment.config import (
   SCALARS,
   check_fields,
@@ -147,7 +148,8 @@ def launch(
     logging.getLogger('jax').setLevel(logging.WARNING)
     chosen = {name: flags[name].value for name in switches}
     folder = [] if workdir is None else [flags['workdir'].value]
-    run(config, *folder, **chosen)
+    with _notes():
+      run(config, *folder, **chosen)
 
   with _installed(flags):
     app.run(main, None if argv is None else list(argv), flags_parser=parse)
@@ -157,6 +159,22 @@ def launch(
 def _define_jax_flags():
   """Defines a flag for each option of JAX's configuration, once."""
   jax.config.config_with_absl()
+
+
+@contextlib.contextmanager
+def _notes() -> Iterator[None]:
+  """Prints a `Note` as one line on stderr, without the code that it is from."""
+  with warnings.catch_warnings():
+    others = warnings.showwarning
+
+    def show(message, category, *where, **options):
+      if issubclass(category, Note):
+        print(f'Note: {message}', file=sys.stderr, flush=True)
+      else:
+        others(message, category, *where, **options)
+
+    warnings.showwarning = show
+    yield
 
 
 @contextlib.contextmanager

@@ -81,11 +81,13 @@ class PixelSequence(_Images):
       digits    8 x 8, in scikit-learn itself: 1,797 of them, the first 1,437,
                 then 180 and 180. Neighbours are mostly by one writer, who is so
                 kept on one side of a cut.
-      mnist     28 x 28: IDX files in `data_dir`, or TFDS's mnist prepared
-                there. 55,000, the 5,000 that follow, and 10,000; where the
-                10,000 test images are all there is, 8,000, 1,000 and 1,000.
-      cifar10   32 x 32 of three colours: TFDS's cifar10 prepared in `data_dir`.
-                45,000, the 5,000 that follow, and 10,000.
+      mnist     28 x 28: IDX files in `data_dir` or its MNIST/raw, Keras's
+                mnist.npz, or TFDS's mnist prepared there. 55,000, the 5,000
+                that follow, and 10,000; where the 10,000 test images are all
+                there is, 8,000, 1,000 and 1,000.
+      cifar10   32 x 32 of three colours: the folder cifar-10-batches-bin or
+                cifar-10-batches-py in `data_dir`, or TFDS's cifar10 prepared
+                there. 45,000, the 5,000 that follow, and 10,000.
 
   Permuted, positions are read in one random order, the same for all images:
   Le, Jaitly, Hinton, "A Simple Way to Initialize Recurrent Networks of

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import jax
 from jaxtyping import Float, Int
 
-from seqjax.errors import check_fields, field_kinds, unknown
+from seqjax.errors import Note, check_fields, field_kinds, unknown
 from seqjax.ops import losses
 from seqjax.typing import SPLITS, Array, Batch, Spec, TaskShape
 
@@ -102,7 +102,7 @@ class Task(Protocol):
     """
 
 
-class Overlap(UserWarning, ValueError):
+class Overlap(Note, ValueError):
   """A note that a task is too small to hold examples out of training.
 
   `warnings.simplefilter('error', Overlap)` makes an error of it.

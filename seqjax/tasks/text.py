@@ -63,12 +63,14 @@ class Text(Language):
 
   Attributes:
     corpus: a path, or one of the names above.
-    level: 'character' or 'byte'.
+    level: 'character', 'byte', or 'token' for a file of numbers: a .npy file,
+      or a .bin file without a header.
     sampling: 'random' or 'sequential'.
     length: T, in characters or bytes.
     data_dir: where prepared TFDS data lie; empty for TFDS's own folder.
     include: a pattern of the files of a folder, such as *.py; empty for all
       that are text.
+    token_dtype: of the numbers in a .bin file.
     vocabulary: the characters that have tokens, as those of the text that a
       model was trained on; empty for those of the training part.
   """
@@ -79,6 +81,7 @@ class Text(Language):
   length: int = 64
   data_dir: str = ''
   include: str = ''
+  token_dtype: str = 'uint16'
   vocabulary: str = dataclasses.field(default='', repr=False)
 
   reference: ClassVar[str] = 'any file or folder'
@@ -165,7 +168,7 @@ class Text(Language):
     begin = sample(key, step, batch_size, split)
     index = begin[:, None] + np.arange(self.length + 1)[None]
     tokens, starts = part.tokens[index].astype(np.int32), part.starts[index]
-    known = (tokens > 0) | (self.level == 'byte')
+    known = (tokens > 0) | (self.level != 'character')
     position = np.arange(self.length, dtype=np.int32)[None]
     return Batch(
       inputs=tokens[:, :-1],
@@ -212,6 +215,7 @@ class Text(Language):
       self.level,
       self.data_dir,
       self.include,
+      self.token_dtype,
       self.vocabulary,
     )
 
@@ -219,7 +223,7 @@ class Text(Language):
     """Returns what tokens mean; one that is given takes no corpus to know."""
     if self.level == 'byte':
       return Vocabulary(None)
-    if self.vocabulary:
+    if self.level == 'character' and self.vocabulary:
       return vocabulary_of(self.vocabulary)
     return self._read().vocabulary
 

@@ -4,9 +4,11 @@ import codecs
 import os
 import tracemalloc
 
+import jax
 import numpy as np
 import pytest
 
+from seqjax import testing
 from seqjax.cli.train_config import Config
 from seqjax.data.corpus import Skipped, read_corpus
 from seqjax.data.files import files_of
@@ -125,3 +127,47 @@ def test_a_corpus_is_named_once():
     Config(task='text', corpus='A', task_options='length=9,corpus=B')
   with pytest.raises(ValueError, match='data_dir was given twice'):
     Config(task='text', data_dir='A', task_options='data_dir=B')
+
+
+@pytest.mark.parametrize('name', ['tokens.npy', 'tokens.bin'])
+def test_a_file_of_tokens_is_a_corpus(tmp_path, name):
+  """Of any tokenizer; a .bin file says nothing of its type."""
+  tokens = np.random.default_rng(0).integers(0, 20, 20000).astype(np.uint16)
+  path = tmp_path / name
+  if name.endswith('npy'):
+    np.save(path, tokens)
+  else:
+    tokens.tofile(path)
+  task = Text(str(path), level='token', length=16)
+  assert task.input.vocab == tokens.max() + 1
+  batch = task.batch(jax.random.key(0), 0, 4)
+  assert batch.weights.all() and batch.targets.dtype == np.int32
+  row = batch.inputs[0]
+  places = np.flatnonzero(tokens[:18000] == row[0])
+  assert any((tokens[at : at + 16] == row).all() for at in places)
+  assert task.decode(task.encode('3 1 4')) == '3 1 4'
+  counts = np.bincount(tokens[:18000])
+  shares = counts[counts > 0] / 18000
+  assert task.chance == pytest.approx(-shares @ np.log2(shares))
+  testing.assert_task_contract(task, batches=4)
+
+
+@pytest.mark.parametrize(
+  'write, options, message',
+  [
+    (lambda path: path.write_bytes(b'abc'), {}, '3 bytes, which are no row'),
+    (lambda path: path.write_bytes(b''), {}, '0 bytes, which are no row'),
+    (lambda path: path.write_bytes(b'ab'), {'token_dtype': 'x9'}, "'x9' is no"),
+    (
+      lambda path: np.array([1, -2]).tofile(path),
+      {'token_dtype': 'int64'},
+      'tokens from 0 on',
+    ),
+  ],
+)
+def test_bad_files_of_tokens_are_refused(tmp_path, write, options, message):
+  """With the name of the file."""
+  path = tmp_path / 'tokens.bin'
+  write(path)
+  with pytest.raises(ValueError, match=message):
+    _ = Text(str(path), level='token', **options).input

@@ -127,6 +127,8 @@ def test_counts_take_tokens_of_the_vocabulary(bad):
 def test_a_corpus_decodes_tokens_of_its_vocabulary(characters):
   """Token -1 is not the last character."""
   corpus = Corpus({}, characters, 0.0)
-  for bad in (-1, corpus.vocab):
-    with pytest.raises(ValueError, match=rf'0\.\.{corpus.vocab - 1}.*{bad}'):
-      corpus.decode(np.array([1, bad]))
+  for bad in (-1, corpus.vocabulary.size):
+    with pytest.raises(
+      ValueError, match=rf'0\.\.{corpus.vocabulary.size - 1}.*{bad}'
+    ):
+      corpus.vocabulary.decode(np.array([1, bad]))

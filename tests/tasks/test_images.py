@@ -2,12 +2,14 @@
 
 import gzip
 import os
+import pickle
 
 import jax
 import numpy as np
 import pytest
 
 from seqjax import testing
+from seqjax.data.labelled_images import read_images
 from seqjax.tasks import TASKS
 from seqjax.tasks.images import PixelSequence, PixelVector
 
@@ -213,3 +215,83 @@ def test_an_unknown_source_is_refused_at_construction():
   """With what there is."""
   with pytest.raises(ValueError, match="'minst'. Did you mean 'mnist'"):
     PixelSequence('minst')
+
+
+@pytest.mark.parametrize(
+  'below, rename',
+  [
+    ('MNIST/raw', lambda name: name),
+    ('.', lambda name: name.replace('-idx', '.idx')),
+    ('mnist', lambda name: name.replace('-idx', '.idx')),
+  ],
+)
+def test_files_of_other_libraries_are_found(tmp_path, below, rename):
+  """As torchvision and the archives on the web call them."""
+  folder = tmp_path / below
+  folder.mkdir(parents=True, exist_ok=True)
+  pixels, _ = write_idx(folder, 't10k', 20, packed=False)
+  for path in list(folder.iterdir()):
+    path.rename(folder / rename(path.name))
+  task = PixelSequence('mnist', data_dir=str(tmp_path))
+  drawn = task.batch(KEY, 0, 16).inputs
+  np.testing.assert_array_equal(
+    np.unique(drawn, axis=0),
+    np.unique(pixels.reshape(20, 784)[:16] / np.float32(255), axis=0),
+  )
+
+
+def test_the_file_of_keras_is_read(tmp_path):
+  """mnist.npz; another file of that name is refused."""
+  rng = np.random.default_rng(0)
+  arrays = {}
+  for name, count in {'train': 24, 'test': 4}.items():
+    arrays[f'x_{name}'] = rng.integers(0, 256, (count, 28, 28), np.uint8)
+    arrays[f'y_{name}'] = (np.arange(count) % 10).astype(np.uint8)
+  np.savez(tmp_path / 'mnist.npz', **arrays)
+  task = PixelSequence('mnist', data_dir=str(tmp_path))
+  batch = task.batch(KEY, 0, 4, 'test')
+  assert sorted(batch.targets) == [0, 1, 2, 3]
+  assert len(np.unique(task.batch(KEY, 0, 22).inputs, axis=0)) == 22
+  folder = tmp_path / 'other'
+  folder.mkdir()
+  np.savez(folder / 'mnist.npz', x=1)
+  with pytest.raises(ValueError, match='should hold the arrays x_train'):
+    PixelSequence('mnist', data_dir=str(folder)).batch(KEY, 0, 4)
+
+
+class Harmful:
+  """An object that would run a command where it is loaded."""
+
+  def __reduce__(self):
+    return os.system, ('true',)
+
+
+@pytest.mark.parametrize('kind', ['bin', 'py'])
+def test_the_folders_of_cifar10_are_read(tmp_path, kind):
+  """Colour after colour; a file for Python may hold nothing but arrays."""
+  rng = np.random.default_rng(0)
+  folder = tmp_path / f'cifar-10-batches-{kind}'
+  folder.mkdir()
+  names = [f'data_batch_{i}' for i in range(1, 6)] + ['test_batch']
+  for name in names:
+    pixels = rng.integers(0, 256, (4, 3072), np.uint8)
+    labels = np.arange(4, dtype=np.uint8)
+    if kind == 'py':
+      content = {b'data': pixels, b'labels': labels.tolist()}
+      (folder / name).write_bytes(pickle.dumps(content, protocol=2))
+    else:
+      records = np.concatenate([labels[:, None], pixels], axis=1)
+      records.tofile(folder / f'{name}.bin')
+  task = PixelSequence('cifar10', data_dir=str(tmp_path))
+  batch = task.batch(KEY, 0, 4, 'test')
+  expected = pixels.reshape(4, 3, 1024).transpose(0, 2, 1)[batch.targets]
+  np.testing.assert_array_equal(batch.inputs, expected / np.float32(255))
+  path = folder / ('test_batch' if kind == 'py' else 'test_batch.bin')
+  for content, message in (
+    (b'nonsense', 'no batch of CIFAR-10|records of 3073 bytes'),
+    (pickle.dumps(Harmful()), 'asks for|records of 3073 bytes'),
+  ):
+    path.write_bytes(content)
+    read_images.cache_clear()
+    with pytest.raises(ValueError, match=message):
+      task.batch(KEY, 0, 4)

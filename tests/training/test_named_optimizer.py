@@ -76,7 +76,9 @@ def test_schedules_rise_and_end_as_they_say(schedule):
   factor = np.diff(x) / (0.1 * 0.2 * trace[1:])
   t = np.arange(8) / 8
   expected = {
-    'cosine': (1 + np.cos(np.pi * t)) / 2, 'linear': 1 - t, 'constant': 1 + 0 * t,
+    'cosine': (1 + np.cos(np.pi * t)) / 2,
+    'linear': 1 - t,
+    'constant': 1 + 0 * t,
   }[schedule]  # fmt: skip
   np.testing.assert_allclose(factor, [0, 0.5, *expected], atol=1e-4)
 

@@ -102,7 +102,9 @@ class Strings(Classification):
 
   def _batch(self, key, step, batch_size: int, split: str) -> Batch:
     length_key, string_key = jax.random.split(split_key(key, split, step))
-    allowed = self.lengths if split == 'train' else self.scored_lengths
+    allowed = self.lengths
+    if split != 'train':
+      allowed = self.held_out_lengths or self.lengths
     chosen = integers(length_key, (batch_size,), 0, len(allowed))
     lengths = jnp.array(allowed, jnp.int32)[chosen]
     strings = self._sample_strings(string_key, lengths)
