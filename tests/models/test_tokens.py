@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqjax.data.corpus import Corpus
+from seqjax.data.corpus import Corpus, Vocabulary
 from seqjax.models import (
   Classifier,
   MLPClassifier,
@@ -126,7 +126,7 @@ def test_counts_take_tokens_of_the_vocabulary(bad):
 @pytest.mark.parametrize('characters', [None, np.array([97, 98])])
 def test_a_corpus_decodes_tokens_of_its_vocabulary(characters):
   """Token -1 is not the last character."""
-  corpus = Corpus({}, characters, 0.0)
+  corpus = Corpus({}, Vocabulary(characters), 0.0)
   for bad in (-1, corpus.vocabulary.size):
     with pytest.raises(
       ValueError, match=rf'0\.\.{corpus.vocabulary.size - 1}.*{bad}'
