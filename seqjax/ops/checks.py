@@ -5,8 +5,6 @@ name agree in size. What does not fit is refused by one sentence, before
 anything is compiled: what is needed, what was given, and what to do.
 """
 
-import numbers
-import re
 from typing import Any
 
 import jax
@@ -119,7 +117,7 @@ def fields(op: str, name: str, given: Any, kind: type):
 
 def size(op: str, name: str, value: Any, least: int = 1):
   """Raises ValueError unless the value is a whole number, `least` or more."""
-  whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+  whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
   if not whole or value < least:
     raise ValueError(
       f'{op} needs {name} to be a whole number of at least {least}, but '
@@ -131,8 +129,8 @@ def fraction(op: str, name: str, value: Any, most: float = 1.0):
   """Raises ValueError for a number outside 0..most; arrays may hold any."""
   if isinstance(value, jax.Array | np.ndarray):
     return
-  number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-  if not number or not 0 <= value <= most:
+  number = isinstance(value, int | float | np.number)
+  if not number or isinstance(value, bool) or not 0 <= value <= most:
     raise ValueError(
       f'{op} needs {name} to be a number from 0 to {most:g}, but '
       f'{name}={value!r} was given; change {name}.'
@@ -156,7 +154,7 @@ def _check_kind(op, name, array, kind):
 def _check_axes(op, name, shape, axes, sizes, found):
   """Compares a shape with its axes, and adds those that are new to sizes."""
   tokens = axes.split()
-  rest = tokens.pop() if tokens and re.match(r'\*', tokens[-1]) else None
+  rest = tokens.pop() if tokens and tokens[-1].startswith('*') else None
   fits = len(shape) >= len(tokens) if rest else len(shape) == len(tokens)
   new, wrong = {}, None
   for token, length in zip(tokens, shape, strict=False):
