@@ -135,3 +135,14 @@ def test_the_commands_of_the_readme_reach_their_bars(task, tmp_path):
     call('evaluate', *options, f'--workdir={tmp_path}')
     row = json.loads((tmp_path / 'evaluation.json').read_text())[-1]
     assert lowest <= row['score'] <= highest, (options, row['score'])
+
+
+@pytest.mark.filterwarnings('ignore::seqjax.tasks.task.Overlap')
+def test_small_settings_work(tmp_path):
+  """Four steps, a length of 8, a width of 10, one layer."""
+  config = train.Config(
+    task='parity', task_options='length=8', mixer='gru', features=10, layers=1,
+    steps=4, batch_size=2, context=8,
+  )  # fmt: skip
+  summary = train.run(config, tmp_path)
+  assert summary['steps_taken'] == 4 and 0 <= summary['test'] <= 1
