@@ -52,6 +52,12 @@ class IteratorTask(OwnData):
         'IteratorTask needs a function from the name of a split to an iterator,'
         f' but {self.make_iterator!r} was given.'
       )
+    for name in ('input', 'output'):
+      if not isinstance(getattr(self, name), Spec):
+        raise ValueError(
+          f'IteratorTask needs {name} to be a Spec, such as Spec((), vocab=9), '
+          f'but {getattr(self, name)!r} was given.'
+        )
     object.__setattr__(self, '_readers', {})
 
   def __getstate__(self) -> dict[str, Any]:

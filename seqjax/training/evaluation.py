@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
+from seqjax.errors import check_value
 from seqjax.typing import Array, Batch, Segments
 
 NUM_RANGES = 3  # of lengths; one compiled function each
@@ -64,6 +65,8 @@ def evaluate(
   Raises:
     ValueError: no batches, or empty ones.
   """
+  for name, given in {'batches': batches, 'batch_size': batch_size}.items():
+    check_value('evaluate', name, int, given)
   if batches < 1 or batch_size < 1:
     raise ValueError(
       'evaluate needs at least one batch of at least one example, but '

@@ -8,6 +8,7 @@ import flax.linen as nn
 import optax
 from jax.sharding import Mesh
 
+from seqjax.errors import check_value
 from seqjax.training import sharding
 from seqjax.training.state import Parts
 
@@ -33,6 +34,7 @@ class Recipe:
   def __post_init__(self):
     for name, least in (('steps', 0), ('batch_size', 1), ('log_every', 1)):
       given = getattr(self, name)
+      check_value('train', name, int, given)
       if given < least:
         raise ValueError(
           f'train needs {name} of at least {least}, but {name}={given} was '

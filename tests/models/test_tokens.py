@@ -132,3 +132,11 @@ def test_a_corpus_decodes_tokens_of_its_vocabulary(characters):
       ValueError, match=rf'0\.\.{corpus.vocabulary.size - 1}.*{bad}'
     ):
       corpus.vocabulary.decode(np.array([1, bad]))
+
+
+@pytest.mark.parametrize('length', [0, -1, 3])
+def test_ngrams_of_a_length_that_was_not_counted_are_refused(length):
+  """Length 0 is not the longest."""
+  counts = ngram.count(GOOD, vocab=V, order=2)
+  with pytest.raises(ValueError, match=rf'1\.\.2, but order={length}'):
+    counts.ngrams(length)

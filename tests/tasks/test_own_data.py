@@ -184,6 +184,8 @@ def test_what_an_iterator_may_not_yield_is_refused(untyped):
   spec = Spec((), 7)
   with pytest.raises(ValueError, match='needs a function from the name'):
     IteratorTask([1, 2], spec, spec)
+  with pytest.raises(ValueError, match='output to be a Spec.*but 3'):
+    IteratorTask(examples, spec, 3)
   with pytest.raises(ValueError, match='yields no example'):
     IteratorTask(lambda split: iter([]), spec, spec).batch(KEY, 0, 2)
   with pytest.raises(ValueError, match='but a dict came'):

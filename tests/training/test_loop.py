@@ -6,6 +6,7 @@ from typing import ClassVar
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import optax
 import pytest
@@ -426,3 +427,12 @@ def test_a_state_of_another_run_is_refused(options, message, loss_traces):
   with pytest.raises(ValueError, match=message):
     _train(state=state, **options)
   assert not loss_traces
+
+
+@pytest.mark.parametrize('name', ['steps', 'batch_size', 'log_every'])
+@pytest.mark.parametrize('value', ['8', 2.5, None, float('nan')])
+def test_numbers_of_steps_are_whole(name, value, monkeypatch):
+  """In the sentence that options of tasks get."""
+  monkeypatch.setattr(jaxtyping.config, 'jaxtyping_disable', True)
+  with pytest.raises(ValueError, match=f'train needs {name} to be a whole'):
+    _train(**{name: value})

@@ -70,7 +70,12 @@ class Counts:
     return dataclasses.replace(self, levels=self.levels[:order])
 
   def ngrams(self, length: int) -> Int[Array, 'E n']:
-    """Returns the tokens of every n-gram of one length, in `levels`' order."""
+    """Returns the tokens of every n-gram of one length, in `levels`' order.
+
+    Raises:
+      ValueError: n-grams of that length were not counted.
+    """
+    _check_order(length, highest=self.order)
     ids = np.arange(len(self.levels[length - 1].keys))
     tokens = []
     for grams in reversed(self.levels[:length]):
