@@ -21,7 +21,7 @@ from absl import flags
 
 from experiments import axes, folders, reproduce
 from experiments.folders import Experiment
-from seqjax import experiment
+from seqjax import experiment, results
 from seqjax.experiment import option
 from seqjax.launch import cell_pool, exits
 from seqjax.results import table
@@ -123,10 +123,11 @@ def one_cell(
   """Runs one cell from the command line: the last lines of every main.py."""
 
   def run_and_say(config: Any, workdir: str):
+    done = results.finished(workdir, config) is not None
     summary = run_one(config, workdir)
     rows = summary.get('rows') or [summary]
     print(table.format(rows, [n for n in rows[0] if _is_short(rows[0][n])]))
-    print(f'Results: {workdir}')
+    print(f'{"Already finished. " * done}Results: {workdir}')
 
   run_and_say.__module__ = run_one.__module__
   experiment.launch(Config, exits.guarded()(run_and_say), workdir)

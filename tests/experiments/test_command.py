@@ -184,13 +184,10 @@ def main_folder() -> pathlib.Path:
 
 def test_one_cell_says_where_its_results_lie(tmp_path):
   """And how training goes on the way, although there is no terminal."""
-  done = processes.call(
-    'experiments.recall.main',
-    '--lag=8',
-    '--steps=51',
-    '--batch_size=4',
-    f'--workdir={tmp_path}',
-  )
+  options = '--lag=8', '--steps=51', '--batch_size=4', f'--workdir={tmp_path}'
+  done = processes.call('experiments.recall.main', *options)
   assert done.returncode == 0, done.stderr
   assert f'Results: {tmp_path}' in done.stdout and 'accuracy' in done.stdout
   assert 'compiling' in done.stderr and 'step 51 of 51: loss' in done.stderr
+  again = processes.call('experiments.recall.main', *options)
+  assert f'Already finished. Results: {tmp_path}' in again.stdout
