@@ -82,7 +82,7 @@ class StreamingLayer(SequenceLayer):
     self, x: Float[Array, 'B T D'], segments: Segments | None = None
   ) -> Float[Array, 'B T D']:
     """Unrolls from the initial carry; the last one is left out."""
-    _, y = self.unroll(self.initialize_carry(x.shape[0]), x, segments)
+    _, y = self.unroll(self.initialize_carry(len(x)), x, segments)
     return y
 
   @property
@@ -206,6 +206,17 @@ def check_step(mixer: CausalMixer, carry: Any, x_t: Array):
 
 
 def _check_shape(mixer, x, axes: str):
+  if not isinstance(x, Array):
+    raise ValueError(
+      f'{type(mixer).__name__} reads an array {axes}, but a {type(x).__name__} '
+      'was given; make it one by jnp.asarray(x, jnp.float32).'
+    )
+  if not jnp.issubdtype(x.dtype, jnp.floating):
+    raise ValueError(
+      f'{type(mixer).__name__} reads floating-point numbers, but inputs of '
+      f'{x.dtype} were given; convert them, or embed them if they are tokens '
+      '(models.SequenceModel does).'
+    )
   if x.ndim != len(axes.split()) or x.shape[-1] != mixer.features:
     raise ValueError(
       f'{type(mixer).__name__} has features={mixer.features}, but inputs of '
@@ -227,6 +238,15 @@ def _check_carry(mixer, carry, x):
       f'which a carry has the shapes {wanted}, but one of {given} came with '
       f'them; begin with initialize_carry({batch_size}).'
     )
+  leaves = map(jax.tree.leaves, (carry, expected))
+  for leaf, like in zip(*leaves, strict=True):
+    if np.dtype(leaf.dtype).kind != np.dtype(like.dtype).kind and not all(
+      jnp.issubdtype(a.dtype, jnp.floating) for a in (leaf, like)
+    ):
+      raise ValueError(
+        f'{type(mixer).__name__} needs {like.dtype} where its carry holds '
+        f'{leaf.dtype}; begin with initialize_carry({batch_size}).'
+      )
 
 
 def carry_dtype(dtype: Any) -> np.dtype:

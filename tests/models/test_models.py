@@ -278,7 +278,7 @@ def test_a_mixer_that_refuses_every_width_says_why(monkeypatch):
 
 def test_odd_sizes_of_heads_are_skipped():
   """A retention turns pairs of entries in each of its heads."""
-  make = functools.partial(Retention, num_heads=2)
+  make = functools.partial(Retention, num_heads=2, expand=1, norm_kind='layer')
   with pytest.raises(ValueError, match='nearest is width 8 with 3'):
     features_for(make, 500)
 

@@ -72,3 +72,25 @@ def test_slopes_are_those_of_the_paper(num_heads, exponents):
   """Section 3 gives them for 8 and 16 heads, its code for 12."""
   expected = [2.0**-exponent for exponent in exponents]
   np.testing.assert_allclose(alibi_slopes(num_heads), expected)
+
+
+@pytest.mark.parametrize('position', [1, 10**6, 10**7, 2**24, 2**31 - 1])
+def test_far_positions_have_exact_angles(position):
+  """A float32 product of position and frequency is off by a radian there."""
+  places = np.array([[position]], np.int32)
+  waves = sinusoids(places, 64, np.float32)[0, 0]
+  turned = rotate(np.ones((1, 1, 1, 64), np.float32), places)[0, 0, 0]
+  frequency = 10000.0 ** (-np.arange(32) / 32)
+  angle = np.longdouble(position) * frequency
+  sin, cos = np.sin(angle), np.cos(angle)
+  expected = np.stack([sin, cos], axis=-1).ravel()
+  np.testing.assert_allclose(waves, expected.astype(float), atol=1e-6)
+  expected = np.concatenate([cos - sin, cos + sin]).astype(float)
+  np.testing.assert_allclose(turned, expected, atol=2e-6)
+
+
+def test_positions_before_the_first_have_no_learned_row():
+  """NaN, where an index from the end would be another row."""
+  table = np.ones((4, 2), np.float32)
+  rows = look_up(table, np.array([[-1, 0, 3, 4]], np.int32))
+  assert np.isnan(rows[0]).any(axis=-1).tolist() == [True, False, False, True]

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from seqjax.ops import sampling
 
@@ -62,3 +63,12 @@ def test_what_is_not_a_number_gives_no_token():
   logits = jnp.concatenate([LOGITS, LOGITS.at[0, 2].set(jnp.nan)])
   token = sampling.sample(jax.random.key(0), logits, temperature=0.0)
   np.testing.assert_array_equal(token, [1, sampling.NO_TOKEN])
+
+
+@pytest.mark.parametrize('count', [3, 7, 50, 1000])
+def test_the_nucleus_is_the_fewest_whose_probability_reaches_p(count):
+  """Of equal tokens k for p = k / count: sums of floats may be just below."""
+  logits = jnp.zeros((1, count))
+  for k in range(1, count, max(count // 25, 1)):
+    kept = jnp.isfinite(sampling.likeliest(logits, top_p=k / count)).sum()
+    assert kept == k
