@@ -85,9 +85,10 @@ def check_value(
     ValueError: it is not of this type, not finite, or out of range.
   """
   if not _fits(kind, value):
-    given = value if given is None else given
+    shown = f'{name}={value}' if isinstance(value, float) else repr(value)
+    shown = shown if given is None else repr(given)
     raise ValueError(
-      f'{owner} needs {name} to be {wanted(kind)}, but {given!r} was given.'
+      f'{owner} needs {name} to be {wanted(kind)}, but {shown} was given.'
     )
   low, high = (0, LARGEST_SEED) if name == 'seed' else (-LARGEST - 1, high)
   for number in value if isinstance(value, tuple) else (value,):

@@ -32,7 +32,10 @@ def recall_sets(tmp_path_factory):
 def recall_copy(recall_sets, tmp_path):
   """A copy to be damaged: (data_dir, the folder of the version)."""
   shutil.copytree(recall_sets, tmp_path / 'data')
-  return tmp_path / 'data', tmp_path / 'data/frozen_tasks/recall/1.1.0'
+  return (
+    tmp_path / 'data',
+    tmp_path / 'data/frozen_tasks/recall' / expected.VERSION,
+  )
 
 
 def array_record(folder, split):
@@ -55,7 +58,7 @@ def test_a_frozen_set_is_what_the_task_draws(recall_sets, split):
 
 def test_anything_that_reads_tfds_reads_the_examples(recall_sets):
   """Random access gives dicts of arrays, without seqjax."""
-  folder = recall_sets / 'frozen_tasks/recall/1.1.0'
+  folder = recall_sets / 'frozen_tasks/recall' / expected.VERSION
   source = tensorflow_datasets.builder_from_directory(folder).as_data_source(
     'test'
   )
@@ -143,7 +146,9 @@ def test_another_version_is_named(recall_copy, tmp_path):
   """With the one that is read."""
   data_dir, folder = recall_copy
   folder.rename(folder.parent / '0.9.0')
-  with pytest.raises(ValueError, match='version 0.9.0, but version 1.1.0 is'):
+  with pytest.raises(
+    ValueError, match=f'version 0.9.0, but version {expected.VERSION} is'
+  ):
     frozen.read_frozen('recall', 'test', str(data_dir))
   with pytest.raises(FileNotFoundError, match='--prepare=recall'):
     frozen.read_frozen('recall', 'test', str(tmp_path / 'none'))
