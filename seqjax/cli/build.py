@@ -95,7 +95,7 @@ def _check_scored(task, split: str):
 
 def _make_task(config: Config):
   options = parse_options(config.task_options, TASKS[config.task], 'task')
-  for name in ('corpus', 'data_dir'):
+  for name in ('corpus', 'include', 'data_dir'):
     if value := getattr(config, name):
       options[name] = value
   known = inspect.signature(TASKS[config.task]).parameters

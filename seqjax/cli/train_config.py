@@ -65,6 +65,9 @@ class Config:
   corpus: str = option(
     '', 'A file or folder that the task text reads, or the name of a corpus.'
   )
+  include: str = option(
+    '', 'Pattern of the files of a corpus that is a folder, as in *.py.'
+  )
   data_dir: str = option('', 'Folder with the prepared data of the task.')
   features: int = option(64, 'Width of the residual stream.')
   layers: int = option(2, 'Number of blocks.')
@@ -168,13 +171,14 @@ class Config:
       raise ValueError(
         f'dropout must be less than 1, but dropout={self.dropout} was given.'
       )
-    for name in ('corpus', 'data_dir'):
+    for name in ('corpus', 'include', 'data_dir'):
       if getattr(self, name) and f',{name}=' in f',{self.task_options}':
         raise ValueError(
           f'{name} was given twice, as --{name}={getattr(self, name)} and in '
           f'task_options={self.task_options}: leave one of them out.'
         )
-    if self.corpus and not self.task.startswith('text'):
+    reads_text = self.task.startswith('text')
+    if (self.corpus or self.include) and not reads_text:
       raise ValueError(
         f'A corpus is what the task text reads, but task={self.task} was given.'
       )

@@ -303,3 +303,18 @@ def test_small_settings_work(tmp_path):
   )  # fmt: skip
   summary = train.run(config, tmp_path)
   assert summary['steps_taken'] == 4 and 0 <= summary['test'] <= 1
+
+
+def test_a_folder_is_read_as_far_as_it_is_included(tmp_path):
+  """By a flag; of a task without a corpus it is refused."""
+  folder = tmp_path / 'notes'
+  folder.mkdir()
+  (folder / 'a.py').write_text('ab' * 9000)
+  (folder / 'b.txt').write_text('XY' * 9000)
+  config = dataclasses.replace(
+    SMALL, task='text', corpus=str(folder), include='*.py',
+    task_options='length=8',
+  )  # fmt: skip
+  assert build.make(config)[0].fitted == {'vocabulary': 'ab'}
+  with pytest.raises(ValueError, match='corpus is what the task text reads'):
+    dataclasses.replace(SMALL, include='*.py')
