@@ -196,7 +196,8 @@ def useful_flops(mixer, config: Config) -> int:
   """Counts the FLOPs of matmuls that the result takes, however computed.
 
   Of attention they are those of the pairs of positions that see each other,
-  whose share of all pairs is what is left of the dense form's products.
+  whose share of all pairs is what is left of the dense form's products, without
+  the products that look for what is not finite.
   """
   if isinstance(mixer, SelfAttention):
     mixer = mixer.clone(algorithm='plain')
@@ -208,7 +209,9 @@ def useful_flops(mixer, config: Config) -> int:
   seen = sum(min(t + 1, reach) for t in range(config.length))
   products = 2 if config.work == 'forward' else 6
   unseen = config.length**2 - seen
-  return total - products * 2 * config.batch_size * mixer.features * unseen
+  looked_at = config.length  # inputs that are looked through for NaN
+  extra = products * unseen + looked_at
+  return total - 2 * config.batch_size * mixer.features * extra
 
 
 def prepared(name: str, **fields) -> Callable:
