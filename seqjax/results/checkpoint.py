@@ -30,6 +30,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqjax.results import disk, leaves, orbax_messages
+from seqjax.results.kept import Kept, ranked
 
 FORMAT = 2
 LEFTOVERS = '*.orbax-checkpoint-tmp*'  # folders of what is not complete
@@ -68,7 +69,7 @@ class Checkpoints:
         f'but latest={latest} and best={best} were given.'
       )
     self.folder = pathlib.Path(folder).absolute()
-    self._kept = _Kept(latest, best)
+    self._kept = Kept(latest, best)
     self._before_save = before_save
     self._saved = False
 
@@ -115,7 +116,7 @@ class Checkpoints:
   @property
   def best(self) -> int | None:
     """Returns the step with the greatest score, the first of equals."""
-    return next(iter(_ranked(self.scores)), None)
+    return next(iter(ranked(self.scores)), None)
 
   @property
   def extra(self) -> dict[str, Any]:
@@ -135,7 +136,7 @@ class Checkpoints:
     """Returns those of these unsaved steps that are among the best so far."""
     first = min(scores, default=0)
     earlier = {s: score for s, score in self.scores.items() if s < first}
-    best = _ranked(earlier | dict(scores))[: self._kept.best]
+    best = ranked(earlier | dict(scores))[: self._kept.best]
     return [step for step in scores if step in best]
 
   def save(
@@ -360,28 +361,6 @@ class Checkpoints:
 
 class _Damaged(Exception):
   """A checkpoint cannot be read, or is not what was written."""
-
-
-class _Kept:
-  """A preservation policy of Orbax: the newest and the best checkpoints."""
-
-  def __init__(self, latest: int, best: int):
-    self.latest, self.best = latest, best
-    self.scores: dict[int, float | None] = {}
-    self.damaged: set[int] = set()
-
-  def should_preserve(self, checkpoints, *, context):
-    steps = [checkpoint.step for checkpoint in checkpoints]
-    scores = {step: self.scores.get(step) for step in steps}
-    scores = {s: score for s, score in scores.items() if score is not None}
-    kept = {*sorted(steps)[-self.latest :], *_ranked(scores)[: self.best]}
-    kept |= self.damaged
-    return [step in kept for step in steps]
-
-
-def _ranked(scores: Mapping[int, float]) -> list[int]:
-  """Returns the steps, best first; of equal ones the earliest."""
-  return sorted(scores, key=lambda step: (-scores[step], step))
 
 
 def _say_passed(damaged: list[str], refused: list[str], step: int):

@@ -1,4 +1,4 @@
-"""What tasks of a researcher's own arrays have in common."""
+"""Shares what tasks of a researcher's own arrays have in common."""
 
 from typing import ClassVar
 

@@ -21,7 +21,7 @@ CARRY = -1  # the position of what is not finite in the carry
 
 
 class _Reach(NamedTuple):
-  """Where something that is not finite may show."""
+  """Marks where something that is not finite may show."""
 
   outputs: np.ndarray  # [B T]
   gradients: np.ndarray  # [B T], of inputs
