@@ -24,12 +24,12 @@ from seqjax.cli import build, train_config, trained
 from seqjax.cli.options import pairs
 from seqjax.experiment import option
 from seqjax.launch import exits, memory_limits
-from seqjax.results import json_files, table
+from seqjax.results import json_files, lock, table
 from seqjax.tasks import TASKS
 from seqjax.training.evaluation import length_ranges
 from seqjax.typing import SPLITS
 
-FILE = 'evaluation.json'
+FILE, LOCK = 'evaluation.json', 'evaluation.lock'
 QUESTION = ('step', 'split', 'task_options', 'examples')
 COLUMNS = (
   'min_length', 'length', 'metric', 'score', 'share', 'chance', 'ceiling',
@@ -284,8 +284,10 @@ def _read(path: pathlib.Path) -> list[dict[str, Any]]:
 def _write(rows, path: pathlib.Path):
   """Adds rows to a file; they replace earlier ones of the same question."""
   requested = [_question(row) for row in rows]
-  kept = [row for row in _read(path) if _question(row) not in requested]
-  json_files.write_json(path, [*kept, *rows])
+  # Of two evaluations that end at once, none takes the other's rows away.
+  with lock.held(path.parent, name=LOCK, wait=60.0):
+    kept = [row for row in _read(path) if _question(row) not in requested]
+    json_files.write_json(path, [*kept, *rows])
 
 
 def _question(row) -> list[Any]:

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import socket
+import time
 from collections.abc import Iterator
 from typing import IO, Any
 
@@ -14,6 +15,7 @@ except ImportError:  # this system has none
   fcntl = None
 
 FILE = 'lock.json'
+POLL = 0.05  # seconds between two looks at a lock
 
 
 class Locked(ValueError):
@@ -21,19 +23,26 @@ class Locked(ValueError):
 
 
 @contextlib.contextmanager
-def held(folder: str | os.PathLike) -> Iterator[None]:
-  """Holds the lock of a folder that exists.
+def held(
+  folder: str | os.PathLike, name: str = FILE, wait: float = 0.0
+) -> Iterator[None]:
+  """Holds a lock of a folder that exists.
 
   The system lets go of the lock when a process ends, however it ends, so that
   the file of a process that was killed is recognised as left over. Where the
   file system has no locks, the process is looked for instead.
 
+  Args:
+    folder: what is locked.
+    name: of the lock's file in it.
+    wait: seconds to wait for another process to let go.
+
   Raises:
     Locked: another process holds it; the sentence names its host and process.
     OSError: the file cannot be written.
   """
-  path = pathlib.Path(folder) / FILE
-  with _acquired(path) as file:
+  path = pathlib.Path(folder) / name
+  with _waited_for(path, time.monotonic() + wait) as file:
     owner = {'host': socket.gethostname(), 'process': os.getpid()}
     file.truncate(0)
     file.write(json.dumps(owner).encode())
@@ -43,6 +52,17 @@ def held(folder: str | os.PathLike) -> Iterator[None]:
     finally:
       with contextlib.suppress(OSError):
         path.unlink()
+
+
+def _waited_for(path: pathlib.Path, until: float) -> IO[bytes]:
+  """Opens the file with its lock held, as soon as nobody else has it."""
+  while True:
+    try:
+      return _acquired(path)
+    except Locked:
+      if time.monotonic() >= until:
+        raise
+      time.sleep(POLL)
 
 
 def _acquired(path: pathlib.Path) -> IO[bytes]:

@@ -11,6 +11,8 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
+import time
 
 import jax
 import jax.numpy as jnp
@@ -438,6 +440,23 @@ def test_two_runs_of_one_process_are_told_as_well(tmp_path):
   finish(tmp_path)
   with pytest.raises(ValueError, match='has finished'):
     finish(tmp_path)
+
+
+def test_a_lock_can_be_waited_for(tmp_path):
+  """Until whoever holds it lets go; others of the folder do not matter."""
+  order = []
+
+  def hold():
+    with lock.held(tmp_path, 'a', wait=60.0):
+      order.append('second')
+
+  with lock.held(tmp_path, 'a'), lock.held(tmp_path, 'b'):
+    other = threading.Thread(target=hold)
+    other.start()
+    time.sleep(0.2)
+    order.append('first')
+  other.join()
+  assert order == ['first', 'second'] and not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize('content, free', [
