@@ -11,6 +11,7 @@ from seqjax.results import plotting, records
 
 METRICS = ('loss', 'validation')
 SCORES = ('validation', 'test')
+LONGEST = 32  # characters of a label beside a panel
 KNOWN = ('chance', 'ceiling')  # of a summary; scores stand between them
 
 
@@ -72,7 +73,7 @@ def labels_of(
   """Returns a label per run: the options in which it differs from others.
 
   A mixer and a task stand alone, other options with their name; the folder
-  where no option differs.
+  where no option differs, or so many that no label would fit.
   """
   fields = dict.fromkeys(name for config in configs for name in config)
   differing = [
@@ -85,10 +86,11 @@ def labels_of(
     for config in configs
   ]
   if len({*labels}) < len(labels):
-    return [
+    labels = [
       ', '.join(filter(None, x)) for x in zip(labels, folders, strict=True)
     ]
-  return labels if differing else list(folders)
+  fit = max(map(len, labels)) <= LONGEST
+  return labels if differing and fit else list(folders)
 
 
 def _option(name: str, value: Any) -> str:

@@ -72,6 +72,8 @@ def test_labels_are_the_options_that_differ():
     'gru, seed 0', 'lstm, seed 1',
   ]  # fmt: skip
   assert label(Config(), Config()) == ['a', 'b']
+  other = Config(task='associative_recall_with_a_long_name', seed=10)
+  assert label(Config(), other) == ['a', 'b']
 
 
 def test_what_cannot_be_drawn_is_a_sentence(two, tmp_path):
