@@ -137,7 +137,8 @@ def newton(
   everywhere = jnp.repeat(first[:, None], num_positions, axis=1)
   states, (converged, iterations, update) = jax.lax.custom_root(
     lambda states: states - cells(states),
-    cells(everywhere),
+    # Where it is not finite, products with zero would pass that to gradients.
+    jax.lax.stop_gradient(cells(everywhere)),
     solve,
     functools.partial(_solve_tangent, start),
     has_aux=True,
