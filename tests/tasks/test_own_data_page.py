@@ -6,7 +6,8 @@ import re
 import jax
 import pytest
 
-from seqjax.cli import build
+from seqjax import experiment
+from seqjax.cli import build, train_config
 from seqjax.tasks import TASKS
 
 PAGE = pathlib.Path(__file__).parent.parent.parent / 'docs' / 'own_data.md'
@@ -29,4 +30,16 @@ def test_the_options_of_the_page_make_tasks(name, options):
   if options[0] in ('"', "'"):
     options = options[1:-1]
   TASKS[name](**build.parse_options(options, TASKS[name], 'task'))
-  assert len(OPTIONS) == 6
+  assert len(OPTIONS) == 5
+
+
+def test_the_flags_of_the_page_are_those_of_training():
+  """Names and types, without reading anything."""
+  commands = re.findall(r'`(--task=\w+ --corpus=[^`]+)`', TEXT)
+  assert len(commands) == 3
+  for command in commands:
+    flags = experiment.define_flags(train_config.Config)
+    flags(['train.py', *command.split()])
+    config = experiment.from_flags(train_config.Config, flags)
+    assert config.corpus and config.task.startswith('text')
+    assert config.include == ('*.py' if 'project' in command else '')
