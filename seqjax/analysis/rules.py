@@ -278,10 +278,7 @@ def crosses(ratios: Mapping[Real, Sequence[Real] | np.ndarray]) -> Bracket:
   Args:
     ratios: {point: our time over theirs, one per process}.
   """
-  ahead = {
-    point: None if (found := _below_one(of_processes)) is None else found
-    for point, of_processes in ratios.items()
-  }
+  ahead = {point: _below_one(each) for point, each in ratios.items()}
   return bracket(ahead)
 
 

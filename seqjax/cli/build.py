@@ -17,7 +17,12 @@ from seqjax import training
 from seqjax.analysis import memory, timing
 from seqjax.cli.mixers import make_mixers
 from seqjax.cli.options import parse_options, refusing
-from seqjax.cli.train_config import Config, parts_of, with_options
+from seqjax.cli.train_config import (
+  DATA_FLAGS,
+  Config,
+  parts_of,
+  with_options,
+)
 from seqjax.launch import memory_limits
 from seqjax.models import model_for
 from seqjax.nn import NONCAUSAL_MIXERS
@@ -95,7 +100,7 @@ def _check_scored(task, split: str):
 
 def _make_task(config: Config):
   options = parse_options(config.task_options, TASKS[config.task], 'task')
-  for name in ('corpus', 'include', 'data_dir'):
+  for name in DATA_FLAGS:
     if value := getattr(config, name):
       options[name] = value
   known = inspect.signature(TASKS[config.task]).parameters

@@ -191,9 +191,7 @@ def asked_of(config: train_config.Config, options: str) -> train_config.Config:
   Data that they name take the place of those that flags of the run have named.
   """
   named = {name for name, _ in pairs(options)}
-  flags = {
-    name: '' for name in ('corpus', 'include', 'data_dir') if name in named
-  }
+  flags = {name: '' for name in train_config.DATA_FLAGS if name in named}
   return dataclasses.replace(config, task_options=options, **flags)
 
 

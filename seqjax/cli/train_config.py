@@ -10,6 +10,7 @@ from seqjax.tasks import TASKS
 from seqjax.training.named_optimizer import OPTIMIZERS, SCHEDULES
 
 CHECKPOINTS = 'checkpoints'  # their folder in that of a run
+DATA_FLAGS = ('corpus', 'include', 'data_dir')  # options of tasks, too
 SEVERAL = '+'  # between the mixers of a hybrid
 DTYPES = ('float32', 'bfloat16')
 MOST = {'features': 2**20, 'expansion': 1024, 'layers': 1024}
@@ -171,7 +172,7 @@ class Config:
       raise ValueError(
         f'dropout must be less than 1, but dropout={self.dropout} was given.'
       )
-    for name in ('corpus', 'include', 'data_dir'):
+    for name in DATA_FLAGS:
       if getattr(self, name) and f',{name}=' in f',{self.task_options}':
         raise ValueError(
           f'{name} was given twice, as --{name}={getattr(self, name)} and in '

@@ -51,7 +51,7 @@ def test_the_interval_of_a_share_covers_nearly_every_share(count):
 
 
 def test_the_interval_of_a_share_is_scipys():
-  """Which has the same formula, of whole numbers."""
+  """It has the same formula, of whole numbers."""
   for successes, count in ((0, 5), (3, 5), (5, 5), (1000, 1024)):
     low, high = stats.binomtest(successes, count).proportion_ci(
       0.95, 'wilsoncc'
@@ -65,7 +65,7 @@ def test_the_interval_of_a_share_is_scipys():
 
 
 def test_all_or_none_is_decided_by_eight_seeds_and_not_by_five():
-  """By hand: one of the ways to deal the successes."""
+  """Counted by hand: one of the ways to deal the successes."""
   p = contrasts.shares_differ(5, 5, 0, 5, greater=True)
   assert p == pytest.approx(1 / math.comb(10, 5)) and p > LEVEL
   p = contrasts.shares_differ(8, 8, 0, 8, greater=True)

@@ -24,7 +24,7 @@ FADING = curve(1, 0.95, 0.8, 0.5, 0.2, solved=0.0)
 
 
 def failing(seeds, bad, good=1.0, worst=0.3):
-  """Of so many seeds, so many fail at the longest point."""
+  """Returns a curve of which so many seeds fail at the longest point."""
   made = curve(1, 1, 1, 1, good, seeds=seeds)
   made.scores[:bad, -1] = worst
   return made
@@ -95,7 +95,7 @@ def test_what_was_not_learnt_says_nothing_about_memory():
 
 
 def test_fades_comes_out_each_way():
-  """Of one network, from its shortest point to its longest."""
+  """Compares the shortest point of one network with its longest."""
   assert rules.fades(FADING).holds is True
   assert rules.fades(FADING).effect.value == pytest.approx(0.8)
   assert rules.fades(ONE).holds is False
@@ -121,7 +121,7 @@ def test_vanishes_comes_out_each_way():
 
 
 def test_eases_comes_out_each_way():
-  """By the seeds that pass half-way at some point."""
+  """Counts the seeds that pass half-way at some point."""
   low = curve(1, 0.9, 0.2, 0.13, 0.13, entry='theirs')
   ours = curve(1, 1, 1, 0.9, 0.2)
   answer = rules.eases(ours, low)
@@ -172,7 +172,7 @@ def test_slower_comes_out_each_way():
 
 
 def test_a_crossover_is_a_bracket():
-  """Where the ratio reaches 1; an interval that holds 1 decides nothing."""
+  """The ratio reaches 1 in it; an interval that holds 1 decides nothing."""
   around = lambda ratio: ratio * np.array([0.98, 0.99, 1.0, 1.01, 1.02])  # noqa: E731
   ratios = {64: around(0.5), 128: around(0.8), 256: around(1.0), 512: around(2)}
   assert rules.crosses(ratios) == (128, 512)
@@ -181,6 +181,6 @@ def test_a_crossover_is_a_bracket():
 
 
 def test_a_users_mixer_is_judged_like_any_other():
-  """By the curve alone: a name is a name."""
+  """The curve alone decides: a name is a name."""
   named = ONE._replace(entry='my mixer')
   assert rules.flat(named) == rules.flat(ONE)

@@ -251,7 +251,7 @@ def replayed(seconds):
 
 
 def test_an_impossible_time_names_the_load():
-  """Which a person can do something about."""
+  """A person can do something about it."""
   with pytest.raises(
     timing.TimingError, match=r'uses the device \(the load is'
   ):

@@ -306,7 +306,7 @@ def test_small_settings_work(tmp_path):
 
 
 def test_a_folder_is_read_as_far_as_it_is_included(tmp_path):
-  """By a flag; of a task without a corpus it is refused."""
+  """A flag says so; it is refused of a task without a corpus."""
   folder = tmp_path / 'notes'
   folder.mkdir()
   (folder / 'a.py').write_text('ab' * 9000)

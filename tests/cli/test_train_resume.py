@@ -409,7 +409,7 @@ def test_lines_that_no_checkpoint_knows_without_are_told(stopped, capfd):
 
 
 def test_the_same_command_started_twice_is_refused(tmp_path, capfd):
-  """By the first one's process; it is not disturbed."""
+  """The sentence names the first process, which is not disturbed."""
   config = dataclasses.replace(SMALL, steps=10**7)
   process = start(config, tmp_path)
   wait_for_lines(1, tmp_path, process)

@@ -215,7 +215,7 @@ def test_another_series_is_scored_on_the_scale_of_the_run(runs, tmp_path):
 
 
 def test_evaluation_on_another_text_scores_that_text(runs, tmp_path):
-  """By flags, whether the vocabulary is beside the run or not."""
+  """Flags name the text, whether the vocabulary is beside the run or not."""
   other = tmp_path / 'other.txt'
   other.write_text('ONCE more, FROM where WE were! ' * 2000)
   folder = shutil.copytree(runs['text'], tmp_path / 'run')
@@ -268,7 +268,7 @@ def test_a_run_without_an_option_that_was_added_since_is_loaded(runs, tmp_path):
 
 
 def test_what_was_fitted_is_beside_the_run(runs):
-  """Of tasks that fit nothing there is no file."""
+  """There is no file of tasks that fit nothing."""
   fitted = json.loads((runs['text'] / 'fitted.json').read_text())
   assert fitted == {'vocabulary': ''.join(sorted(set(TEXT)))}
   assert not (runs['plain'] / 'fitted.json').exists()
