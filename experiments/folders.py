@@ -9,7 +9,9 @@ from types import ModuleType
 from typing import Any
 
 from seqjax import errors, experiment
+from seqjax.analysis.verdicts import Claim, Verdict
 from seqjax.launch import programs
+from seqjax.results import table
 
 ROOT = pathlib.Path(__file__).resolve().parent
 # The presets that an experiment may have, and what each is for.
@@ -48,7 +50,8 @@ def own_columns(found: 'Experiment') -> Iterator[None]:
   except KeyError as error:
     raise ValueError(
       f'The table has no column {error.args[0]!r}: its rows are not of the '
-      f'experiment {found.name!r}, or of another version.'
+      f'experiment {found.name!r}, or of another version. The command python '
+      f'-m experiments.{found.name} makes a new one.'
     ) from error
 
 
@@ -66,7 +69,9 @@ class Experiment:
       sweep.ALONE              whether cells need the machine alone (False)
       sweep.tabulate(rows)     the table, from the rows of all cells
       plot.draw(rows, path)    the figure
-      claims.verdicts(rows)    a list of `seqjax.analysis.verdicts.Verdict`
+      claims.CLAIMS            {id: `seqjax.analysis.verdicts.Claim`}
+      claims.verdicts(rows)    a list of `seqjax.analysis.verdicts.Verdict`, of
+                               the rows of one machine
       sweep.HELP               {axis: help text}, for axes that are no fields
       claims.summary(rows)     the text that is printed above the verdicts
 
@@ -141,9 +146,21 @@ class Experiment:
       plot.draw(rows, path)
     return plot is not None
 
-  def verdicts(self, rows: Rows) -> list[Any]:
+  @property
+  def claims(self) -> dict[str, Claim]:
+    """The claims that it judges; empty where it judges none."""
     claims = self._module('claims', optional=True)
-    return getattr(claims, 'verdicts', lambda rows: [])(rows)
+    return getattr(claims, 'CLAIMS', {})
+
+  def verdicts(self, rows: Rows) -> list[Verdict]:
+    """Judges the claims on each machine that rows come from, never mixed."""
+    claims = self._module('claims', optional=True)
+    judge = getattr(claims, 'verdicts', lambda rows: [])
+    return [
+      verdict.within(machine)
+      for machine, part in table.machines(rows).items()
+      for verdict in judge(part)
+    ]
 
   def summary(self, rows: Rows) -> str:
     claims = self._module('claims', optional=True)

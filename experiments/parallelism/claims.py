@@ -196,15 +196,13 @@ def _verdict(claim, ratios, holds, fails, sentence) -> Verdict:
     _at(cell): True if cell in holds else False if cell in fails else None
     for cell in ratios
   }
-  effect = ratios[max(ratios)]
   return Verdict(
     claim,
     judge(answers),
-    sentence + '.',
-    effect.value,
-    effect.low,
-    effect.high,
-    None,  # nothing is trained, so no seed is involved
+    sentence=sentence + '.',
+    quantity='training time of the LSTM over that of attention',
+    unit='times',
+    effect=ratios[max(ratios)],
   )
 
 
@@ -213,7 +211,7 @@ def _undecided(claim: str) -> Verdict:
     f'It cannot be judged without training times of {RNN} and {ATTENTION} at '
     'the same length and batch size.'
   )
-  return Verdict(claim, UNDECIDED, sentence, None, None, None, None)
+  return Verdict(claim, UNDECIDED, sentence=sentence)
 
 
 def _ratios(rows, name, other, work) -> dict[tuple[int, int], Interval]:

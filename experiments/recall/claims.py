@@ -52,7 +52,7 @@ def verdicts(rows: Rows) -> list[Verdict]:
 
 def _undecided(claim: str, missing: Sequence[str]) -> Verdict:
   sentence = f'It cannot be judged without rows of {", ".join(missing)}.'
-  return Verdict(claim, UNDECIDED, sentence, None, None, None, None)
+  return Verdict(claim, UNDECIDED, sentence=sentence)
 
 
 def half_lags(rows: Rows) -> list[dict[str, Any]]:
@@ -180,17 +180,15 @@ def _judge(
   verdict = UNDECIDED if few else judge(answers)
   if verdict == CONDITIONAL:
     sentence += f'; {condition(answers)}'
-  value, low, high = interval or (None, None, None)
-  if value is not None and not all(map(math.isfinite, interval)):
-    value = low = high = None  # beyond the lags measured: the sentence says so
+  if interval is not None and not all(map(math.isfinite, interval)):
+    interval = None  # beyond the lags measured: the sentence says so
   return Verdict(
     claim,
     verdict,
-    f'{sentence} (chance {curve.chance:g}).',
-    value,
-    low,
-    high,
-    curve.num_seeds,
+    sentence=f'{sentence} (chance {curve.chance:g}).',
+    quantity='effect',
+    effect=interval,
+    seeds=curve.num_seeds,
   )
 
 

@@ -17,34 +17,91 @@ VERDICTS = (SUPPORTED, REFUTED, CONDITIONAL, UNDECIDED)
 Answer = bool | np.bool_ | None
 
 
+class Claim(NamedTuple):
+  """A claim of the textbooks, and the rule that it is judged by.
+
+  Attributes:
+    statement: the claim in one sentence, as a textbook would put it.
+    rule: what is measured, and which outcome counts for which verdict.
+  """
+
+  statement: str
+  rule: str
+
+
 class _Verdict(NamedTuple):
   id: str
   verdict: str
-  sentence: str
+  scope: str
+  quantity: str
+  unit: str
   effect: float | None
   low: float | None
   high: float | None
+  p: float | None
   seeds: int | None
+  sentence: str
+  leans: str
 
 
 class Verdict(_Verdict):
   """A verdict on one claim, with the measurement behind it.
 
-  `verdict` is one of VERDICTS, `sentence` the claim as it came out (with the
-  condition, if CONDITIONAL), `effect` its size with the interval `low`, `high`
-  (None where none is claimed), `seeds` how many runs stand behind it (None
-  where nothing is trained).
+  Attributes:
+    id: of the claim, or of one of its parts.
+    verdict: one of VERDICTS.
+    scope: where it holds: the machine, the number of parameters, the budget.
+    quantity: the effect in words, as 'accuracy lost from lag 1 to lag 128'.
+    unit: of the effect, as 'times'; '' where the quantity says it.
+    effect, low, high: the effect and its 95 % interval; None where none is
+      claimed. For a refutation it is the best case for the claim.
+    p: of the claim's one test, which is made at LEVEL; None without one.
+    seeds: how many runs stand behind it; None where nothing is trained.
+    sentence: the claim as it came out, with its condition or with the reason
+      why nothing was decided.
+    leans: the side that an undecided claim leans to, as 'to REFUTED (4 of 5
+      seeds)'; else ''.
   """
 
   __slots__ = ()
 
-  def __new__(cls, id, verdict, sentence, effect, low, high, seeds):
+  def __new__(
+    cls,
+    id: str,
+    verdict: str,
+    *,
+    sentence: str,
+    scope: str = '',
+    quantity: str = '',
+    unit: str = '',
+    effect: Interval | None = None,
+    p: float | None = None,
+    seeds: int | None = None,
+    leans: str = '',
+  ):
+    """Makes a verdict; `effect` is an interval, and has a `quantity`.
+
+    Raises:
+      ValueError: there is no such verdict, or the effect has no name.
+    """
     if verdict not in VERDICTS:
       raise ValueError(
         f'A verdict is one of {", ".join(VERDICTS)}, '
         f'but claim {id} was given {verdict!r}.'
       )
-    return super().__new__(cls, id, verdict, sentence, effect, low, high, seeds)
+    if effect is not None and not quantity:
+      raise ValueError(
+        f'An effect has a quantity, in words, but that of claim {id} has none.'
+      )
+    value, low, high = effect or (None, None, None)
+    return super().__new__(
+      cls, id, verdict, scope, quantity, unit, value, low, high, p, seeds,
+      sentence, leans,
+    )  # fmt: skip
+
+  def within(self, scope: str) -> 'Verdict':
+    """Returns the verdict with a scope before its own."""
+    return self._replace(scope='; '.join(filter(None, (scope, self.scope))))
 
 
 def judge(answers: Mapping[str, Answer]) -> str:

@@ -1,8 +1,6 @@
 """Verdicts on claims, as lines of text or as a Markdown table.
 
-A verdict is any record with `id`, `verdict` (SUPPORTED, REFUTED, CONDITIONAL,
-UNDECIDED), `sentence`, `effect`, `low`, `high` (an interval, or None) and
-`seeds`.
+A verdict has the fields of `seqjax.analysis.verdicts.Verdict`.
 """
 
 import textwrap
@@ -10,6 +8,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from seqjax.results import table
+
+COLUMNS = ('claim', 'verdict', 'scope', 'what was measured', 'effect', 'seeds')
 
 
 def text(verdicts: Iterable[Any]) -> str:
@@ -22,34 +22,46 @@ def markdown(verdicts: Iterable[Any]) -> str:
   rows = [
     {
       'claim': verdict.id,
-      'verdict': verdict.verdict,
+      'verdict': word(verdict),
+      'scope': verdict.scope or '-',
       'what was measured': verdict.sentence,
-      'effect [95 %]': effect(verdict),
+      'effect': effect(verdict) or '-',
       'seeds': '-' if verdict.seeds is None else str(verdict.seeds),
     }
     for verdict in verdicts
   ]
-  return table.markdown(
-    rows, ['claim', 'verdict', 'what was measured', 'effect [95 %]', 'seeds']
-  )
+  return table.markdown(rows, COLUMNS)
+
+
+def word(verdict: Any) -> str:
+  """Returns the verdict, with the side that it leans to where it is open."""
+  leans = f', leans {verdict.leans}' if verdict.leans else ''
+  return verdict.verdict + leans
 
 
 def effect(verdict: Any) -> str:
-  """Returns the effect and its interval, as in '2.5 [2.1, 2.9]', if known."""
+  """Returns the effect with its name, interval, unit and p; '' without one.
+
+  As in 'time of the LSTM over that of attention: 2.5 [2.1, 2.9] times, p =
+  0.0002'.
+  """
   if verdict.effect is None:
-    return '-'
-  value = f'{verdict.effect:.3g}'
-  if verdict.low is None or verdict.high is None:
-    return value
-  return f'{value} [{verdict.low:.3g}, {verdict.high:.3g}]'
+    return f'p = {verdict.p:.2g}' if verdict.p is not None else ''
+  said = f'{verdict.quantity}: {verdict.effect:.3g}'
+  said += f' [{verdict.low:.3g}, {verdict.high:.3g}]'
+  said += f' {verdict.unit}' if verdict.unit else ''
+  return said if verdict.p is None else f'{said}, p = {verdict.p:.2g}'
 
 
 def _paragraph(verdict: Any) -> str:
-  measured = '' if verdict.effect is None else f' Effect {effect(verdict)}.'
+  scope = f'[{verdict.scope}] ' if verdict.scope else ''
+  leans = f'Leans {verdict.leans}. ' if verdict.leans else ''
+  measured = effect(verdict)
+  measured = f' {measured[0].upper()}{measured[1:]}.' if measured else ''
   seeds = f' ({verdict.seeds} seeds)' if verdict.seeds else ''
-  start = f'{verdict.id:<5}{verdict.verdict:<12}'
+  start = f'{verdict.id:<6}{verdict.verdict:<12}'
   return textwrap.fill(
-    f'{start}{verdict.sentence}{measured}{seeds}',
+    f'{start}{scope}{leans}{verdict.sentence}{measured}{seeds}',
     width=100,
     subsequent_indent=' ' * len(start),
     break_long_words=False,

@@ -66,6 +66,23 @@ def select(
   ]
 
 
+def machines(
+  rows: Iterable[Mapping[str, Any]],
+) -> dict[str, list[Mapping[str, Any]]]:
+  """Splits rows by the machine that they were measured on, first seen first.
+
+  The keys name it: the device and how many of its cores were used. Rows of one
+  machine read from several files stay together.
+  """
+  found = {}
+  for row in rows:
+    cores = row.get('cpus')
+    cores = f'{cores} core{"s" * (cores != 1)}' if cores else ''
+    name = ', '.join(filter(None, (row.get('device'), cores)))
+    found.setdefault(name, []).append(row)
+  return found
+
+
 def format(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
   """Returns an aligned table: numbers to the right, text to the left.
 

@@ -12,11 +12,30 @@ from seqjax.analysis.statistics import Interval
 
 def test_a_verdict_is_one_of_four():
   """A misspelt verdict is an error that lists them."""
-  rest = ('LSTM scans cost more.', 2.0, 1.5, 2.5, 5)
-  verdict = verdicts.Verdict('2.1', verdicts.SUPPORTED, *rest)
+  verdict = verdicts.Verdict('2.1', verdicts.SUPPORTED, sentence='So.', seeds=5)
   assert verdict.verdict == 'SUPPORTED' and verdict.seeds == 5
+  assert verdict.effect is verdict.low is verdict.high is None
   with pytest.raises(ValueError, match="UNDECIDED.* claim 2.1 .*'supported'"):
-    verdicts.Verdict('2.1', 'supported', *rest)
+    verdicts.Verdict('2.1', 'supported', sentence='So.')
+
+
+def test_an_effect_has_a_name():
+  """A number of which nobody says what it is cannot be read."""
+  effect = Interval(2.0, 1.5, 2.5)
+  with pytest.raises(ValueError, match='claim 2.1 has none'):
+    verdicts.Verdict('2.1', 'SUPPORTED', sentence='So.', effect=effect)
+  named = verdicts.Verdict(
+    '2.1', 'SUPPORTED', sentence='So.', effect=effect, quantity='ratio'
+  )
+  assert (named.effect, named.low, named.high) == effect
+
+
+def test_a_scope_is_put_before_that_of_the_claim():
+  """The machine comes first, and stands alone where the claim has none."""
+  verdict = verdicts.Verdict('2.1', 'SUPPORTED', sentence='So.')
+  assert verdict.within('cpu').scope == 'cpu'
+  assert verdict.within('8 layers').within('cpu').scope == 'cpu; 8 layers'
+  assert verdict.within('').scope == ''
 
 
 def test_a_verdict_follows_from_every_set_of_answers():

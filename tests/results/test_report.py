@@ -1,49 +1,60 @@
 """Verdicts as people read them."""
 
-from typing import NamedTuple
-
+from seqjax.analysis.statistics import Interval
+from seqjax.analysis.verdicts import Verdict
 from seqjax.results import report
 
-
-class Verdict(NamedTuple):
-  id: str
-  verdict: str
-  sentence: str
-  effect: float | None = None
-  low: float | None = None
-  high: float | None = None
-  seeds: int | None = None
-
-
 VERDICTS = [
-  Verdict('2.1', 'SUPPORTED', 'A scan takes T steps.', 1.0123, 0.98, 1.0456),
-  Verdict('2.2', 'UNDECIDED', 'Recall fades | stays.', 0.5, seeds=3),
-  Verdict('2.6', 'REFUTED', 'Nothing crosses.'),
+  Verdict(
+    '2.1',
+    'SUPPORTED',
+    scope='cpu, 2 cores',
+    sentence='A scan takes T steps.',
+    quantity='time of the scan over attention',
+    unit='times',
+    effect=Interval(1.0123, 0.98, 1.0456),
+    p=0.000123,
+  ),
+  Verdict(
+    '2.2',
+    'UNDECIDED',
+    sentence='Recall fades | stays.',
+    seeds=3,
+    leans='to REFUTED (2 of 3 seeds)',
+  ),
+  Verdict('2.6', 'REFUTED', sentence='Nothing crosses.', p=0.01),
 ]
 
 
 def test_a_paragraph_says_what_is_known_and_no_more():
-  """Interval and seeds only where there are any."""
-  assert report.text(VERDICTS).splitlines() == [
-    '2.1  SUPPORTED   A scan takes T steps. Effect 1.01 [0.98, 1.05].',
-    '2.2  UNDECIDED   Recall fades | stays. Effect 0.5. (3 seeds)',
-    '2.6  REFUTED     Nothing crosses.',
+  """Scope, effect, leaning and seeds stand only where there are any."""
+  first, *rest = report.text(VERDICTS).splitlines()
+  assert first + ' ' + rest[0].strip() == (
+    '2.1   SUPPORTED   [cpu, 2 cores] A scan takes T steps. Time of the scan '
+    'over attention: 1.01 [0.98, 1.05] times, p = 0.00012.'
+  )
+  assert rest[1:] == [
+    '2.2   UNDECIDED   Leans to REFUTED (2 of 3 seeds). Recall fades | stays. '
+    '(3 seeds)',
+    '2.6   REFUTED     Nothing crosses. P = 0.01.',
   ]
 
 
 def test_a_long_sentence_is_wrapped_under_itself():
   """A hundred columns, the continuation indented."""
-  long = Verdict('2.1', 'SUPPORTED', 'word ' * 40 + 'end.')
+  long = Verdict('2.1', 'SUPPORTED', sentence='word ' * 40 + 'end.')
   first, *rest = report.text([long]).splitlines()
   assert rest and len(first) <= 100
-  assert all(line.startswith(' ' * 17 + 'word') for line in rest)
+  assert all(line.startswith(' ' * 18 + 'word') for line in rest)
 
 
-def test_a_markdown_row_holds_effect_and_interval():
+def test_a_markdown_row_holds_scope_effect_and_interval():
   """One row a verdict; a bar inside is escaped."""
   lines = report.markdown(VERDICTS).splitlines()
   assert len(lines) == 5
   assert lines[2] == (
-    '| 2.1 | SUPPORTED | A scan takes T steps. | 1.01 [0.98, 1.05] | - |'
+    '| 2.1 | SUPPORTED | cpu, 2 cores | A scan takes T steps. | time of the '
+    'scan over attention: 1.01 [0.98, 1.05] times, p = 0.00012 | - |'
   )
-  assert 'fades \\| stays' in lines[3] and lines[3].endswith('| 0.5 | 3 |')
+  assert 'fades \\| stays' in lines[3] and lines[3].endswith('| - | 3 |')
+  assert 'UNDECIDED, leans to REFUTED (2 of 3 seeds)' in lines[3]

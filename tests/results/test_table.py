@@ -108,3 +108,21 @@ def test_a_markdown_table_escapes_its_bars():
     '| --- | ---: |',
     '| x\\|y | 1 |',
   ]
+
+
+def test_rows_of_two_machines_are_split():
+  """Cores count: times on one core are not those on two."""
+  rows = [
+    {'device': 'cpu', 'cpus': 2, 'x': 1},
+    {'device': 'gpu', 'cpus': 2, 'x': 2},
+    {'device': 'cpu', 'cpus': 1, 'x': 3},
+    {'device': 'cpu', 'cpus': 2, 'x': 4, 'source': 'b.csv'},
+    {'x': 5},
+  ]
+  found = table.machines(rows)
+  assert {name: [row['x'] for row in part] for name, part in found.items()} == {
+    'cpu, 2 cores': [1, 4],
+    'gpu, 2 cores': [2],
+    'cpu, 1 core': [3],
+    '': [5],
+  }
