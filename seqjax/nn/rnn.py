@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -110,20 +111,25 @@ class GRU(CausalMixer):
   """A gated recurrence with one state (Cho et al., 2014); see `gru_step`.
 
   Attributes:
+    max_lag: when given, chrono initialisation, as `LSTM` has it: the biases of
+      the gates that keep the state begin at log U(1, max_lag - 1), so that
+      memories last up to about max_lag positions from the start.
     algorithm: how `ops.recurrence` computes whole sequences.
   """
 
+  max_lag: int | None = None
   algorithm: str = 'auto'
 
   def __post_init__(self):
     super().__post_init__()
     recurrence.check_algorithm(self.algorithm)
+    _check_max_lag(self.max_lag)
 
   def setup(self):
     zeros, size = nn.initializers.zeros, self.features
     self.weights = recurrence.GRUWeights(
       *_kernels(self, num_gates=3),
-      self.param('bias', zeros, (3 * size,), self.param_dtype),
+      self.param('bias', self._init_bias, (3 * size,), self.param_dtype),
       self.param('candidate_bias', zeros, (size,), self.param_dtype),
     )
 
@@ -143,6 +149,14 @@ class GRU(CausalMixer):
       weights, carry, x, segments, algorithm=self.algorithm
     )
     return carry, states.astype(self.dtype)
+
+  @nn.nowrap
+  def _init_bias(self, key, shape, dtype):
+    if self.max_lag is None:
+      return jnp.zeros(shape, dtype)
+    zeros = jnp.zeros((self.features,), dtype)
+    kept = _chrono_bias(key, zeros.shape, dtype, self.max_lag)
+    return jnp.concatenate([zeros, kept, zeros])
 
 
 class LSTM(CausalMixer):
@@ -167,11 +181,7 @@ class LSTM(CausalMixer):
     super().__post_init__()
     recurrence.check_algorithm(self.algorithm)
     _check_finite(self, 'forget_bias')
-    if self.max_lag is not None and self.max_lag < 3:
-      raise ValueError(
-        'Chrono initialisation spreads memories over 1..max_lag - 1 and needs '
-        f'max_lag of at least 3, but max_lag={self.max_lag} was given.'
-      )
+    _check_max_lag(self.max_lag)
 
   def setup(self):
     self.weights = recurrence.LSTMWeights(
@@ -205,10 +215,8 @@ class LSTM(CausalMixer):
     if self.max_lag is None:
       forget, enter = zeros + self.forget_bias, zeros
     else:
-      lags = jax.random.uniform(
-        key, zeros.shape, dtype, minval=1, maxval=self.max_lag - 1
-      )
-      forget, enter = jnp.log(lags), -jnp.log(lags)
+      forget = _chrono_bias(key, zeros.shape, dtype, self.max_lag)
+      enter = -forget
     return jnp.concatenate([enter, forget, zeros, zeros])
 
 
@@ -306,6 +314,23 @@ def _kernels(
     module.param('input', _LECUN, shape, module.param_dtype),
     module.param('recurrent', init_recurrent, shape, module.param_dtype),
   )
+
+
+def _chrono_bias(
+  key: jax.Array, shape: tuple[int, ...], dtype: Any, max_lag: int
+) -> Float[Array, 'D']:
+  """Draws log U(1, max_lag - 1) (Tallec & Ollivier, 2018, eq. 16)."""
+  lags = jax.random.uniform(key, shape, dtype, minval=1, maxval=max_lag - 1)
+  return jnp.log(lags)
+
+
+def _check_max_lag(max_lag: int | None):
+  """Raises ValueError for a range of lags that is empty."""
+  if max_lag is not None and max_lag < 3:
+    raise ValueError(
+      'Chrono initialisation spreads memories over 1..max_lag - 1 and needs '
+      f'max_lag of at least 3, but max_lag={max_lag} was given.'
+    )
 
 
 def _check_finite(module: nn.Module, name: str):

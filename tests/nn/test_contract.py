@@ -44,6 +44,7 @@ def test_every_mixer_keeps_the_contract(mixer):
 OPTIONS = {
   'elman-relu': Elman(8, activation='relu', initialization='spectral'),
   'lstm-chrono': LSTM(8, max_lag=20),
+  'gru-chrono': GRU(8, max_lag=20),
   'lstm-plain': LSTM(8, algorithm='plain'),
   'slstm-exponential': SLSTM(8, forget_gate='exponential'),
   'mingru-associative': MinGRU(8, algorithm='associative'),

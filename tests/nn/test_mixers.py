@@ -141,6 +141,7 @@ NAN = float('nan')
     (lambda: WindowMLP(8, tau=0), 'tau=0'),
     (lambda: WindowMLP(8, hidden=0), 'hidden=0'),
     (lambda: LSTM(8, max_lag=2), 'max_lag=2'),
+    (lambda: GRU(8, max_lag=2), 'max_lag=2'),
     (lambda: LSTM(8, forget_bias=NAN), 'forget_bias=nan'),
     (lambda: SLSTM(8, forget_bias=float('inf')), 'forget_bias=inf'),
     (lambda: Elman(8, spectral_radius=NAN), 'spectral_radius=nan'),
@@ -282,6 +283,9 @@ def test_chrono_initialisation_spreads_memories_up_to_the_lag():
   assert abs(lags.mean() - 50.5) < 5
   np.testing.assert_array_equal(enter, -forget)
   assert not rest.any() and not out.any()
+  reset, kept, new = np.split(bias(GRU(400, max_lag=101)), 3)
+  assert 1 <= np.exp(kept).min() < 10 and 90 < np.exp(kept).max() <= 100
+  assert not reset.any() and not new.any() and not bias(GRU(2)).any()
   plain = bias(LSTM(2, forget_bias=3.0))
   assert plain.tolist() == [0, 0, 3, 3, 0, 0, 0, 0]
 
