@@ -77,7 +77,7 @@ def _grid(found: Experiment, **axes: Any) -> list[Any]:
   """Returns the grid over all axes."""
   lists = {
     field(found, axis): range(value)
-    if axis == SEEDS
+    if axis == SEEDS != field(found, axis)
     else value
     if isinstance(value, tuple)
     else (value,)
@@ -89,8 +89,10 @@ def _grid(found: Experiment, **axes: Any) -> list[Any]:
 def _checked(found: Experiment, axis: str, value: Any) -> Any:
   """Returns the value of an axis, as a tuple if it is one of several values."""
   several = isinstance(_axes(found).get(axis), tuple)
-  if several and isinstance(value, (list, tuple, range)) and len(value):
-    return tuple(value)
+  least = 0 if _may_be_empty(found, axis) else 1
+  if several and isinstance(value, list | tuple | range):
+    if len(value) >= least:
+      return tuple(value)
   if several:
     raise ValueError(
       f'The axis {axis} of {found.name} takes at least one value, as a list, '
@@ -101,6 +103,11 @@ def _checked(found: Experiment, axis: str, value: Any) -> Any:
       f'seeds is the number of seeds, at least 1, but {value!r} was given.'
     )
   return value
+
+
+def _may_be_empty(found: Experiment, axis: str) -> bool:
+  """Says whether some preset gives an axis no value."""
+  return any(axes.get(axis) == () for axes in found.presets.values())
 
 
 def _choices(found: Experiment, entries: Mapping[str, Any]) -> dict[str, Any]:

@@ -97,7 +97,7 @@ def _kind(value: Any, of_field: Any) -> Any:
   """Returns the type of an option: the field's, or that of a list of them."""
   if not isinstance(value, tuple):
     return of_field or type(value)
-  item = of_field or type(value[0])
+  item = of_field or type((*value, '')[0])
   return item if typing.get_origin(item) is tuple else tuple[item, ...]
 
 

@@ -1,13 +1,14 @@
 """Measures how far back each mixer remembers one fact.
 
-    python -m experiments.recall --mixers=lstm,attention --lags=32,128
-    python -m experiments.recall.main --mixer=lstm --design=mixed --lag=128
+    python -m experiments.recall --mixers=lstm,attention --lag=32
+    python -m experiments.recall.main --mixer=lstm --design=mixed --lag=64
 
 The first command trains many cells and ends with a table, a figure and
-verdicts; the second is one cell. A cell trains one mixer with one seed, stops
-once validation is solved at every lag, and writes a row per lag of the test
-split. In the fixed design all examples have the same lag, in the mixed one lags
-are log-uniform up to it.
+verdicts; the second is one cell. A cell tunes and trains one mixer with several
+seeds. In the mixed design lags are log-uniform up to the longest, and each
+network is tested at all of them and at multiples of the longest. In the fixed
+design all examples have one lag, and lags are searched for the longest that is
+learnt within the budget.
 """
 
 import dataclasses
@@ -17,79 +18,127 @@ from typing import Any
 import jax
 
 from experiments import command, fit
-from seqjax import experiment, results, training
+from experiments.recall import counting
+from seqjax import experiment, results
+from seqjax.analysis import thresholds
 from seqjax.errors import Catalog
 from seqjax.experiment import option
 from seqjax.models import SequenceModel, features_for, num_parameters
-from seqjax.nn import LSTM, MIXERS, Attention, CausalMixer, WindowMLP
+from seqjax.nn import (
+  GRU,
+  LSTM,
+  MIXERS,
+  Attention,
+  CausalMixer,
+  Elman,
+  WindowMLP,
+)
 from seqjax.tasks.synthetic.recall import DESIGNS, Recall
 
-
-def _chrono(features: int, context: int) -> LSTM:
-  """An LSTM that is given the scale of the lags: its context in training."""
-  return LSTM(features, context, max_lag=max(context, 3))
-
-
-def _forget_bias(features: int, context: int) -> LSTM:
-  return LSTM(features, context, forget_bias=3.0)
+LADDER = (8, 32, 128, 512)  # fixed lags that all mixers are tried at
+LAG_OF_COUNTS = 30  # beyond the reach of every n-gram model that is tried
+EXAMPLES = 1024  # of the test split, at least, for each lag
 
 
-def _without_positions(features: int, context: int) -> Attention:
-  return Attention(features, context, positions='none')
+def _positions(scheme: str) -> Callable[..., CausalMixer]:
+  """Makes attention that is told positions in another way."""
+
+  def make(features: int, context: int) -> CausalMixer:
+    return Attention(features, context, positions=scheme)
+
+  return make
 
 
-def _window_mlp(features: int, context: int) -> WindowMLP:
+def _window_mlp(features: int, context: int) -> CausalMixer:
   """At its default width no multiple of 8 has the others' parameters."""
   return WindowMLP(features, context, hidden=36)
 
 
 # From a name to what makes a mixer of (features, context).
-VARIANTS = {
-  'lstm (forget bias 3)': _forget_bias,
-  'lstm (chrono)': _chrono,
-  'attention (no positions)': _without_positions,
-}
 ENTRIES = Catalog(
   'mixer',
-  {**MIXERS, 'window_mlp': _window_mlp, **VARIANTS},
+  {
+    **MIXERS,
+    'window_mlp': _window_mlp,
+    'attention (no positions)': _positions('none'),
+    'attention (ALiBi)': _positions('alibi'),
+  },
   'python -m experiments.recall --mixers=help lists them',
 )
+COUNTS = {f'{order}-gram': order for order in (2, 3, 5)}
+NAMES = Catalog('mixer', {**ENTRIES, **COUNTS}, ENTRIES.listing)
+# A second initialisation that holds memories longer, of each recurrent network.
+INITIALISATIONS = {
+  'elman': {
+    'identity, relu': lambda features, context: Elman(
+      features, context, activation='relu', initialization='identity'
+    )
+  },
+  'gru': {
+    'chrono': lambda features, context: GRU(
+      features, context, max_lag=max(context, 3)
+    )
+  },
+  'lstm': {
+    'chrono': lambda features, context: LSTM(
+      features, context, max_lag=max(context, 3)
+    )
+  },
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-  """The knobs of one training run."""
+  """The options of one cell: a mixer with all of its seeds."""
 
-  mixer: str = option('lstm', 'Sequence mixer to train.', among=ENTRIES)
-  design: str = option('fixed', 'Lags of the training examples.', among=DESIGNS)
-  lag: int = option(128, 'The lag (fixed) or the longest one (mixed).')
+  mixer: str = option('lstm', 'Sequence mixer to train.', among=NAMES)
+  design: str = option(
+    'mixed',
+    'Lags of the training examples: mixed up to the longest, or one for each'
+    ' training (fixed).',
+    among=DESIGNS,
+  )
+  lag: int = option(64, 'Longest lag, in positions.')
   beyond: int = option(
-    0, 'Also test at this many times the longest lag; 0: do not.'
+    8, 'Test mixed lags also at 2, 4, ... up to so many times the longest.'
   )
-  learning_rate: float = option(3e-3, 'Peak learning rate.')
-  steps: int = option(
-    800, 'Largest number of updates; a solved cell stops earlier.'
+  learning_rates: tuple[float, ...] = option(
+    (1e-3, 3e-3, 1e-2),
+    'Peak learning rates to choose from; more are tried beyond the best one'
+    ' where it is the largest or the smallest.',
   )
+  steps: int = option(600, 'Number of updates of a training.')
   batch_size: int = option(32, 'Number of examples per update.')
   parameters: int = option(25000, 'Parameters per mixer, within a tenth.')
   solved: float = option(
-    0.99, 'Validation accuracy at every lag at which training stops.'
+    0.99, 'Validation accuracy at every lag that counts as solved.'
   )
-  seed: int = option(0, 'Seeds the parameters and the training examples.')
+  seeds: int = option(8, 'Number of seeds.')
+  first_seed: int = option(0, 'The first seed.')
+  tuning_seeds: int = option(3, 'Number of seeds that choose the settings.')
 
   def __post_init__(self):
-    for name in ('lag', 'steps', 'batch_size', 'parameters'):
-      if getattr(self, name) < 1:
+    least = ('lag', 'steps', 'batch_size', 'parameters', 'seeds')
+    least = dict.fromkeys((*least, 'tuning_seeds', 'beyond'), 1)
+    for name, bound in (least | {'first_seed': 0}).items():
+      if getattr(self, name) < bound:
         raise ValueError(
-          f'{name} is a number of at least 1, but {name}='
+          f'{name} is a number of at least {bound}, but {name}='
           f'{getattr(self, name)} was given.'
         )
-    if self.beyond < 0 or not self.learning_rate > 0:
+    rates = self.learning_rates
+    if not rates or min(rates) <= 0 or len(set(rates)) < len(rates):
       raise ValueError(
-        'beyond is at least 0 and learning_rate positive, but '
-        f'beyond={self.beyond} and learning_rate={self.learning_rate} were '
-        'given.'
+        'learning_rates are positive and each stands there once, but '
+        f'learning_rates={rates} was given.'
       )
+
+  @property
+  def plan(self) -> fit.Plan:
+    """The budget, in which a network of mixed lags has its whole schedule."""
+    shared = {f.name for f in dataclasses.fields(fit.Plan)}
+    given = {k: v for k, v in vars(self).items() if k in shared}
+    return fit.Plan(**given, stop_when_solved=self.design == 'fixed')
 
 
 def run(
@@ -97,79 +146,153 @@ def run(
   workdir: str,
   mixers: Mapping[str, Callable[..., CausalMixer]] = ENTRIES,
 ) -> dict[str, Any]:
-  """Trains and tests one mixer; what has finished is not done again."""
-  experiment.validate(config, mixer=mixers)
+  """Tunes, trains and tests one mixer; what has finished is not done again."""
+  experiment.validate(config, mixer={**mixers, **COUNTS})
   done = results.finished(workdir, config)
   if done is not None:
     return done
-  task, mixer, model = check(config, mixers)
-  _, longer_model = make_model(config, task, mixers, max(config.beyond, 1))
+  check(config, mixers)
   with results.Run(workdir, config) as record:
     print(
-      f'Training {config.mixer} on recall, lag {config.lag} ({config.design}), '
-      f'seed {config.seed}; written to {workdir}.',
+      f'Training {config.mixer} on recall, {config.design} lags up to '
+      f'{config.lag}; written to {workdir}.',
       flush=True,
     )
-    state, validation = fit.fit(
-      model,
-      task,
-      record,
-      steps=config.steps,
-      batch_size=config.batch_size,
-      learning_rate=config.learning_rate,
-      seed=config.seed,
-      solved=config.solved,
-    )
-    rows = _rows(model, state.params, task)
-    if config.beyond:
-      longer = Recall(lag=config.beyond * config.lag, design='fixed')
-      rows += _rows(longer_model, state.params, longer)
-    return record.finish(
-      rows=rows,
-      features=mixer.features,
-      mixer_parameters=num_parameters(mixer),
-      steps_taken=int(state.step),
-      validation=training.overall(validation),
-      chance=task.chance,
-      ceiling=task.ceiling,
-    )
+    if config.mixer in COUNTS:
+      tasks = [task for task, _ in tests(config)][:2]
+      rows = counting.rows(COUNTS[config.mixer], config, tasks)
+    elif config.design == 'mixed':
+      rows = _mixed(config, mixers, record)
+    else:
+      rows = _searched(config, mixers, record)
+    task = Recall(lag=config.lag)
+    return record.finish(rows=rows, chance=task.chance, ceiling=task.ceiling)
 
 
 def check(
   config: Config, mixers: Mapping[str, Callable[..., CausalMixer]] = ENTRIES
-) -> tuple[Recall, CausalMixer, SequenceModel]:
-  """Makes the task, the mixer and the model, or refuses to in a sentence.
+):
+  """Refuses in a sentence what `run` could not do.
 
   Raises:
-    ValueError: a short lag has too few examples to hold some out, or no width
-      gives the mixer as many parameters.
+    ValueError: a short lag has too few examples to hold some out, n-grams are
+      counted in mixed lags alone, or no width gives the mixer as many
+      parameters.
   """
   task = Recall(lag=config.lag, design=config.design)
   jax.eval_shape(lambda: task.batch(jax.random.key(0), 0, 1, 'validation'))
-  return task, *make_model(config, task, mixers)
+  if config.mixer not in COUNTS:
+    make_mixer(mixers[config.mixer], config, config.lag)
+  elif config.design != 'mixed':
+    raise ValueError(
+      f'{config.mixer} is counted in the mixed design, but design='
+      f'{config.design!r} was given.'
+    )
 
 
-def make_model(
-  config: Config, task: Recall, mixers: Mapping[str, Callable], times: int = 1
-) -> tuple[CausalMixer, SequenceModel]:
-  """One block without a perceptron: the mixer alone has to remember.
-
-  `times` the longest lag fit into the context; parameters do not depend on it.
-  """
-  make = experiment.choose(mixers, config.mixer, 'mixer')
-  context = times * config.lag + 1
+def make_mixer(make: Callable, config: Config, lag: int) -> CausalMixer:
+  """Makes the mixer at the width that has the wanted number of parameters."""
+  context = lag + 1
   features = features_for(lambda width: make(width, context), config.parameters)
-  mixer = make(features, context)
-  model = SequenceModel(task.input, task.output, (mixer,), expansion=0)
-  return mixer, model
+  return make(features, context)
 
 
-def _rows(model, params, task) -> list[dict[str, Any]]:
-  """Returns a row per lag of the test split: the share of right answers."""
-  scores = fit.test_scores(model, params, task)
+def models(
+  config: Config, mixers: Mapping[str, Callable[..., CausalMixer]]
+) -> dict[str, Callable[[Recall], SequenceModel]]:
+  """Returns, for each initialisation of a mixer, what makes its models.
+
+  One block without a perceptron: the mixer alone has to remember.
+  """
+  variants = {'default': mixers[config.mixer]}
+  if mixers is ENTRIES:
+    variants |= INITIALISATIONS.get(config.mixer, {})
+
+  def model(make: Callable) -> Callable[[Recall], SequenceModel]:
+    def of_task(task: Recall) -> SequenceModel:
+      mixer = make_mixer(make, config, task.lag)
+      return SequenceModel(task.input, task.output, (mixer,), expansion=0)
+
+    return of_task
+
+  return {name: model(make) for name, make in variants.items()}
+
+
+def tests(config: Config) -> list[tuple[Recall, int]]:
+  """Returns the tasks that networks of mixed lags are tested on.
+
+  Each with its number of batches: the trained lags, one that no n-gram spans,
+  and 2, 4, ... times the longest.
+  """
+  trained = Recall(lag=config.lag, design='mixed')
+  times = [2**i for i in range(1, config.beyond.bit_length())]
+  lags = [LAG_OF_COUNTS, *(n * config.lag for n in times)]
+  one = EXAMPLES // fit.BATCH_SIZE
   return [
-    {'tested_lag': lag, 'accuracy': accuracy, 'examples': int(weight)}
-    for lag, (accuracy, weight) in scores.items()
+    (trained, one * len(trained.evaluation_lags)),
+    *((Recall(lag=lag), one) for lag in lags),
+  ]
+
+
+def _mixed(config, mixers, record) -> list[dict[str, Any]]:
+  """Returns a row for each seed and tested lag."""
+  task = Recall(lag=config.lag, design='mixed')
+  made = models(config, mixers)
+  fitted = fit.fit(made, task, config.plan, record, tests(config))
+  return _columns(fitted, config, mixers, config.lag)
+
+
+def _searched(config, mixers, record) -> list[dict[str, Any]]:
+  """Returns a row for each seed and each lag that was tried.
+
+  Those of the ladder first, then others until the longest lag that most seeds
+  learn lies between two within a factor of 1.5.
+  """
+  rows = []
+
+  def learnt(lag: int) -> bool:
+    found = _at_lag(config, mixers, record, lag)
+    rows.extend(found)
+    half = (1 + Recall().chance) / 2
+    return sum(row['accuracy'] >= half for row in found) * 2 >= len(found)
+
+  highest = config.lag
+  ladder = [lag for lag in LADDER if lag < highest] + [highest]
+  thresholds.narrow(
+    learnt, {lag: learnt(lag) for lag in ladder}, lowest=8, highest=highest
+  )
+  return rows
+
+
+def _at_lag(config, mixers, record, lag) -> list[dict[str, Any]]:
+  """Trains at one lag; a mixer that cannot see so far is not trained."""
+  mixer = make_mixer(mixers[config.mixer], config, lag)
+  task = Recall(lag=lag)
+  if mixer.receptive_field is not None and mixer.receptive_field <= lag:
+    seeds = range(config.first_seed, config.first_seed + config.seeds)
+    guess = {'group': lag, 'score': task.chance, 'examples': 0}
+    rows = [{'seed': seed, 'steps_taken': 0} | guess for seed in seeds]
+  else:
+    batches = EXAMPLES // fit.BATCH_SIZE
+    made = models(config, mixers)
+    rows = fit.fit(made, task, config.plan, record, [(task, batches)])
+  return _columns(rows, config, mixers, lag)
+
+
+def _columns(rows, config, mixers, lag) -> list[dict[str, Any]]:
+  """Names a row's group and score, and says what was trained."""
+  mixer = make_mixer(mixers[config.mixer], config, lag)
+  return [
+    {
+      'trained_lag': lag,
+      'tested_lag': row.pop('group'),
+      'accuracy': row.pop('score'),
+      'features': mixer.features,
+      'mixer_parameters': num_parameters(mixer),
+      'receptive_field': mixer.receptive_field,
+    }
+    | row
+    for row in rows
   ]
 
 

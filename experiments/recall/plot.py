@@ -1,76 +1,117 @@
-"""Draws accuracy against lag from tables, of one or several machines."""
+"""Draws accuracy by lag, which lags are learnt, and how soon."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.recall.curves import curves
-from seqjax.analysis.statistics import MIN_SCORES
+from experiments.recall.curves import Key, curves, trainings
+from experiments.recall.main import COUNTS
+from seqjax.analysis import rules
+from seqjax.analysis.rules import Curve
+from seqjax.analysis.statistics import mean_interval
 from seqjax.results import plotting, table
 
-DESIGNS = {
-  'fixed': 'every example at the same lag',
-  'mixed': 'lags mixed in training',
+TITLES = {
+  'accuracy': 'One network for all lags: accuracy by lag',
+  'learnt': 'One network for each lag: share of seeds that learn it',
+  'steps': 'One network for all lags: updates until it solves them',
 }
 LOOKS = {
-  'lstm (forget bias 3)': plotting.look('red', 'dashed', 'v'),
-  'lstm (chrono)': plotting.look('pink', 'dotted', 'X'),
   'attention (no positions)': plotting.look('gold', 'dash-dot', '^'),
+  'attention (ALiBi)': plotting.look('pink', 'dotted', 'v'),
+  '5-gram': plotting.look('green', 'dotted', 'd'),
 }
-# Drawn below, each beside what it varies.
-VARIANTS = {
-  'lstm (forget bias 3)': 'lstm',
-  'lstm (chrono)': 'lstm',
-  'attention (no positions)': 'attention',
-}
+HIDDEN = tuple(name for name in COUNTS if name != '5-gram')
+
+Rows = Sequence[Mapping[str, Any]]
 
 
-def draw(rows: Sequence[dict[str, Any]], path: str):
-  """Accuracy against lag: a column a design; mixers, and below variants."""
-  present = {row['mixer'] for row in rows}
-  groups = [present - set(VARIANTS)]
-  if present & set(VARIANTS):
-    groups.append(present & (set(VARIANTS) | set(VARIANTS.values())))
-  designs = [d for d in DESIGNS if any(r['design'] == d for r in rows)]
-  figure, axes = plotting.new(
-    *(f'Recall, {DESIGNS[d]}' for _ in groups for d in designs),
-    columns=len(designs),
+def draw(rows: Rows, path: str):
+  """Draws a panel each, of entries with the smallest number of parameters."""
+  parameters = min(row['parameters'] for row in rows)
+  rows = table.select(rows, parameters=parameters)
+  rows = [row for row in rows if row['mixer'] not in HIDDEN]
+  mixed, fixed = curves(rows, 'mixed'), curves(rows, 'fixed')
+  panels = {'accuracy': mixed, 'learnt': fixed, 'steps': mixed}
+  panels = {name: found for name, found in panels.items() if found}
+  figure, areas = plotting.new(
+    *(TITLES[name] for name in panels), columns=1, width=7.0, height=4.0
   )
-  panels = [(group, design) for group in groups for design in designs]
-  for (group, design), area in zip(panels, axes, strict=True):
-    chosen = table.select(rows, design=design)
-    _draw_panel(area, [row for row in chosen if row['mixer'] in group])
+  for (name, found), area in zip(panels.items(), areas, strict=True):
+    {'accuracy': _accuracy, 'learnt': _learnt, 'steps': _steps}[name](
+      area, found, rows
+    )
   plotting.footer(
     figure,
     rows,
-    'Lines: means over seeds; bands: 95 % of the mean; with fewer than'
-    f' {MIN_SCORES} seeds every seed is drawn. Dashed: longest lag in'
-    ' training.',
+    f'{parameters:,} parameters each. Lines: means over seeds; bands: 95 % of '
+    'the mean. Dashed: longest lag in training.',
   )
   plotting.save(figure, path)
 
 
-def _draw_panel(area, rows):
-  plotting.lengths_axis(
-    area, {row['tested_lag'] for row in rows}, 'positions since the fact'
-  )
+def _accuracy(area, found: Mapping[Key, Curve], rows: Rows):
+  """Draws a line for each entry, which is one network at many lags."""
+  lags = {lag for curve in found.values() for lag in curve.points}
+  powers = [lag for lag in lags if lag & (lag - 1) == 0]
+  plotting.lengths_axis(area, powers, 'positions since the fact')
   plotting.fraction_axis(area, 'accuracy')
-  for index, (machine, part) in enumerate(plotting.by_machine(rows).items()):
-    for curve in curves(part):
-      band = {}
-      if curve.num_seeds >= MIN_SCORES:
-        band['low'], band['high'] = curve.band()
-      plotting.line(
-        area,
-        curve.lags,
-        curve.mean,
-        f'{curve.mixer} {machine}'.strip(),
-        name=curve.mixer,
-        appearance=LOOKS.get(curve.mixer),
-        machine=index,
-        seeds=curve.accuracy,
-        **band,
-      )
+  for key, curve in found.items():
+    band = {}
+    if curve.num_seeds >= rules.MIN_SEEDS:
+      each = [mean_interval(column) for column in curve.scores.T]
+      band['low'] = [min(1.0, max(0.0, i.low)) for i in each]
+      band['high'] = [min(1.0, max(0.0, i.high)) for i in each]
+    plotting.line(
+      area,
+      curve.points,
+      curve.scores.mean(axis=0),
+      key.mixer,
+      name=key.mixer,
+      appearance=LOOKS.get(key.mixer),
+      seeds=curve.scores,
+      **band,
+    )
   plotting.chance_line(area, rows[0]['chance'])
-  trained = max(row['lag'] for row in rows)
-  if any(row['tested_lag'] > trained for row in rows):
-    plotting.limit_line(area, trained)
+  plotting.limit_line(area, max(curve.trained for curve in found.values()))
+
+
+def _learnt(area, found: Mapping[Key, Curve], rows: Rows):
+  """Draws, for each entry and lag, a disc as full as the share that learn it.
+
+  Each is another training, so that nothing joins them.
+  """
+  names = [key.mixer for key in found]
+  lags = sorted({lag for curve in found.values() for lag in curve.points})
+  plotting.names_axis(area, names)
+  plotting.lengths_axis(area, lags, 'lag in training and test, in positions')
+  for row, (key, curve) in enumerate(found.items()):
+    half = (1 + curve.chance) / 2
+    look = LOOKS.get(key.mixer, plotting.style(key.mixer))
+    for column, lag in enumerate(curve.points):
+      share = float((curve.scores[:, column] >= half).mean())
+      plotting.share_disc(area, lag, row, share, look.color)
+
+
+def _steps(area, found: Mapping[Key, Curve], rows: Rows):
+  """Draws a dot for each seed; to the right of all, those that never solve."""
+  names = [key.mixer for key in found if key.mixer not in COUNTS]
+  own = [row for row in trainings(rows) if row['design'] == 'mixed']
+  limit = max(row['steps'] for row in own)
+  plotting.names_axis(area, names)
+  area.set_xlabel('updates (hollow: not solved within the budget)', fontsize=9)
+  area.set_xlim(0, limit * 1.1)
+  for index, name in enumerate(names):
+    look = LOOKS.get(name, plotting.style(name))
+    each = table.select(own, mixer=name)
+    for place, row in enumerate(each):
+      steps = row['steps_to_solve']
+      offset = (place + 0.5) / len(each) - 0.5
+      area.plot(
+        limit * 1.05 if steps is None else steps,
+        index + 0.6 * offset,
+        marker='o',
+        markersize=5,
+        color=look.color,
+        fillstyle='none' if steps is None else 'full',
+        linestyle='none',
+      )

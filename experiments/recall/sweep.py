@@ -2,78 +2,85 @@
 
 from collections.abc import Sequence
 
-from experiments.recall.main import DESIGNS, VARIANTS, Config
-from seqjax import experiment
+from experiments.recall.main import COUNTS, DESIGNS, Config
 
 # One mixer of every kind; any other of the catalogue can be named in --mixers.
 MIXERS = ('elman', 'gru', 'lstm', 'mingru', 'attention', 'tcn', 'window_mlp')
-EVERY = (*MIXERS, *VARIANTS)
+SCHEMES = ('attention (no positions)', 'attention (ALiBi)')
 HELP = {
-  'rates_at_longest': 'Those of learning_rates that the longest fixed lag has.'
+  'wide': 'Mixers that are also trained with ten times the parameters.',
+  'search_up_to': 'Longest lag that is tried in the fixed design.',
 }
-QUICK = {
-  'mixers': MIXERS,
+FIRST = {
+  'mixers': ('elman', 'lstm', 'attention', '5-gram'),
   'designs': DESIGNS,
-  'lags': (8, 32, 128),
-  'learning_rates': (3e-3,),
-  'seeds': 3,
-  'steps': 800,
+  'lag': 32,
+  'search_up_to': 32,
+  'wide': (),
+  'learning_rates': (1e-3, 3e-3, 1e-2),
+  'seeds': 5,
+  'tuning_seeds': 1,
+  'steps': 300,
+}
+FULL = {
+  'mixers': (*MIXERS, *SCHEMES, *COUNTS),
+  'designs': DESIGNS,
+  'lag': 64,
+  'search_up_to': 128,
+  'wide': ('elman', 'lstm', 'attention'),
+  'learning_rates': (1e-3, 3e-3, 1e-2),
+  'seeds': 8,
+  'tuning_seeds': 3,
+  'steps': 600,
 }
 PRESETS = {
-  'first': QUICK | {'mixers': ('elman', 'gru', 'lstm', 'mingru', 'attention')},
-  'quick': QUICK,
-  'full': {
-    'mixers': EVERY,
-    'designs': DESIGNS,
-    'lags': (8, 32, 128, 512),
-    'learning_rates': (1e-3, 3e-3),
-    'rates_at_longest': (3e-3,),  # which takes as long as all other fixed lags
-    'seeds': 5,
-    'steps': 1000,
-  },
-  'gpu': {
-    'mixers': EVERY,
-    'designs': DESIGNS,
-    'lags': (8, 32, 128, 512, 2048),
-    'learning_rates': (1e-3, 3e-3, 1e-2),
-    'seeds': 5,
-    'steps': 3000,
-  },
+  'first': FIRST,
+  'quick': FIRST
+  | {'mixers': ('elman', 'gru', 'lstm', 'mingru', 'attention', '5-gram')},
+  'full': FULL,
+  'gpu': FULL | {'lag': 256, 'search_up_to': 512, 'steps': 3000},
 }
+TIMES_WIDE = 10
 
 
 def cells(
   mixers: Sequence[str],
   designs: Sequence[str],
-  lags: Sequence[int],
+  lag: int,
+  search_up_to: int,
+  wide: Sequence[str],
   learning_rates: Sequence[float],
   seeds: int,
+  tuning_seeds: int,
   steps: int,
-  rates_at_longest: Sequence[float] = (),
 ) -> list[Config]:
-  """Returns every mixer at every fixed lag, and once with the lags mixed.
+  """Returns a cell for each mixer and design; the wide ones in mixed lags.
 
-  Long lags come first, so that two workers end together. The longest fixed lag
-  may have fewer of the learning rates.
+  Those that take longest come first, so that two workers end together. N-grams
+  are counted in mixed lags, and position schemes of attention tried there.
   """
-  few = [rate for rate in learning_rates if rate in rates_at_longest]
-  made = []
-  longest = max(lags)
-  pairs = {
-    'mixed': [longest],
-    'fixed': sorted(lags, reverse=True),
+  common = {
+    'learning_rates': tuple(learning_rates),
+    'seeds': seeds,
+    'tuning_seeds': tuning_seeds,
+    'steps': steps,
   }
-  for design, lag in [(d, n) for d in pairs if d in designs for n in pairs[d]]:
-    at_longest = (design, lag) == ('fixed', longest)
-    rates = few if few and at_longest else learning_rates
-    made += experiment.grid(
-      Config,
-      mixer=mixers,
-      design=(design,),
-      lag=(lag,),
-      beyond=(2 if design == 'mixed' else 0,),
-      steps=(steps,),
-      learning_rate=rates,
-      seed=range(seeds),
-    )
+  networks = [name for name in mixers if name not in COUNTS]
+  searched = [name for name in networks if name not in SCHEMES]
+  made = []
+  if 'mixed' in designs:
+    parameters = TIMES_WIDE * Config.parameters
+    for name in wide:
+      made.append(Config(name, lag=lag, parameters=parameters, **common))
+  if 'fixed' in designs:
+    for name in searched:
+      made.append(Config(name, design='fixed', lag=search_up_to, **common))
+  if 'mixed' in designs:
+    for name in [*networks, *(n for n in mixers if n in COUNTS)]:
+      made.append(Config(name, lag=lag, **common))
   return made
+
+
+def shared(config: Config) -> Config:
+  """Nothing is compiled for two cells: each has a mixer of its own."""
+  return config

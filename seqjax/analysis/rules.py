@@ -6,8 +6,9 @@ seed and a column per point. Each rule answers True, False, or None where the
 scores do not say, with the number that it decided by.
 """
 
+import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
 from typing import NamedTuple
 
@@ -63,13 +64,16 @@ class Answer(NamedTuple):
     holds: True, False, or None where it is not known.
     effect: the number, with its interval.
     why: the reason in words where `holds` is None; else ''.
-    p: of the test, where there is one.
+    p: the smallest level at which the answer would be what it is; where it is
+      None, that of the side that is nearer.
+    votes: (how many seeds say True by themselves, how many were asked).
   """
 
   holds: bool | None
   effect: Interval | None
   why: str = ''
   p: float | None = None
+  votes: tuple[int, int] = (0, 0)
 
 
 def learnt(curve: Curve) -> Answer:
@@ -118,6 +122,27 @@ def drop(curve: Curve, coverage: Real = COVERAGE) -> Interval:
   return contrasts.wider(seeds, Interval(value, value - low, value + high))
 
 
+def smallest_level(
+  interval: Callable[[float], Interval], margin: Real
+) -> float:
+  """Returns the p with which an estimate is told from a margin.
+
+  Its interval at coverage 1 - p just reaches the margin; .5 where it holds the
+  margin at any.
+
+  Args:
+    interval: from a coverage to the interval.
+    margin: the number on one side of which the estimate lies.
+  """
+  low, high = math.log(1e-12), math.log(0.5)
+  for _ in range(40):
+    middle = (low + high) / 2
+    found = interval(1 - math.exp(middle))
+    told = not found.low <= margin < found.high
+    low, high = (low, middle) if told else (middle, high)
+  return math.exp(high)
+
+
 def flat(curve: Curve, margin: Real = MARGIN, level: Real = LEVEL) -> Answer:
   """Tells if a learnt curve loses no more than a margin from end to end.
 
@@ -133,12 +158,20 @@ def flat(curve: Curve, margin: Real = MARGIN, level: Real = LEVEL) -> Answer:
   ]
   if not drops:
     return Answer(None, None, f'{curve.entry} was tested at one point')
-  worst = max(drops, key=lambda found: found.value)
+  worst = max(range(len(drops)), key=lambda i: drops[i].value)
+  lost = inside.scores[:, :1] - inside.scores[:, 1:]
+  ends = inside.between(inside.points[0], inside.points[worst + 1])
+  said = {
+    'effect': drop(ends),
+    'p': smallest_level(functools.partial(drop, ends), margin),
+    'votes': (int(np.all(lost <= margin, axis=1).sum()), len(lost)),
+  }
   if all(found.high <= margin for found in drops):
-    return Answer(True, worst)
+    return Answer(True, **said)
   if any(found.low > margin for found in drops):
-    return Answer(False, max(drops, key=lambda found: found.low))
-  return Answer(None, worst, f'{curve.entry} loses {_shown(worst)}')
+    return Answer(False, **said)
+  why = f'{curve.entry} loses {_shown(drops[worst])}'
+  return Answer(None, why=why, **said)
 
 
 def fades(curve: Curve, margin: Real = MARGIN, level: Real = LEVEL) -> Answer:
@@ -153,15 +186,12 @@ def fades(curve: Curve, margin: Real = MARGIN, level: Real = LEVEL) -> Answer:
   if first.value < (1 + curve.chance) / 2:
     why = f'{curve.entry} is not learnt even at {curve.points[0]:g}'
     return Answer(None, None, why)
-  found = drop(curve, 1 - level)
-  if found.low > margin:
-    return Answer(True, found)
-  if found.high <= margin:
-    return Answer(False, found)
-  return Answer(None, found, f'{curve.entry} loses {_shown(found)}')
+  return _lost(curve, margin, level)
 
 
-def generalises(curve: Curve, times: Real, margin: Real = MARGIN) -> Answer:
+def generalises(
+  curve: Curve, times: Real, margin: Real = MARGIN, level: Real = LEVEL
+) -> Answer:
   """Tells if a learnt curve stays as high at `times` the trained point.
 
   None where it was not learnt, or was not tested that far.
@@ -175,13 +205,29 @@ def generalises(curve: Curve, times: Real, margin: Real = MARGIN) -> Answer:
   ends = curve._replace(
     points=(curve.trained, far), scores=curve.scores[:, columns]
   )
-  found = drop(ends)
-  if found.high <= margin or found.low > margin:
-    return Answer(found.high <= margin, found)
-  return Answer(None, found, f'{curve.entry} loses {_shown(found)}')
+  lost = _lost(ends, margin, level)
+  yes, of = lost.votes
+  holds = None if lost.holds is None else not lost.holds
+  return lost._replace(holds=holds, votes=(of - yes, of))
 
 
-def vanishes(curve: Curve, point: Real, margin: Real = MARGIN) -> Answer:
+def _lost(curve: Curve, margin: Real, level: Real) -> Answer:
+  """Tells if the score falls by more than a margin from end to end."""
+  found = drop(curve, 1 - level)
+  lost = curve.scores[:, 0] - curve.scores[:, -1] > margin
+  said = {
+    'effect': drop(curve),
+    'p': smallest_level(functools.partial(drop, curve), margin),
+    'votes': (int(lost.sum()), len(lost)),
+  }
+  if found.low > margin or found.high <= margin:
+    return Answer(found.low > margin, **said)
+  return Answer(None, why=f'{curve.entry} loses {_shown(found)}', **said)
+
+
+def vanishes(
+  curve: Curve, point: Real, margin: Real = MARGIN, level: Real = LEVEL
+) -> Answer:
   """Tells if nothing but chance is left at a point.
 
   None where the interval of the score reaches both sides of chance + margin.
@@ -189,17 +235,27 @@ def vanishes(curve: Curve, point: Real, margin: Real = MARGIN) -> Answer:
   if curve.num_seeds < MIN_SEEDS:
     return Answer(None, None, _few(curve))
   scores = curve.scores[:, curve.points.index(point)]
-  seeds = mean_interval(scores)
-  count = curve.examples
-  share = contrasts.share_interval(float(scores.mean()) * count, count)
-  found = contrasts.wider(seeds, share)
-  if found.high <= curve.chance + margin:
-    return Answer(True, found)
-  if found.low > curve.chance + margin:
-    return Answer(False, found)
-  return Answer(
-    None, found, f'{curve.entry} scores {_shown(found)} at {point:g}'
-  )
+  limit = curve.chance + margin
+  score = functools.partial(_score, scores, curve.examples)
+  said = {
+    'effect': score(),
+    'p': smallest_level(score, limit),
+    'votes': (int((scores <= limit).sum()), len(scores)),
+  }
+  found = score(1 - level)
+  if found.high <= limit or found.low > limit:
+    return Answer(found.high <= limit, **said)
+  why = f'{curve.entry} scores {_shown(found)} at {point:g}'
+  return Answer(None, why=why, **said)
+
+
+def _score(
+  scores: np.ndarray, examples: int, coverage: Real = COVERAGE
+) -> Interval:
+  """Returns the mean score, the wider of over seeds and over examples."""
+  right = float(np.clip(scores.mean(), 0, 1)) * examples
+  share = contrasts.share_interval(right, examples, coverage)
+  return contrasts.wider(mean_interval(scores, coverage), share)
 
 
 def reach(curve: Curve) -> list[Bracket]:
@@ -228,8 +284,7 @@ def eases(ours: Curve, theirs: Curve, level: Real = LEVEL) -> Answer:
     )
   common = [x for x in ours.points if x in theirs.points]
   counts = {x: (_passed(ours, x), _passed(theirs, x)) for x in common}
-  decisive = {x: c for x, c in counts.items() if c[0] / ours.num_seeds
-              != c[1] / theirs.num_seeds}  # fmt: skip
+  decisive = [x for x in common if _share(ours, x) != _share(theirs, x)]
   if not decisive:
     why = f'{ours.entry} and {theirs.entry} pass and fail at the same points'
     return Answer(None, None, why)
@@ -244,10 +299,12 @@ def eases(ours: Curve, theirs: Curve, level: Real = LEVEL) -> Answer:
   (greater, _), p = min(tests.items(), key=lambda item: item[1])
   p = min(1.0, p * len(common))
   effect = _ratio_of_reach(ours, theirs)
+  ahead = [x for x in decisive if _share(ours, x) > _share(theirs, x)]
+  votes = len(ahead), len(decisive)
   if p < level:
-    return Answer(greater, effect, p=p)
+    return Answer(greater, effect, p=p, votes=votes)
   why = f'{ours.entry} and {theirs.entry} differ with p = {p:.2g}'
-  return Answer(None, effect, why, p)
+  return Answer(None, effect, why, p, votes)
 
 
 def slower(
@@ -298,6 +355,10 @@ def _ratio_of_reach(ours: Curve, theirs: Curve) -> Interval | None:
 def _passed(curve: Curve, point: Real) -> int:
   half = (1 + curve.chance) / 2
   return int((curve.scores[:, curve.points.index(point)] >= half).sum())
+
+
+def _share(curve: Curve, point: Real) -> float:
+  return _passed(curve, point) / curve.num_seeds
 
 
 def _undecidable(curve: Curve) -> str:

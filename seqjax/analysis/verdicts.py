@@ -1,6 +1,5 @@
 """Verdicts on claims, from answers that are true, false or unknown."""
 
-import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -124,6 +123,17 @@ def judge(answers: Mapping[str, Answer]) -> str:
   return CONDITIONAL if {True, False} <= found else UNDECIDED
 
 
+def leaning(yes: int, of: int, unit: str = 'seeds') -> str:
+  """Returns the side that most of a few lean to, as `Verdict.leans` has it.
+
+  'to SUPPORTED (4 of 5 seeds)'; '' where as many say yes as no.
+  """
+  if 2 * yes == of:
+    return ''
+  side, count = (SUPPORTED, yes) if 2 * yes > of else (REFUTED, of - yes)
+  return f'to {side} ({count} of {of} {unit})'
+
+
 def condition(answers: Mapping[str, Answer]) -> str:
   """Returns a clause that names the settings by their answers.
 
@@ -144,40 +154,3 @@ def condition(answers: Mapping[str, Answer]) -> str:
     if settings:
       parts.append(phrase.format(', '.join(settings)))
   return '; '.join(parts)
-
-
-def flat(slope: Interval | None, margin: float) -> bool | None:
-  """Returns whether a curve is flat: its slope lies within the margin.
-
-  False where the whole interval lies below the margin, None in between.
-  """
-  if slope is None:
-    return None
-  if max(abs(slope.low), abs(slope.high)) <= margin:
-    return True
-  return False if slope.high < -margin else None
-
-
-def fades(threshold: Interval | None) -> bool | None:
-  """Returns whether a curve falls below half within what was measured.
-
-  Args:
-    threshold: where it does; infinite beyond the longest that was measured.
-  """
-  if threshold is None:
-    return None
-  if math.isinf(threshold.low):
-    return False
-  return None if math.isinf(threshold.high) else True
-
-
-def eases(ours: Interval | None, theirs: Interval | None) -> bool | None:
-  """Returns whether one threshold lies beyond another and yet is finite.
-
-  False where it is one of the two and not both, None where intervals overlap.
-  """
-  if ours is None or theirs is None:
-    return None
-  if math.isinf(ours.low) or ours.high <= theirs.low:
-    return False
-  return True if ours.low > theirs.high and fades(ours) else None

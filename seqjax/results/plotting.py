@@ -268,6 +268,27 @@ def lengths_axis(axes: Any, lengths: Iterable[int], title: str):
   axes.set_xlabel(title, **_TEXT)
 
 
+def names_axis(axes: Any, names: Sequence[str]):
+  """Puts a row for each name on the y axis, the first at the top."""
+  axes.set_yticks(range(len(names)), names, **_TEXT)
+  axes.set_ylim(len(names) - 0.5, -0.5)
+
+
+def share_disc(axes: Any, x: Real, y: Real, share: Real, color: str):
+  """Draws a disc: full for 1, empty for 0, half with the share beside it."""
+  level = max(0.0, min(1.0, float(share)))
+  axes.plot(
+    x, y, marker='o', markersize=11, color=color, linestyle='none',
+    fillstyle={0.0: 'none', 1.0: 'full'}.get(level, 'bottom'),
+    markerfacecoloralt='white', markeredgewidth=1.2,
+  )  # fmt: skip
+  if 0 < level < 1:
+    axes.annotate(
+      f'{level:.0%}', (x, y), xytext=(0, 8), textcoords='offset points',
+      ha='center', **_SMALL,
+    )  # fmt: skip
+
+
 def seconds_axis(axes: Any, title: str):
   """Scales y in seconds, logarithmically: 10 us, 1 ms, 2 s."""
   _engineering_axis(axes, title, seconds_text)

@@ -4,6 +4,7 @@ from seqjax.training.evaluation import (
   Scores,
   evaluate,
   evaluate_lengths,
+  evaluate_loss,
   overall,
 )
 from seqjax.training.loop import NotFinite, train
@@ -26,6 +27,7 @@ __all__ = [
   'averaged_params',
   'evaluate',
   'evaluate_lengths',
+  'evaluate_loss',
   'init',
   'named_optimizer',
   'overall',

@@ -103,6 +103,33 @@ def evaluate(
   return found
 
 
+def evaluate_loss(
+  model: nn.Module,
+  params: Any,
+  task: Any,
+  *,
+  batches: int,
+  batch_size: int,
+  split: str = 'validation',
+) -> float:
+  """Returns the mean of `task.loss` over a split's first batches, in nats.
+
+  Dropout is off, and batches count alike.
+  """
+  drawn = functools.partial(
+    task.batch, jax.random.key(0), batch_size=batch_size, split=split
+  )
+  losses = [
+    _drawn_loss(
+      params, step, model=model, task=task, batch_size=batch_size, split=split
+    )
+    if task.on_device
+    else _loss(params, drawn(step), model=model, task=task)
+    for step in range(batches)
+  ]
+  return float(np.mean([np.float64(loss) for loss in losses]))
+
+
 def evaluate_lengths(
   model: nn.Module,
   params: Any,
@@ -178,6 +205,23 @@ def _drawn_scores(
   """Returns what `_scores` does of a batch that is generated here."""
   batch = task.batch(jax.random.key(0), step, batch_size, split)
   return _scores(params, batch, model=model, task=task, rows=rows)
+
+
+@functools.partial(
+  jax.jit, static_argnames=('model', 'task', 'batch_size', 'split')
+)
+def _drawn_loss(
+  params, step: int | Int[Array, ''], *, model, task, batch_size, split
+):
+  """Returns what `_loss` does of a batch that is generated here."""
+  batch = task.batch(jax.random.key(0), step, batch_size, split)
+  return _loss(params, batch, model=model, task=task)
+
+
+@functools.partial(jax.jit, static_argnames=('model', 'task'))
+def _loss(params, batch: Batch, *, model, task):
+  outputs = model.apply({'params': params}, batch.inputs, batch.segments)
+  return task.loss(outputs, batch)
 
 
 @functools.partial(jax.jit, static_argnames=('model', 'task', 'rows'))

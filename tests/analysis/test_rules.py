@@ -184,3 +184,22 @@ def test_a_users_mixer_is_judged_like_any_other():
   """The curve alone decides: a name is a name."""
   named = ONE._replace(entry='my mixer')
   assert rules.flat(named) == rules.flat(ONE)
+
+
+def test_p_is_the_level_at_which_the_answer_turns():
+  """A stricter level leaves it open, a looser one decides it."""
+  falling = curve(1, 1, 1, 1, 0.9, spread=0.05, solved=0.0)
+  p = rules.fades(falling).p
+  assert 1e-6 < p < 0.05
+  assert rules.fades(falling, level=1.1 * p).holds is True
+  assert rules.fades(falling, level=0.9 * p).holds is None
+  assert rules.fades(falling).effect == rules.drop(falling)
+
+
+def test_votes_count_the_seeds_that_answer_by_themselves():
+  """For what they lean to where nothing is decided."""
+  some = failing(5, 2)
+  assert rules.fades(some).votes == (2, 5)
+  assert rules.generalises(some._replace(trained=64), 2).votes == (3, 5)
+  assert rules.vanishes(failing(5, 2, worst=0.1), 128).votes == (2, 5)
+  assert rules.eases(ONE, FADING).votes == (2, 2)  # at 64 and at 128

@@ -1,7 +1,6 @@
 """Verdicts are one of four, and follow from three-valued answers."""
 
 import itertools
-import math
 
 import numpy as np
 import pytest
@@ -66,51 +65,11 @@ def test_a_condition_names_every_setting_with_its_answer():
   assert verdicts.condition({'a': None}) == 'it is undecided for a'
 
 
-A, B, BEYOND = Interval(20, 10, 30), Interval(60, 50, 90), math.inf
-
-
-@pytest.mark.parametrize(
-  'slope, answer',
-  [
-    (Interval(0.0, -0.01, 0.01), True),
-    (Interval(-0.1, -0.2, -0.02), False),
-    (Interval(-0.01, -0.03, 0.01), None),
-    (None, None),
-  ],
-)
-def test_a_curve_is_flat_by_its_whole_interval(slope, answer):
-  """Noise never counts as support."""
-  assert verdicts.flat(slope, 0.01) is answer
-
-
-@pytest.mark.parametrize(
-  'threshold, answer',
-  [
-    (A, True),
-    (Interval(BEYOND, BEYOND, BEYOND), False),
-    (Interval(60, 50, BEYOND), None),
-    (None, None),
-  ],
-)
-def test_a_curve_fades_where_its_threshold_is_finite(threshold, answer):
-  """Seeds that disagree decide nothing."""
-  assert verdicts.fades(threshold) is answer
-
-
-@pytest.mark.parametrize(
-  'ours, theirs, answer',
-  [
-    (B, A, True),
-    (A, B, False),
-    (A, A, None),
-    (Interval(BEYOND, BEYOND, BEYOND), A, False),
-    (Interval(60, 50, BEYOND), A, None),
-    (None, A, None),
-  ],
-)
-def test_easing_is_better_and_yet_limited(ours, theirs, answer):
-  """Unlimited memory is no easing."""
-  assert verdicts.eases(ours, theirs) is answer
+def test_what_is_undecided_leans_to_where_most_seeds_are():
+  """As many on either side lean nowhere."""
+  assert verdicts.leaning(4, 5) == 'to SUPPORTED (4 of 5 seeds)'
+  assert verdicts.leaning(1, 5, 'lags') == 'to REFUTED (4 of 5 lags)'
+  assert verdicts.leaning(2, 4) == verdicts.leaning(0, 0) == ''
 
 
 def test_answers_may_come_from_numpy():

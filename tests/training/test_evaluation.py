@@ -12,7 +12,13 @@ from seqjax.ops import losses
 from seqjax.tasks import Recall
 from seqjax.tasks.synthetic.formal.regular import Parity
 from seqjax.tasks.text import Text
-from seqjax.training import Scores, evaluate, evaluate_lengths, overall
+from seqjax.training import (
+  Scores,
+  evaluate,
+  evaluate_lengths,
+  evaluate_loss,
+  overall,
+)
 from seqjax.typing import Batch
 
 
@@ -285,3 +291,18 @@ def test_scores_of_many_lengths_share_their_targets():
   assert dict(one) == {1: (0.5, 2.0), 2: (0.5, 2.0)}
   assert one.share == 3 / 12
   assert np.isnan(Scores().share)
+
+
+def test_the_mean_loss_is_that_of_each_batch():
+  """On the split that is asked for, with the task's own loss."""
+  task, model = Recall(lag=8), Noisy(reach=9)
+  params = {'scale': jnp.float32(2.0)}
+  drawn = [task.batch(jax.random.key(0), i, 16, 'test') for i in range(3)]
+  expected = [
+    float(task.loss(model.apply({'params': params}, b.inputs), b))
+    for b in drawn
+  ]
+  found = evaluate_loss(
+    model, params, task, batches=3, batch_size=16, split='test'
+  )
+  np.testing.assert_allclose(found, np.mean(expected), rtol=1e-6)

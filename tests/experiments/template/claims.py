@@ -15,7 +15,7 @@ CLAIMS = {
 def verdicts(rows) -> list[Verdict]:
   """Returns the verdict, from the interval of the mean over seeds."""
   lag = max(row['lag'] for row in rows)
-  scores = [r['accuracy'] for r in table.select(rows, mixer='lstm', lag=lag)]
+  scores = [r['score'] for r in table.select(rows, mixer='lstm', lag=lag)]
   if len(scores) < MIN_SCORES:
     sentence = f'{MIN_SCORES} seeds of the LSTM are needed at lag {lag}.'
     return [Verdict('T.1', UNDECIDED, sentence=sentence, seeds=len(scores))]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from experiments import fit
-from seqjax import experiment, results, training
+from seqjax import experiment, results
 from seqjax.experiment import option
 from seqjax.models import features_for, model_for
 from seqjax.nn import MIXERS, CausalMixer
@@ -17,14 +17,14 @@ from seqjax.tasks import TASKS
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-  """The options of one cell: one mixer, one lag, one seed."""
+  """The options of one cell: one mixer at one lag, with all of its seeds."""
 
   mixer: str = option('lstm', 'Sequence mixer to train.', among=MIXERS)
   lag: int = option(16, 'Positions between a symbol and its copy.')
   parameters: int = option(2000, 'Parameters per mixer, within a tenth.')
-  steps: int = option(400, 'Most updates; a solved cell ends earlier.')
-  learning_rate: float = option(3e-3, 'Peak of the schedule.')
-  seed: int = option(0, 'Seeds the parameters and the training examples.')
+  steps: int = option(400, 'Number of updates.')
+  rates: tuple[float, ...] = option((1e-3, 3e-3, 1e-2), 'Learning rates.')
+  seeds: int = option(5, 'Number of seeds.')
 
 
 def run(
@@ -41,10 +41,7 @@ def run(
   task = TASKS['lag_copy'](lag=config.lag, length=length)
   width = features_for(lambda width: make(width, length), config.parameters)
   model = model_for(task, (make(width, length),))
+  plan = fit.Plan(config.rates, config.steps, 32, 0.99, config.seeds)
   with results.Run(workdir, config) as record:
-    state, _ = fit.fit(
-      model, task, record, steps=config.steps, batch_size=32, solved=0.99,
-      learning_rate=config.learning_rate, seed=config.seed,
-    )  # fmt: skip
-    accuracy = training.overall(fit.test_scores(model, state.params, task))
-    return record.finish(accuracy=accuracy, chance=task.chance)
+    rows = fit.fit({'': lambda _: model}, task, plan, record, [(task, 16)])
+    return record.finish(rows=rows, chance=task.chance)

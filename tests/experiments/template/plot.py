@@ -13,7 +13,7 @@ def draw(rows, path: str):
   plotting.fraction_axis(area, 'accuracy')
   for name in dict.fromkeys(row['mixer'] for row in rows):
     part = [table.select(rows, mixer=name, lag=lag) for lag in lags]
-    mean = [np.mean([row['accuracy'] for row in of_lag]) for of_lag in part]
+    mean = [np.mean([row['score'] for row in of_lag]) for of_lag in part]
     plotting.line(area, lags, mean, name)
   plotting.chance_line(area, rows[0]['chance'])
   plotting.footer(figure, rows, 'Lines: means over seeds.')
