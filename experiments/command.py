@@ -21,10 +21,13 @@ from absl import flags
 
 from experiments import axes, folders, reproduce
 from experiments.folders import Experiment
-from seqjax import experiment, results
+from seqjax import experiment, results, testing
 from seqjax.experiment import option
 from seqjax.launch import cell_pool, exits
+from seqjax.nn import MIXERS
 from seqjax.results import table
+
+WIDTH, CONTEXT = 16, 80  # of a mixer whose laws are checked
 
 
 def run(
@@ -49,7 +52,7 @@ def run(
     values: values of the experiment's axes, and of other fields of its Config.
 
   Raises:
-    ValueError: a name is unknown.
+    ValueError: a name is unknown, or a mixer of the caller's breaks a law.
     RuntimeError: a cell failed; says which and why.
   """
   found = folders.find(name)
@@ -62,10 +65,39 @@ def run(
       values['mixers'] = tuple(entries)
   given = found.axes(preset or default_preset(found)) | values
   configs = axes.cells(found, entries, **given)
+  check_laws(
+    {
+      n: make
+      for n, make in (entries or {}).items()
+      if n in given.get('mixers', ())
+    }
+  )
   job = reproduce.Job(found, configs, pathlib.Path(workdir))
   if failed := reproduce.run_cells(job, entries):
     raise RuntimeError('; '.join(f'{cell}: {why}' for cell, why in failed))
   return reproduce.publish(job, job.root)
+
+
+def check_laws(entries: Mapping[str, Callable]):
+  """Holds mixers of a caller's to the contract of the library's own.
+
+  Args:
+    entries: from names to what makes a mixer of (features, context).
+
+  Raises:
+    ValueError: a mixer breaks a law; its sentence stands at the end.
+  """
+  known = list(MIXERS.values())
+  for name, make in entries.items():
+    if make in known:
+      continue
+    try:
+      testing.assert_mixer_contract(make(WIDTH, CONTEXT), tolerance=10)
+    except testing.LawBroken as broken:
+      raise ValueError(
+        f'A mixer takes part in an experiment if it keeps the laws of '
+        f'`seqjax.testing`, but {name!r} breaks one: {broken}'
+      ) from broken
 
 
 def default_preset(found: Experiment) -> str:

@@ -229,12 +229,10 @@ def _judged(
   if lacking:
     return _lacking(claim, lacking)
   chosen = {k: c for k, c in found.items() if (k.mixer, k.design) in wanted}
-  answers = {str(key): rule(curve) for key, curve in chosen.items()}
-  primary = next(
-    str(key) for key in chosen if (key.mixer, key.design) == needed[0]
-  )
-  smallest = min(k.parameters for k in chosen if k.mixer == needed[0][0])
-  primary = str(Key(*needed[0], smallest))
+  answers = {curve.entry: rule(curve) for curve in chosen.values()}
+  name, design = needed[0]
+  smallest = min(key.parameters for key in chosen if key.mixer == name)
+  primary = chosen[Key(name, design, smallest)].entry
   word = judge({name: answer.holds for name, answer in answers.items()})
   shown = answers[primary]
   if word == REFUTED:
@@ -262,7 +260,7 @@ def _sentence(word: str, answers: Answers) -> str:
   why = [a.why for a in answers.values() if a.holds is None and a.why]
   if word in (CONDITIONAL, UNDECIDED) and why:
     said += f' ({"; ".join(why)})'
-  return f'{said[0].upper()}{said[1:]}.'
+  return f'The claim{said.removeprefix("it")}.'
 
 
 def _eases(
@@ -308,7 +306,7 @@ def _context_of_counts(mixed: Mapping[Key, Curve]) -> Verdict:
     elif key.mixer in ('lstm', 'attention'):
       yes, of = vanishes.votes
       holds = None if vanishes.holds is None else not vanishes.holds
-      answers[f'{key} above chance'] = vanishes._replace(
+      answers[f'{curve.entry} above chance'] = vanishes._replace(
         holds=holds, votes=(of - yes, of)
       )
   primary = answers['5-gram at chance']

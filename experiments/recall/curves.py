@@ -20,8 +20,11 @@ class Key(NamedTuple):
   design: str
   parameters: int
 
-  def __str__(self) -> str:
-    return f'{self.mixer}, {self.parameters:,} parameters'
+  def entry(self, smallest: int) -> str:
+    """Returns the mixer's name, with its size if it is not the smallest."""
+    if self.parameters == smallest:
+      return self.mixer
+    return f'{self.mixer} ({self.parameters / 1000:g}k parameters)'
 
 
 def curves(rows: Rows, design: str) -> dict[Key, Curve]:
@@ -35,10 +38,11 @@ def curves(rows: Rows, design: str) -> dict[Key, Curve]:
     key = Key(row['mixer'], row['design'], row['parameters'])
     if key.design == design:
       found.setdefault(key, []).append(row)
-  return {key: _curve(key, part) for key, part in found.items()}
+  smallest = min((row['parameters'] for row in rows), default=0)
+  return {key: _curve(key.entry(smallest), part) for key, part in found.items()}
 
 
-def _curve(key: Key, rows: Rows) -> Curve:
+def _curve(entry: str, rows: Rows) -> Curve:
   """Makes a curve of one entry's rows."""
   tested = [row for row in rows if row['tested_lag'] is not None]
   lags = sorted({row['tested_lag'] for row in tested})
@@ -51,7 +55,7 @@ def _curve(key: Key, rows: Rows) -> Curve:
       scores[place] = row['accuracy']
   counted = [row['examples'] for row in tested if row['examples']]
   return Curve(
-    str(key),
+    entry,
     tuple(lags),
     scores,
     min(counted, default=0),

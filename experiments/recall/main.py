@@ -19,7 +19,7 @@ import jax
 
 from experiments import command, fit
 from experiments.recall import counting
-from seqjax import experiment, results
+from seqjax import errors, experiment, results
 from seqjax.analysis import thresholds
 from seqjax.errors import Catalog
 from seqjax.experiment import option
@@ -118,6 +118,7 @@ class Config:
   tuning_seeds: int = option(3, 'Number of seeds that choose the settings.')
 
   def __post_init__(self):
+    errors.check_fields(self)
     least = ('lag', 'steps', 'batch_size', 'parameters', 'seeds')
     least = dict.fromkeys((*least, 'tuning_seeds', 'beyond'), 1)
     for name, bound in (least | {'first_seed': 0}).items():

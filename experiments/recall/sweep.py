@@ -16,6 +16,7 @@ FIRST = {
   'designs': DESIGNS,
   'lag': 32,
   'search_up_to': 32,
+  'parameters': 25000,
   'wide': (),
   'learning_rates': (1e-3, 3e-3, 1e-2),
   'seeds': 5,
@@ -27,6 +28,7 @@ FULL = {
   'designs': DESIGNS,
   'lag': 64,
   'search_up_to': 128,
+  'parameters': 25000,
   'wide': ('elman', 'lstm', 'attention'),
   'learning_rates': (1e-3, 3e-3, 1e-2),
   'seeds': 8,
@@ -48,6 +50,7 @@ def cells(
   designs: Sequence[str],
   lag: int,
   search_up_to: int,
+  parameters: int,
   wide: Sequence[str],
   learning_rates: Sequence[float],
   seeds: int,
@@ -60,6 +63,7 @@ def cells(
   are counted in mixed lags, and position schemes of attention tried there.
   """
   common = {
+    'parameters': parameters,
     'learning_rates': tuple(learning_rates),
     'seeds': seeds,
     'tuning_seeds': tuning_seeds,
@@ -69,15 +73,14 @@ def cells(
   searched = [name for name in networks if name not in SCHEMES]
   made = []
   if 'mixed' in designs:
-    parameters = TIMES_WIDE * Config.parameters
-    for name in wide:
-      made.append(Config(name, lag=lag, parameters=parameters, **common))
+    many = common | {'parameters': TIMES_WIDE * parameters}
+    made += [Config(name, lag=lag, **many) for name in wide]
   if 'fixed' in designs:
-    for name in searched:
-      made.append(Config(name, design='fixed', lag=search_up_to, **common))
+    fixed = common | {'design': 'fixed', 'lag': search_up_to}
+    made += [Config(name, **fixed) for name in searched]
   if 'mixed' in designs:
-    for name in [*networks, *(n for n in mixers if n in COUNTS)]:
-      made.append(Config(name, lag=lag, **common))
+    counted = [name for name in mixers if name in COUNTS]
+    made += [Config(name, lag=lag, **common) for name in networks + counted]
   return made
 
 
