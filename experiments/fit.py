@@ -24,7 +24,8 @@ from seqjax.launch.monitor import Monitor
 from seqjax.ops.algorithms import by_platform
 
 BATCH_SIZE = 64  # examples that are scored at a time
-VALIDATION_BATCHES = 8
+LOOK_BATCHES = 4  # of validation, on the way
+VALIDATION_BATCHES = 16  # at the end, to choose by
 WEIGHT_DECAY = 0.01
 
 Models = Mapping[str, Callable[[Any], nn.Module]]
@@ -55,7 +56,7 @@ class Plan:
   seeds: int
   first_seed: int = 0
   tuning_seeds: int = 3
-  log_every: int = 50
+  log_every: int = 25
   stop_when_solved: bool = False
 
 
@@ -291,7 +292,7 @@ def _train_group(model, task, plan, log, clock, rate, seeds, alone):
     params = [
       training.select_members(states.params, i) for i in range(len(seeds))
     ]
-    worst = [worst_group(model, each, task) for each in params]
+    worst = [worst_group(model, each, task, LOOK_BATCHES) for each in params]
     step = int(states.step[0])
     for i, score in enumerate(worst):
       if solved_at[i] is None and _reaches(task, score, plan.solved):
@@ -300,22 +301,30 @@ def _train_group(model, task, plan, log, clock, rate, seeds, alone):
     if plan.stop_when_solved and None not in solved_at:
       break
   return [
-    Member(each, score, validation_loss(model, each, task), step, solved)
-    for each, score, solved in zip(params, worst, solved_at, strict=True)
+    Member(
+      each,
+      worst_group(model, each, task, VALIDATION_BATCHES),
+      validation_loss(model, each, task),
+      step,
+      solved,
+    )
+    for each, solved in zip(params, solved_at, strict=True)
   ]
 
 
-def worst_group(model: nn.Module, params: Any, task: Any) -> float:
+def worst_group(
+  model: nn.Module, params: Any, task: Any, batches: int
+) -> float:
   """Returns the worst validation score over groups; NaN if one is."""
   scores = training.evaluate(
-    model, params, task, batches=VALIDATION_BATCHES, batch_size=BATCH_SIZE
+    model, params, task, batches=batches, batch_size=BATCH_SIZE
   )
   worst = np.min if task.metric.higher_is_better else np.max
   return float(worst([score for score, _ in scores.values()]))
 
 
 def validation_loss(model: nn.Module, params: Any, task: Any) -> float:
-  """Returns the mean loss of the batches that `worst_group` scores."""
+  """Returns the mean loss of the batches that a training is chosen by."""
   return training.evaluate_loss(
     model, params, task, batches=VALIDATION_BATCHES, batch_size=BATCH_SIZE
   )

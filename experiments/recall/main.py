@@ -107,7 +107,7 @@ class Config:
     'Peak learning rates to choose from; more are tried beyond the best one'
     ' where it is the largest or the smallest.',
   )
-  steps: int = option(600, 'Number of updates of a training.')
+  steps: int = option(400, 'Number of updates of a training.')
   batch_size: int = option(32, 'Number of examples per update.')
   parameters: int = option(25000, 'Parameters per mixer, within a tenth.')
   solved: float = option(

@@ -15,7 +15,7 @@ FIRST = {
   'mixers': ('elman', 'lstm', 'attention', '5-gram'),
   'designs': DESIGNS,
   'lag': 32,
-  'search_up_to': 32,
+  'search_up_to': 64,
   'parameters': 25000,
   'wide': (),
   'learning_rates': (1e-3, 3e-3, 1e-2),
@@ -33,7 +33,7 @@ FULL = {
   'learning_rates': (1e-3, 3e-3, 1e-2),
   'seeds': 8,
   'tuning_seeds': 3,
-  'steps': 600,
+  'steps': 400,
 }
 PRESETS = {
   'first': FIRST,

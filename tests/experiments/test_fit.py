@@ -133,7 +133,7 @@ def test_a_training_is_that_of_train(tmp_path):
     learning_rate=3e-3,
   )
   *_, (state, _) = states
-  scores = training.evaluate(net, state.params, TASK, batches=8, batch_size=64)
+  scores = training.evaluate(net, state.params, TASK, batches=16, batch_size=64)
   assert rows[0]['validation'] == pytest.approx(training.overall(scores))
   assert rows[0]['steps_to_solve'] is rows[0]['seconds_to_solve'] is None
 
