@@ -117,28 +117,6 @@ def bootstrap_interval(
   return _percentiles(float(statistic(samples)), statistics)
 
 
-def resampled_interval(
-  rows: Float[np.ndarray, 'N K'],
-  statistic: Callable[[np.ndarray], float],
-  resamples: int = 1000,
-  seed: int = 0,
-) -> Interval:
-  """Computes a statistic of N rows and its percentile bootstrap over rows.
-
-  Its ends are values that occurred, so that infinite ones do no harm: a
-  threshold may lie beyond what was measured. With few rows it is too narrow,
-  as `bootstrap_interval` says.
-  """
-  generator = np.random.default_rng(seed)
-  values = [
-    statistic(rows[generator.integers(len(rows), size=len(rows))])
-    for _ in range(resamples)
-  ]
-  tail = (1 - COVERAGE) / 2
-  low, high = np.quantile(values, [tail, 1 - tail], method='nearest')
-  return Interval(float(statistic(rows)), float(low), float(high))
-
-
 def interquartile_mean(samples: Sequence | Array) -> float:
   """The mean of the middle half: a quarter is cut away at either end.
 

@@ -181,18 +181,3 @@ def test_ranks_need_contestants_with_scores():
     statistics.ranks({})
   with pytest.raises(ValueError, match='at least 2 samples.* 1 and 2000'):
     statistics.ranks({'lstm': [0.5, 0.6], 'gru': [0.7]})
-
-
-def test_a_bootstrap_of_rows_keeps_infinite_values():
-  """Two rows, one beyond what was measured: a quarter of means is finite."""
-
-  def statistic(rows):
-    return float(rows[:, 0].mean())
-
-  rows = np.array([[1.0], [np.inf]])
-  found = statistics.resampled_interval(rows, statistic)
-  assert found == (np.inf, 1.0, np.inf)
-  rows = np.arange(100.0)[:, None]
-  found = statistics.resampled_interval(rows, statistic)
-  expected = statistics.bootstrap_interval(rows[:, 0])
-  np.testing.assert_allclose(found, expected, atol=0.6)
