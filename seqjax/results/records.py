@@ -61,8 +61,9 @@ def total_seconds(rows: Iterable[Mapping[str, Any]]) -> float | None:
     that took.
   """
   taken = {row.get(RUN): row.get(RUN_SECONDS) for row in rows}
-  known = taken and None not in taken and None not in taken.values()
-  return sum(taken.values()) if known else None
+  if not taken or None in taken or None in taken.values():
+    return None
+  return float(sum(taken.values()))
 
 
 def read_config(workdir: str | os.PathLike) -> dict[str, Any]:
