@@ -8,6 +8,7 @@ _DATA = ['array_record', 'grain', 'pillow', 'scikit-learn>=1.4']
 _EXPORT = ['safetensors>=0.5']
 _PEERS = ['equinox>=0.11']  # torch is compared with where it is installed
 _PLOT = ['matplotlib>=3.8']
+_REPORT = ['jinja2>=3.1']
 _TENSORBOARD = ['tensorboardX>=2.6']
 _TEST = [
   'beartype>=0.18',
@@ -65,8 +66,9 @@ setuptools.setup(
     'export': _EXPORT,
     'peers': _PEERS,
     'plot': _PLOT,
+    'report': _REPORT,
     'tensorboard': _TENSORBOARD,
-    'test': _TEST + _DATA + _EXPORT + _PLOT + _TENSORBOARD,
+    'test': _TEST + _DATA + _EXPORT + _PLOT + _REPORT + _TENSORBOARD,
   },
   classifiers=[
     'Intended Audience :: Science/Research',

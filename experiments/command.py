@@ -12,6 +12,7 @@ every cell finished.
 import dataclasses
 import inspect
 import pathlib
+import shlex
 import sys
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -184,7 +185,8 @@ def main(package: str, argv: Sequence[str] | None = None):
         f'--preset={preset}, or axes of your own; --help lists them.'
       )
     whole = requested in folders.COMMITTED and _is_alone(argv)
-    sys.exit(_run(found, given, workdir, whole))
+    command = f'python -m {package} {shlex.join(argv[1:])}'
+    sys.exit(_run(found, given, workdir, whole, command.strip()))
 
   # --help begins with the question of the experiment.
   run_options.__module__ = found.main.__name__
@@ -215,7 +217,11 @@ def _is_alone(argv: Sequence[str]) -> bool:
 
 
 def _run(
-  found: Experiment, given: Mapping[str, Any], workdir: str, whole: bool
+  found: Experiment,
+  given: Mapping[str, Any],
+  workdir: str,
+  whole: bool,
+  command: str,
 ) -> int:
   """Runs the cells and publishes them; returns the exit code.
 
@@ -226,6 +232,10 @@ def _run(
   job = reproduce.Job(found, configs, reproduce.in_checkout(workdir))
   with cell_pool.stoppable():
     failed = reproduce.run_cells(job)
-  print(reproduce.conclude(job, failed, found.folder if whole else job.root))
+  to = found.folder if whole else job.root
+  print(reproduce.conclude(job, failed, to))
+  parts = [reproduce.part(job, failed, to, command)]
+  subject = f'results of {found.name}'
+  print(reproduce.write_page(parts, job.root / 'report', subject, whole))
   reproduce.list_failures(failed)
   return 1 if failed else 0

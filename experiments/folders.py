@@ -4,6 +4,7 @@ import contextlib
 import functools
 import importlib
 import pathlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any
@@ -95,6 +96,19 @@ class Experiment:
     return self._module('sweep')
 
   @property
+  def aim(self) -> str:
+    """The first paragraph of `main`, as `--help` begins with it."""
+    return ' '.join((self.main.__doc__ or '').split('\n\n')[0].split())
+
+  @property
+  def question(self) -> str:
+    """The heading of its README; its aim where there is none."""
+    page = self.folder / 'README.md'
+    text = page.read_text(encoding='utf-8') if page.exists() else ''
+    heading = re.search(r'^# (.+)', text, re.MULTILINE)
+    return heading[1].strip() if heading else self.aim
+
+  @property
   def presets(self) -> dict[str, Axes]:
     """The presets; ValueError for a name that no runner would ask for."""
     for name in self.sweep.PRESETS:
@@ -121,8 +135,11 @@ class Experiment:
 
     Raises:
       ValueError: `run` would refuse a config.
-      ModuleNotFoundError: the figure could not be drawn; names the extra.
+      ModuleNotFoundError: the figure could not be drawn, or the page not be
+        written; names the extra.
     """
+    with errors.needs('report'):
+      import jinja2  # noqa: F401
     if self._module('plot', optional=True) is not None:
       with errors.needs('plot'):
         import matplotlib  # noqa: F401

@@ -1,8 +1,10 @@
-"""Computes verdicts from tables, prints them, and writes `verdicts.md`.
+"""Computes verdicts from tables, prints them, and writes pages of them.
 
     python -m experiments.report                        of the committed tables
     python -m experiments.report --workdir=runs/quick   of those of another job
 
+Beside each table, verdicts.md holds its verdicts; report/index.html, under the
+workdir or under docs, shows all tables that there are, with their figures.
 Nothing is measured: a rule that was changed in a claims.py is applied to the
 tables that are there.
 """
@@ -10,7 +12,7 @@ tables that are there.
 import dataclasses
 import pathlib
 
-from experiments import folders
+from experiments import folders, page
 from experiments.folders import Experiment, Rows
 from seqjax import experiment
 from seqjax.experiment import option
@@ -74,11 +76,23 @@ def tables(
 
 def run_report(config: Config, workdir: str):
   """Reports on every table under a folder."""
+  page.check()
+  root = pathlib.Path(workdir).resolve()
   for name, path in tables(config.only, pathlib.Path(workdir)).items():
     found = folders.find(name)
     with folders.own_columns(found):
       said = write(found, table.read(path), path.with_name('verdicts.md'))
     print(f'{name}\n\n{said}\n')
+  print(f'Page: {write_page(root)}')
+
+
+def write_page(root: pathlib.Path) -> pathlib.Path:
+  """Writes the page of all tables under a folder; returns its path."""
+  if root == folders.ROOT:
+    return page.write_committed()
+  return page.write(
+    page.saved(root), root / 'report', f'results in {root.name}'
+  )
 
 
 def main():

@@ -1,11 +1,12 @@
-"""Runs experiments, draws their figures, prints their verdicts.
+"""Runs experiments, draws their figures, judges claims, and writes a page.
 
     python -m experiments.reproduce --preset=quick --only=recall --workdir=runs
 
 Finished cells are kept and skipped, so the same command resumes a job that was
 stopped. Experiments without the requested preset are left out. Everything is
-written under the workdir; a job over all experiments with the preset full also
-replaces the tables that are committed, each only if all of its cells finished.
+written under the workdir, the page to PRESET/report/index.html; a job over all
+experiments with the preset full replaces the tables that are committed instead,
+each only if all of its cells finished, and the page docs/report.
 The exit code is 0 only if every cell finished.
 """
 
@@ -20,7 +21,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from experiments import axes, folders, report
+from experiments import axes, folders, page, report
 from experiments.folders import Experiment
 from seqjax import experiment, results
 from seqjax.experiment import option
@@ -129,11 +130,47 @@ def conclude(job: Job, failed: Sequence[Failure], to: pathlib.Path) -> str:
   finished = len(_finished(job))
   said = (
     f'{job.found.name}: {finished} of {len(job.configs)} cells finished; the '
-    'figure and the verdicts need all of them.'
+    'figure and verdicts.md need all of them.'
   )
   if finished:
     said += f' Table of those: {write_table(job, job.root)}'
   return said
+
+
+def part(
+  job: Job, failed: Sequence[Failure], to: pathlib.Path, command: str
+) -> page.Part:
+  """Returns a job's part of the page: the files that `conclude` has written."""
+  root = job.root if failed else to
+  figure = root / 'figure.svg'
+  return page.Part(
+    job.found,
+    root / 'results.csv' if _finished(job) else None,
+    figure if figure.exists() and not failed else None,
+    command,
+    failed,
+    len(job.configs),
+  )
+
+
+def write_page(
+  parts: Sequence[page.Part], to: pathlib.Path, subject: str, committed: bool
+) -> str:
+  """Writes the pages of a job that has ended; returns the text to print.
+
+  Args:
+    parts: of its experiments.
+    to: the folder of the job's own page.
+    subject: says in a few words whose results they are.
+    committed: whether the job replaces tables that are committed. Their page
+      is written, and the job's own only if it says that cells failed.
+  """
+  written = []
+  if committed:
+    written.append(page.write_committed())
+  if not committed or any(part.failed for part in parts):
+    written.append(page.write(parts, to, subject))
+  return '\n'.join(f'Page: {path}' for path in written)
 
 
 def publish(job: Job, to: pathlib.Path) -> str:
@@ -161,7 +198,7 @@ def _finished(job: Job) -> list[pathlib.Path]:
 
 def reproduce(preset: str, only: Sequence[str], workdir: pathlib.Path) -> int:
   """Runs a whole job; returns the exit code."""
-  began, failed, said = time.monotonic(), [], []
+  began, parts, said = time.monotonic(), [], []
   jobs = [
     Job(
       found,
@@ -172,14 +209,17 @@ def reproduce(preset: str, only: Sequence[str], workdir: pathlib.Path) -> int:
   ]
   for job in jobs:
     job.found.check(job.configs)
+  committed = preset in folders.COMMITTED and not only
   for job in jobs:
     failures = run_cells(job)
-    committed = preset in folders.COMMITTED and not only
     to = job.found.folder if committed else job.root
     said.append(conclude(job, failures, to))
-    failed += failures
+    parts.append(part(job, failures, to, page.command(job.found, preset)))
   print('\n\n'.join(said))
+  subject = f'results of the preset {preset}'
+  print(write_page(parts, workdir / preset / 'report', subject, committed))
   print(f'\n{preset}: {(time.monotonic() - began) / 60:.1f} minutes.')
+  failed = [failure for part in parts for failure in part.failed]
   list_failures(failed)
   return 1 if failed else 0
 

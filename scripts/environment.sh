@@ -1,6 +1,6 @@
 # Sourced by run.sh and test.sh: makes .venv beside this folder and installs.
 #
-#   prepare EXTRAS    e.g. prepare plot; a second call with nothing changed
+#   prepare EXTRAS    e.g. prepare plot,report; a second call with nothing changed
 #                     in setup.py does not install again
 #
 # SEQJAX_PYTHON names the interpreter (default: the first of python3.13,

@@ -26,7 +26,7 @@ from seqjax.launch import cell_pool, exits, process_environment
 from seqjax.launch.programs import Program
 from seqjax.results import table
 from seqjax.results.environment import ENVIRONMENT_COLUMNS
-from seqjax.results.records import RUN
+from seqjax.results.records import RUN, RUN_SECONDS
 
 LAST = 5  # lines of a failed cell's log that are shown
 
@@ -169,7 +169,7 @@ def _differing(cells) -> list[str]:
 def _columns(cells, rows) -> list[str]:
   """Returns the fields that differ among the cells, and the results."""
   fields = experiment.to_dict(cells[0].config)
-  known = {*fields, *ENVIRONMENT_COLUMNS, RUN}
+  known = {*fields, *ENVIRONMENT_COLUMNS, RUN, RUN_SECONDS}
   return _differing(cells) + [name for name in rows[0] if name not in known]
 
 

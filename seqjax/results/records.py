@@ -5,13 +5,14 @@ import json
 import math
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from seqjax.results.environment import columns
 from seqjax.results.json_files import decode, decode_summary, read_json, record
 
 RUN = 'run'  # the column of the run's folder
+RUN_SECONDS = 'run_seconds'  # of the time that the run took
 CONFIG, METRICS, SUMMARY = 'config.json', 'metrics.jsonl', 'summary.json'
 
 
@@ -33,7 +34,8 @@ def collate(root: str | os.PathLike) -> list[dict[str, Any]]:
   A row holds `run` (the run's folder seen from root; the name of root itself),
   the config's fields, the summary (with `rows`, one row each) and the columns
   of ENVIRONMENT_COLUMNS, which a measurement that knows better (a summary with
-  a column `device`, say) overrides. Unfinished runs are left out.
+  a column `device`, say) overrides; and `run_seconds`, the time that the whole
+  run took, in every row of the run. Unfinished runs are left out.
   """
   root = pathlib.Path(root)
   if not root.is_dir():
@@ -44,8 +46,24 @@ def collate(root: str | os.PathLike) -> list[dict[str, Any]]:
   found = []
   for path in sorted(paths, key=lambda path: path.relative_to(root).parts):
     folder = root.resolve().name if path == root else path.relative_to(root)
-    found += [_merge(path, {RUN: str(folder)}, row) for row in rows(path)]
+    seconds = {RUN_SECONDS: read_summary(path)['time']}
+    found += [
+      _merge(path, {RUN: str(folder)}, row, seconds) for row in rows(path)
+    ]
   return found
+
+
+def total_seconds(rows: Iterable[Mapping[str, Any]]) -> float | None:
+  """Adds up the time of the runs that rows are from, each run once.
+
+  Returns:
+    Seconds; None where a row does not say which run it is from, or how long
+    that took.
+  """
+  taken = {row.get(RUN): row.get(RUN_SECONDS) for row in rows}
+  if not taken or None in taken or None in taken.values():
+    return None
+  return float(sum(taken.values()))
 
 
 def read_config(workdir: str | os.PathLike) -> dict[str, Any]:

@@ -45,12 +45,21 @@ def effect(verdict: Any) -> str:
   As in 'time of the LSTM over that of attention: 2.5 [2.1, 2.9] times, p =
   0.0002'.
   """
+  named = f'{verdict.quantity}: ' if verdict.effect is not None else ''
+  return named + size(verdict)
+
+
+def size(verdict: Any) -> str:
+  """Returns the number of an effect with interval, unit and p; '' without one.
+
+  As in '2.5 [2.1, 2.9] times, p = 0.0002'.
+  """
+  p = '' if verdict.p is None else f'p = {verdict.p:.2g}'
   if verdict.effect is None:
-    return f'p = {verdict.p:.2g}' if verdict.p is not None else ''
-  said = f'{verdict.quantity}: {verdict.effect:.3g}'
-  said += f' [{verdict.low:.3g}, {verdict.high:.3g}]'
+    return p
+  said = f'{verdict.effect:.3g} [{verdict.low:.3g}, {verdict.high:.3g}]'
   said += f' {verdict.unit}' if verdict.unit else ''
-  return said if verdict.p is None else f'{said}, p = {verdict.p:.2g}'
+  return ', '.join(filter(None, (said, p)))
 
 
 def _paragraph(verdict: Any) -> str:

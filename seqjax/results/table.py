@@ -88,7 +88,7 @@ def format(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
 
   A column that no row has is an error; None is '-'.
   """
-  header, *body = _shown(list(rows), columns)
+  header, *body = shown(list(rows), columns)
   cells = [header, *body]
   widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
   right = [_is_numeric(column) for column in zip(*body, strict=True)]
@@ -105,7 +105,7 @@ def format(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
 
 def markdown(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
   """Returns a Markdown table of these columns."""
-  header, *body = _shown(list(rows), columns)
+  header, *body = shown(list(rows), columns)
   right = [_is_numeric(column) for column in zip(*body, strict=True)]
   rule = ['---:' if r else '---' for r in right or [False] * len(columns)]
   escaped = [[cell.replace('|', '\\|') for cell in line] for line in body]
@@ -174,7 +174,7 @@ def _read_file(path: pathlib.Path) -> list[dict[str, Any]]:
   return [dict(zip(header, map(_parse, line), strict=True)) for line in lines]
 
 
-def _shown(
+def shown(
   rows: Sequence[Mapping[str, Any]], columns: Sequence[str]
 ) -> list[list[str]]:
   """Returns header and rows as text; ValueError for an unknown column."""

@@ -6,7 +6,7 @@ import pathlib
 import jax.numpy as jnp
 import pytest
 
-from experiments import axes, command, folders, reproduce
+from experiments import axes, command, folders, page, reproduce
 from experiments.recall import main
 from seqjax.nn import MIXERS, WindowMLP
 from tests import processes
@@ -143,15 +143,17 @@ def test_cells_that_fail_are_named(tmp_path):
 
 
 def test_a_command_whose_cells_fail_exits_with_1(monkeypatch, tmp_path, capsys):
-  """The failures stand at the end, and no table is written."""
+  """The failures stand at the end and on the page; no table is written."""
   monkeypatch.setattr(reproduce, 'run_cells', lambda job: [('cell', 'why')])
   monkeypatch.setattr(reproduce, 'in_checkout', lambda workdir: tmp_path)
   argv = ['recall', '--mixers=lstm', '--lag=8', f'--workdir={tmp_path}']
   with pytest.raises(SystemExit) as exit:
     command.main('experiments.recall', argv)
   assert exit.value.code == 1
-  assert capsys.readouterr().err.endswith('FAILED cell\n  why\n')
-  assert not list(tmp_path.iterdir())
+  said = capsys.readouterr()
+  assert said.err.endswith('FAILED cell\n  why\n')
+  assert f'Page: {tmp_path / "report" / "index.html"}' in said.out
+  assert [path.name for path in tmp_path.iterdir()] == ['report']
 
 
 @pytest.mark.parametrize(
@@ -178,10 +180,14 @@ def test_only_the_whole_preset_full_replaces_the_committed_table(
   monkeypatch.setattr(
     reproduce, 'publish', lambda job, to: written.append(to) or ''
   )
+  monkeypatch.setattr(page, 'DOCS', tmp_path / 'docs')
+  monkeypatch.setattr(page, 'saved', lambda root: [])  # which takes seconds
   with pytest.raises(SystemExit) as exit:
     command.main('experiments.recall', ['recall', *options])
   assert exit.value.code == 0
   assert written == [main_folder() if committed else tmp_path]
+  (index,) = tmp_path.rglob('index.html')
+  assert index.parent == tmp_path / ('docs' if committed else 'report')
 
 
 @pytest.mark.parametrize(

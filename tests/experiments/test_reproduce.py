@@ -4,13 +4,14 @@ import itertools
 import multiprocessing
 import os
 import pathlib
+import re
 import signal
 import threading
 import time
 
 import pytest
 
-from experiments import axes, folders, reproduce
+from experiments import axes, folders, page, reproduce
 from experiments.recall import main
 from seqjax.launch import cell_pool
 from seqjax.results import table
@@ -122,6 +123,8 @@ def published(monkeypatch, tmp_path):
       reproduce, 'publish', lambda job, to: written.append(to) or ''
     )
     monkeypatch.setattr(folders.Experiment, 'check', lambda self, configs: None)
+    monkeypatch.setattr(page, 'DOCS', tmp_path / 'docs' / 'report')
+    monkeypatch.setattr(page, 'saved', lambda root: [])  # which takes seconds
     code = reproduce.reproduce(preset, only, tmp_path)
     assert code == (1 if fails else 0)
     return written
@@ -159,10 +162,32 @@ def test_of_a_job_with_failures_the_finished_rows_are_kept(
   assert {path.name for path in tmp_path.iterdir()} == {'cells', 'results.csv'}
 
 
-def test_a_job_that_failed_lists_its_cells_at_the_end(published, capsys):
-  """With the reason, on standard error."""
+def test_a_job_that_failed_lists_its_cells_at_the_end(
+  published, capsys, tmp_path
+):
+  """With the reason, on standard error and on a page of the job."""
   published('full', fails=['recall'])
-  assert capsys.readouterr().err.endswith('FAILED cell\n  why\n')
+  said = capsys.readouterr()
+  assert said.err.endswith('FAILED cell\n  why\n')
+  own = tmp_path / 'full' / 'report' / 'index.html'
+  assert f'Page: {own}' in said.out
+  assert '<li><code>cell</code> why</li>' in own.read_text(encoding='utf-8')
+
+
+def test_a_job_ends_with_a_page_of_all_its_experiments(
+  published, capsys, tmp_path
+):
+  """That of committed tables lies in the docs."""
+  for preset, folder in (('quick', 'quick/report'), ('full', 'docs/report')):
+    published(preset)
+    index = tmp_path / folder / 'index.html'
+    assert f'Page: {index}' in capsys.readouterr().out
+    text = index.read_text(encoding='utf-8')
+    anchors = set(re.findall(r'<section aria-labelledby="([\w-]+)">', text))
+    names = {found.name for found in reproduce.chosen(preset, ())}
+    assert anchors == {'verdicts', 'machines'} | (
+      names if preset == 'quick' else set()
+    )
 
 
 def test_publishing_writes_table_figure_and_verdicts(tmp_path):

@@ -20,7 +20,7 @@ def checkout(tmp_path_factory):
   """The programs that experiments share, and a folder that is new to them."""
   root = tmp_path_factory.mktemp('checkout')
   (root / 'experiments').mkdir()
-  for path in (ROOT / 'experiments').glob('*.py'):
+  for path in (ROOT / 'experiments').glob('*.*'):
     shutil.copy(path, root / 'experiments')
   shutil.copytree(TEMPLATE, root / 'experiments' / 'template')
   return root
@@ -55,6 +55,10 @@ def test_the_template_runs_plots_and_gives_a_verdict(done, checkout):
   assert [(row['lag'], row['seed']) for row in rows] == [(2, 0), (2, 1)]
   assert 'T.1' in (mine / 'verdicts.md').read_text()
   assert 'chance' in (mine / 'figure.svg').read_text()
+  assert 'Page: ' in done.stdout
+  page = (mine / 'report' / 'index.html').read_text(encoding='utf-8')
+  assert '--lags=2' in page and 'summed over 2 runs' in page
+  assert (mine / 'report' / 'figures' / 'template.svg').exists()
 
 
 @pytest.mark.parametrize(
@@ -96,13 +100,15 @@ def test_its_figure_is_drawn_from_tables_and_from_runs(done, checkout):
 
 
 def test_a_report_covers_it(done, checkout):
-  """Verdicts are computed again from the table."""
+  """Verdicts are computed again from the table, and the page is written."""
   (checkout / 'runs' / 'tables').mkdir()
   shutil.copytree(
     checkout / 'runs' / 'mine', checkout / 'runs' / 'tables' / 'template'
   )
   said = call(checkout, 'report', '--workdir=runs/tables')
   assert said.returncode == 0 and 'T.1' in said.stdout
+  index = checkout / 'runs' / 'tables' / 'report' / 'index.html'
+  assert f'Page: {index}' in said.stdout and 'T.1' in index.read_text()
 
 
 def test_it_takes_part_in_reproduce(checkout):
@@ -117,6 +123,9 @@ def test_it_takes_part_in_reproduce(checkout):
   assert done.returncode == 0, done.stderr
   assert 'T.1' in done.stdout
   assert (checkout / 'runs/first/another/figure.svg').exists()
+  page = checkout / 'runs/first/report/index.html'
+  assert f'Page: {page}' in done.stdout
+  assert 'experiments.another' in page.read_text(encoding='utf-8')
 
 
 @pytest.mark.parametrize(

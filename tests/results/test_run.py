@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from seqjax import results
-from seqjax.results import environment, json_files, lock, processor
+from seqjax.results import environment, json_files, lock, processor, records
 
 
 @dataclasses.dataclass(frozen=True)
@@ -334,6 +334,7 @@ def test_collate_gives_a_flat_row_a_run_in_the_order_of_paths(tmp_path):
   assert set(rows[0]) == {
     *('run', 'mixer', 'lengths', 'rate', 'accuracy'),
     *environment.ENVIRONMENT_COLUMNS,
+    'run_seconds',
   }
 
 
@@ -345,6 +346,22 @@ def test_rows_of_one_run_become_one_row_each(tmp_path):
   assert (first['T'], first['peak'], first['rate']) == (8, 2.0, 1e-3)
   assert first['device'] == environment.device_name()
   assert (second['T'], second['device']) == (16, 'child')
+
+
+def test_the_time_of_a_run_counts_once_however_many_rows_it_has(tmp_path):
+  """It is that of the summary; a row without one leaves the total unknown."""
+  finish(tmp_path / 'a', rows=[{'T': 8}, {'T': 16}])
+  finish(tmp_path / 'b', accuracy=0.5)
+  taken = [
+    json.loads((tmp_path / name / 'summary.json').read_text())['time']
+    for name in 'ab'
+  ]
+  rows = results.collate(tmp_path)
+  assert [row['run_seconds'] for row in rows] == [taken[0], *taken]
+  assert records.total_seconds(rows) == sum(taken)
+  for column in ('run', 'run_seconds'):
+    assert records.total_seconds([*rows, rows[0] | {column: None}]) is None
+  assert records.total_seconds([]) is None
 
 
 def test_two_values_for_one_column_are_an_error(tmp_path):
