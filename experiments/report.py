@@ -4,7 +4,8 @@
     python -m experiments.report --workdir=runs/quick   of those of another job
 
 Beside each table, verdicts.md holds its verdicts; report/index.html, under the
-workdir or under docs, shows all tables that there are, with their figures.
+workdir or under docs, shows all tables that there are, with their figures. Those
+of the committed tables also stand in README.md.
 Nothing is measured: a rule that was changed in a claims.py is applied to the
 tables that are there.
 """
@@ -12,7 +13,7 @@ tables that are there.
 import dataclasses
 import pathlib
 
-from experiments import folders, page
+from experiments import folders, page, readme
 from experiments.folders import Experiment, Rows
 from seqjax import experiment
 from seqjax.experiment import option
@@ -89,6 +90,7 @@ def run_report(config: Config, workdir: str):
 def write_page(root: pathlib.Path) -> pathlib.Path:
   """Writes the page of all tables under a folder; returns its path."""
   if root == folders.ROOT:
+    readme.write()
     return page.write_committed()
   return page.write(
     page.saved(root), root / 'report', f'results in {root.name}'

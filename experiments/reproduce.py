@@ -167,7 +167,7 @@ def write_page(
   """
   written = []
   if committed:
-    written.append(page.write_committed())
+    written.append(report.write_page(folders.ROOT))
   if not committed or any(part.failed for part in parts):
     written.append(page.write(parts, to, subject))
   return '\n'.join(f'Page: {path}' for path in written)

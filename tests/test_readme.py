@@ -5,12 +5,12 @@ import re
 
 import pytest
 
-from experiments import folders
+from experiments import folders, readme
 from experiments import report as experiments_report
 from seqjax import experiment
 from seqjax.cli import build, train
 from seqjax.nn import MIXERS, NONCAUSAL_MIXERS
-from seqjax.results import report, table
+from seqjax.results import table
 from seqjax.tasks import TASKS
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -64,13 +64,21 @@ JUDGED = [
 
 @pytest.mark.parametrize('name', JUDGED)
 def test_every_committed_verdict_is_what_the_table_says(name):
-  """Computed anew from the committed rows, in the README too, to the letter."""
+  """Computed anew from the committed rows, to the letter."""
   found = folders.find(name)
   rows = table.read(found.folder / 'results.csv')
   page = (found.folder / 'verdicts.md').read_text('utf-8')
   assert experiments_report.markdown(found, rows) == page
-  if f'experiments/{name}/figure.svg' in README:
-    assert report.text(found.verdicts(rows)) in README
+
+
+def test_the_readme_holds_the_verdicts_of_all_committed_tables():
+  """With the claim in words, as `python -m experiments.report` writes them."""
+  found = readme.judged()
+  assert readme.with_verdicts(README, found) == README
+  for each in found:
+    for id, claim in each.claims.items():
+      assert f'| {id} {claim.statement} |' in README
+    assert f'experiments/{each.name}/figure.svg' in README
 
 
 @pytest.mark.parametrize(
