@@ -8,7 +8,6 @@ from experiments.folders import Experiment
 from seqjax.results import report, table
 from seqjax.results.json_files import write_atomically
 
-PATH = folders.ROOT.parent / 'README.md'
 BEGIN, END = '<!-- verdicts -->\n', '<!-- end of verdicts -->\n'
 COLUMNS = ('claim', 'verdict', 'effect [95 %]')
 
@@ -56,8 +55,7 @@ def judged() -> list[Experiment]:
   ]
 
 
-def write() -> pathlib.Path:
-  """Writes README.md anew; returns its path."""
-  text = with_verdicts(PATH.read_text(encoding='utf-8'), judged())
-  write_atomically(PATH, lambda path: path.write_text(text, encoding='utf-8'))
-  return PATH
+def write(path: pathlib.Path):
+  """Writes a README.md anew."""
+  text = with_verdicts(path.read_text(encoding='utf-8'), judged())
+  write_atomically(path, lambda new: new.write_text(text, encoding='utf-8'))

@@ -4,8 +4,9 @@
     python -m experiments.report --workdir=runs/quick   of those of another job
 
 Beside each table, verdicts.md holds its verdicts; report/index.html, under the
-workdir or under docs, shows all tables that there are, with their figures. Those
-of the committed tables also stand in README.md.
+workdir or under docs, shows all tables that there are, with their figures.
+Verdicts of the committed tables also stand in README.md.
+
 Nothing is measured: a rule that was changed in a claims.py is applied to the
 tables that are there.
 """
@@ -90,7 +91,9 @@ def run_report(config: Config, workdir: str):
 def write_page(root: pathlib.Path) -> pathlib.Path:
   """Writes the page of all tables under a folder; returns its path."""
   if root == folders.ROOT:
-    readme.write()
+    front = page.DOCS.parent.parent / 'README.md'
+    if front.is_file():
+      readme.write(front)
     return page.write_committed()
   return page.write(
     page.saved(root), root / 'report', f'results in {root.name}'
