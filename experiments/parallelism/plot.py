@@ -1,96 +1,154 @@
-"""Draws time and memory against length, of one or several machines."""
+"""Draws training times over those of attention, and the cost of decoding."""
 
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+from experiments.parallelism.ratios import ATTENTION, Cell, cell_of, ratios
 from seqjax.results import plotting, table
 
-TITLES = {
-  'forward': 'Forward pass',
-  'training': 'Forward and backward pass',
-  'decoding': 'Decoding one token',
-}
 LOOKS = {
   'lstm (plain)': plotting.look('blue', 'dotted', 'd'),
   'mingru (associative)': plotting.look('green', 'dotted', 'v'),
   'attention (plain)': plotting.look('black', 'dotted', '*'),
 }
-X_TITLES = {'decoding': 'positions already read'}
+PANELS = 4
+KINDS = {'block': 'whole blocks', 'bare': 'bare mixers'}
+
+Rows = Sequence[dict[str, Any]]
 
 
-def draw(rows: Sequence[dict[str, Any]], path: str):
-  """A panel for every work and batch size, and one row of panels for memory."""
-  batch_sizes = sorted({row['batch_size'] for row in rows})
-  works = [work for work in TITLES if any(r['work'] == work for r in rows)]
-  panels = [
-    (quantity, work, size)
-    for quantity in ('seconds', 'bytes')
-    for size in batch_sizes
-    for work in works
-  ]
-  figure, axes = plotting.new(
-    *(_title(*panel) for panel in panels), columns=len(works), height=3.2
-  )
-  for panel, area in zip(panels, axes, strict=True):
-    _draw_panel(area, rows, *panel)
+def draw(rows: Rows, path: str):
+  """Draws up to three panels of training, and one of decoding.
+
+  Raises:
+    ValueError: there is neither a time of training nor one of decoding.
+  """
+  works = {
+    work: [r for r in rows if r['work'] == work and r.get('seconds')]
+    for work in ('training', 'decoding')
+  }
+  training = panels_of_training(works['training'])[: PANELS - 1]
+  decoding = panels_of_decoding(works['decoding'])
+  titles = [f'Training, {_title(cell)}' for cell in training]
+  titles += [f'Decoding, {_title(cell)}' for cell in decoding]
+  if not titles:
+    raise ValueError(
+      'The figure is of training and decoding, but the rows have times of '
+      'neither.'
+    )
+  figure, areas = plotting.new(*titles, width=5.2, height=3.7)
+  for cell, area in zip(training, areas[: len(training)], strict=True):
+    _ratios(area, _like(works['training'], cell))
+  for cell, area in zip(decoding, areas[len(training) :], strict=True):
+    _seconds(area, _like(works['decoding'], cell))
   plotting.footer(
     figure,
     rows,
-    'Lines: medians of rounds; bands: quartiles. Equal parameters. Memory:'
-    ' arguments, outputs and temporaries of the compiled program.',
+    'Equal parameters. Above 1: slower than attention. d: width of attention.'
+    ' Geometric means over processes. Hollow: suspect times.',
   )
   plotting.save(figure, path)
 
 
-def _title(quantity, work, batch_size) -> str:
-  what = 'time' if quantity == 'seconds' else 'memory'
-  return f'{TITLES[work]}: {what}, batch {batch_size}'
+def panels_of_training(rows: Rows) -> list[Cell]:
+  """Returns a cell per panel: whole blocks by size, then bare mixers.
+
+  At the largest batch size whole blocks have, bare mixers at the smallest.
+  """
+  found = []
+  for block, choose in (('block', max), ('bare', min)):
+    sizes = sorted({r['parameters'] for r in table.select(rows, block=block)})
+    for parameters in sizes:
+      here = table.select(rows, block=block, parameters=parameters)
+      several = [r for r in here if r['batch_size'] != 32] or here
+      batch_size = choose(row['batch_size'] for row in several)
+      found.append(Cell(parameters, block, batch_size, 0))
+  return found
 
 
-def _draw_panel(area, rows, quantity, work, batch_size):
-  cell = table.select(rows, work=work, batch_size=batch_size)
-  lengths = sorted({row['length'] for row in cell})
-  plotting.lengths_axis(area, lengths, X_TITLES.get(work, 'positions'))
-  if quantity == 'seconds':
-    plotting.seconds_axis(
-      area, f'time per {"token" if work == "decoding" else "batch"}'
-    )
-  else:
-    plotting.bytes_axis(area, 'peak memory')
-  machines = plotting.by_machine(cell)
+def panels_of_decoding(rows: Rows) -> list[Cell]:
+  """Returns the cell of the one panel: the largest, at the smallest batch."""
+  cells = [cell_of(row) for row in rows]
+  best = max(cells, key=lambda c: (c.parameters, -c.batch_size), default=None)
+  return [best._replace(length=0)] if best else []
+
+
+def _title(cell: Cell) -> str:
+  size = cell.parameters / 1e6
+  size = f'{size:g}M' if size >= 1 else f'{cell.parameters / 1e3:g}k'
+  return f'{size}, {KINDS[cell.block]}, batch {cell.batch_size}'
+
+
+def _like(rows: Rows, cell: Cell) -> Rows:
+  return [row for row in rows if cell_of(row)._replace(length=0) == cell]
+
+
+def _ratios(area: Any, rows: Rows):
+  """Draws time over that of attention, against length over its width."""
+  area.set_xscale('log', base=2)
+  area.set_yscale('log', base=2)
+  area.axhline(1, color='#1a1a1a', linewidth=1.4, zorder=1.5)
+  area.set_xlabel('length / d', fontsize=9)
+  area.set_ylabel("time / attention's", fontsize=9)
+  for axis in (area.xaxis, area.yaxis):
+    axis.set_major_formatter(lambda value, _: f'{value:.3g}')
+  for index, machine, part, name in _lines(rows):
+    if name == ATTENTION:
+      continue
+    widths = {
+      cell_of(row): row['features']
+      for row in table.select(part, mixer=ATTENTION)
+    }
+    points = [
+      (cell.length / widths[cell], np.exp(np.mean(np.log(each))), cell)
+      for cell, each in ratios(part, name).items()
+    ]
+    suspect = _suspect(part, name) | _suspect(part, ATTENTION)
+    _line(area, points, name, machine, index, suspect)
+
+
+def _seconds(area: Any, rows: Rows):
+  """Draws the time of a token against the positions read before."""
+  plotting.lengths_axis(
+    area, {row['length'] for row in rows}, 'positions already read'
+  )
+  plotting.seconds_axis(area, 'time per token')
+  for index, machine, part, name in _lines(rows):
+    mine = sorted(table.select(part, mixer=name), key=cell_of)
+    points = [(row['length'], row['seconds'], cell_of(row)) for row in mine]
+    _line(area, points, name, machine, index, _suspect(part, name))
+
+
+def _lines(rows: Rows):
+  """Yields (number of the machine, its label, its rows, a mixer)."""
+  machines = plotting.by_machine(rows)
   for index, (machine, part) in enumerate(machines.items()):
     for name in dict.fromkeys(row['mixer'] for row in part):
-      curve = sorted(table.select(part, mixer=name), key=_length)
-      _draw_curve(area, curve, name, machine, index, quantity)
+      yield index, machine, part, name
 
 
-def _draw_curve(area, curve, name, machine, index, quantity):
+def _suspect(rows: Rows, name: str) -> set[Cell]:
+  return {cell_of(row) for row in table.select(rows, mixer=name, suspect=True)}
+
+
+def _line(area, points, name, machine, index, suspect):
+  """Draws a line of (x, y, cell), with hollow markers at suspect cells."""
+  if not points:
+    return
+  x, y, cells = zip(*points, strict=True)
   label = f'{name} {machine}'.strip()
-  column = 'seconds' if quantity == 'seconds' else 'peak_bytes'
-  measured = [row for row in curve if row.get(column) is not None]
-  edges = {}
-  if quantity == 'seconds':
-    edges = {
-      'low': [row['lower_quartile'] for row in measured],
-      'high': [row['upper_quartile'] for row in measured],
-    }
-  if measured:
-    plotting.line(
-      area,
-      [row['length'] for row in measured],
-      [row[column] for row in measured],
-      label,
-      name=name,
-      appearance=LOOKS.get(name),
-      machine=index,
-      **edges,
-    )
-  for row in curve:
-    if row.get('seconds') is None:
-      plotting.does_not_fit(
-        area, row['length'], label, row['needed_bytes'], name, LOOKS.get(name)
-      )
-
-
-def _length(row) -> int:
-  return row['length']
+  look = LOOKS.get(name, plotting.style(name))
+  plotting.line(area, x, y, label, appearance=look, machine=index)
+  hollow = [i for i, cell in enumerate(cells) if cell in suspect]
+  area.plot(
+    [x[i] for i in hollow],
+    [y[i] for i in hollow],
+    linestyle='none',
+    marker=look.marker,
+    color=look.color,
+    markerfacecolor='white',
+    zorder=4,
+    gid='suspect',
+  )
