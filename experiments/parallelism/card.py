@@ -39,7 +39,7 @@ def _tables(rows: Rows) -> list[str]:
   at = reference(rows)
   tables = {
     f'Mixers in training at {at}': cards(rows, at),
-    'Training time over that of attention': by_length(rows),
+    'Training time over that of attention': by_length(rows, at),
     'Recurrences solved in parallel, against a scan': [
       {column: row[column] for column in EXACT}
       for row in table.select(rows, work='exact')
@@ -102,17 +102,20 @@ def share(rows: Rows, name: str, at: Cell) -> str:
   return f'{np.median(shares):.0%}' if shares else ''
 
 
-def by_length(rows: Rows) -> list[dict[str, Any]]:
-  """Returns a line per mixer and sizes, with a column per length."""
+def by_length(rows: Rows, at: Cell) -> list[dict[str, Any]]:
+  """Returns ratios with a column per length.
+
+  Those of the LSTM at all sizes, and of the others at the sizes of one cell.
+  """
   lines, lengths = {}, set()
   for name in dict.fromkeys(row['mixer'] for row in rows):
     for cell, each in ratios(rows, name).items():
-      if name != ATTENTION:
+      if name == 'lstm' or (name != ATTENTION and cell.sizes == at.sizes):
         line = lines.setdefault((name, cell.sizes), {})
         line[cell.length] = f'{np.exp(np.mean(np.log(each))):.3g}'
         lengths.add(cell.length)
   return [
-    {'mixer': name, 'cell': sizes}
+    {'mixer': name, 'sizes': sizes}
     | {f'T = {length}': line.get(length, '-') for length in sorted(lengths)}
     for (name, sizes), line in lines.items()
   ]

@@ -1,5 +1,6 @@
 """Judges claims 2.1 and 2.6 by the measured times, on one machine."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from experiments.parallelism.ratios import (
   Cell,
   Rows,
   cell_of,
+  count,
   crossing,
   ratios,
   show,
@@ -157,7 +159,7 @@ def _judged(claim: str, contrast: Contrast, more: str) -> Verdict:
     claim,
     word,
     scope=_scope(contrast.ratios),
-    sentence=sentence,
+    sentence=sentence.rstrip(),
     quantity=f'{contrast.quantity} at {at}',
     unit='times',
     effect=contrasts.ratio_interval(measured[at]) if at in measured else None,
@@ -192,25 +194,35 @@ def _leans(contrast: Contrast) -> str:
 
 
 def _listed(answers: Mapping[Cell, rules.Answer]) -> str:
-  """Lists lengths by answer, and by all else that cells differ in."""
-  sentences = ''
-  for holds, text in ((True, 'holds'), (False, 'does not hold'), (None, '')):
-    by_sizes = {}
-    for cell, answer in answers.items():
-      if answer.holds is holds:
-        by_sizes.setdefault(cell.sizes, []).append(str(cell.length))
-    if by_sizes:
-      listed = (f'{", ".join(n)} ({sizes})' for sizes, n in by_sizes.items())
-      said = f'It {text}' if text else 'It is undecided'
-      sentences += f'{said} at positions {"; ".join(listed)}. '
-  return sentences
+  """Counts the cells by answer, and names those of the rarer one."""
+  tested = {c: a.holds for c, a in answers.items() if a.effect is not None}
+  holds = [cell for cell, answer in tested.items() if answer]
+  fails = [cell for cell, answer in tested.items() if answer is False]
+  if not tested:
+    return ''
+  said = (
+    f'It holds in {len(holds)} of {len(tested)} cells, and does not in '
+    f'{len(fails)}. '
+  )
+  rarer, text = min((holds, 'It holds at'), (fails, 'It fails at'), key=_size)
+  if not rarer:
+    return said
+  lengths = {}
+  for cell in rarer:
+    lengths.setdefault(cell.sizes, []).append(str(cell.length))
+  listed = (f'{", ".join(n)} ({sizes})' for sizes, n in lengths.items())
+  return f'{said}{text} positions {"; ".join(listed)}. '
+
+
+def _size(listed: tuple[list[Cell], str]) -> int:
+  return len(listed[0])
 
 
 def _scope(cells: Mapping[Cell, list[float]]) -> str:
   if not cells:
     return ''
-  sizes = sorted({f'{cell.parameters:,}' for cell in cells}, key=len)
-  return f'{" and ".join(sizes)} parameters, {len(cells)} cells'
+  sizes = sorted({cell.parameters for cell in cells})
+  return f'{" and ".join(map(count, sizes))} parameters, float32'
 
 
 def _suspect(rows: Rows) -> str:
@@ -234,12 +246,7 @@ def _shares(rows: Rows) -> str:
 
 def _beside(rows: Rows) -> str:
   """Returns crossings, decoding, and seconds to a solved task."""
-  found = ratios(rows, ATTENTION, RNN)
-  said = ''.join(
-    f'With {like.sizes} attention is not the faster one from a length '
-    f'{crossing(found, like)} on. '
-    for like in {cell.sizes: cell for cell in found}.values()
-  )
+  said = _crossings(ratios(rows, ATTENTION, RNN))
   decoding = ratios(rows, RNN, work='decoding')
   if decoding:
     last = max(decoding, key=lambda cell: (cell.length, cell))
@@ -254,6 +261,18 @@ def _beside(rows: Rows) -> str:
       f'{" against ".join(floats)} floats to carry. '
     )
   return said + recalled.seconds(rows, (RNN, ATTENTION))
+
+
+def _crossings(found: Mapping[Cell, list[float]]) -> str:
+  """Counts sizes by the lengths at which attention stops being faster."""
+  sizes = Counter(cell.sizes for cell in found)
+  several = {c.sizes: c for c in found if sizes[c.sizes] > 1}.values()
+  brackets = Counter(str(crossing(found, like)) for like in several)
+  listed = ', '.join(
+    f'{text} ({k} of {len(several)} sizes)' for text, k in brackets.items()
+  )
+  said = 'Attention stops being the faster one at a length'
+  return f'{said} {listed}. ' if listed else ''
 
 
 def summary(rows: Rows) -> str:

@@ -26,6 +26,7 @@ from seqjax.errors import Catalog
 from seqjax.experiment import option
 from seqjax.models import features_for, num_parameters
 from seqjax.models.block import Block
+from seqjax.models.size import TOLERANCE
 from seqjax.nn import MIXERS, SelfAttention, state_floats
 from seqjax.nn.mixer import SequenceLayer
 
@@ -44,15 +45,15 @@ ENTRIES = Catalog(
   },
   'python -m experiments.parallelism --mixers=help lists them',
 )
-# Nonlinear recurrences, those linear in a vector and in a matrix, the others.
+# Recurrences: nonlinear, linear in a vector, linear in a matrix.
 COMPARED = (
-  *('gru', 'lstm', 'mingru', 'mamba', 'mamba2', 'deltanet'),
-  *('tcn', 'attention'),
+  *('gru', 'lstm', 'mingru', 'mamba', 'mamba2', 'deltanet', 'attention'),
 )
 
 WORKS = ('training', 'decoding', 'exact')
 BLOCKS = ('bare', 'block')
 DECODED = 32  # tokens a timed call decodes, so that launching it costs nothing
+LENGTH = 1024  # at which widths are chosen
 SHARE = 0.25  # of the memory, which a cell may be predicted to need
 
 
@@ -177,12 +178,24 @@ def make_layer(
   make: Callable[..., SequenceLayer], config: Config
 ) -> SequenceLayer:
   """Returns the layer at the width that has the wanted parameters."""
-
-  def layer(width: int) -> SequenceLayer:
-    mixer = make(width, config.length)
-    return Block(mixer) if config.block == 'block' else mixer
-
+  layer = functools.partial(_layer, make, config.block, config.length)
+  made = layer(_width(make, config.block, config.parameters))
+  if abs(num_parameters(made) / config.parameters - 1) <= TOLERANCE:
+    return made
   return layer(features_for(layer, config.parameters))
+
+
+def _layer(make, block: str, length: int, width: int) -> SequenceLayer:
+  mixer = make(width, length)
+  return Block(mixer) if block == 'block' else mixer
+
+
+@functools.cache
+def _width(make, block: str, parameters: int) -> int:
+  """Returns the width at one length: of most mixers it serves for all."""
+  return features_for(
+    functools.partial(_layer, make, block, LENGTH), parameters
+  )
 
 
 def contestant(mixer, config: Config) -> tuple[Callable, tuple]:

@@ -14,7 +14,6 @@ LOOKS = {
   'attention (plain)': plotting.look('black', 'dotted', '*'),
 }
 PANELS = 4
-KINDS = {'block': 'whole blocks', 'bare': 'bare mixers'}
 
 Rows = Sequence[dict[str, Any]]
 
@@ -31,14 +30,14 @@ def draw(rows: Rows, path: str):
   }
   training = panels_of_training(works['training'])[: PANELS - 1]
   decoding = panels_of_decoding(works['decoding'])
-  titles = [f'Training, {_title(cell)}' for cell in training]
-  titles += [f'Decoding, {_title(cell)}' for cell in decoding]
+  titles = [f'Training, {cell.sizes}' for cell in training]
+  titles += [f'Decoding, {cell.sizes}' for cell in decoding]
   if not titles:
     raise ValueError(
       'The figure is of training and decoding, but the rows have times of '
       'neither.'
     )
-  figure, areas = plotting.new(*titles, width=5.2, height=3.7)
+  figure, areas = plotting.new(*titles, width=4.2, height=3.2)
   for cell, area in zip(training, areas[: len(training)], strict=True):
     _ratios(area, _like(works['training'], cell))
   for cell, area in zip(decoding, areas[len(training) :], strict=True):
@@ -46,26 +45,26 @@ def draw(rows: Rows, path: str):
   plotting.footer(
     figure,
     rows,
-    'Equal parameters. Above 1: slower than attention. d: width of attention.'
-    ' Geometric means over processes. Hollow: suspect times.',
+    'Equal parameters. Above 1: slower than attention. d: width of attention.\n'
+    'Geometric means over processes. Hollow: suspect times.',
   )
   plotting.save(figure, path)
 
 
 def panels_of_training(rows: Rows) -> list[Cell]:
-  """Returns a cell per panel: whole blocks by size, then bare mixers.
+  """Returns a cell per panel: whole blocks by size, then bare mixers by size.
 
-  At the largest batch size whole blocks have, bare mixers at the smallest.
+  Each at the batch size with most lengths; one length alone makes no panel
+  beside others.
   """
-  found = []
-  for block, choose in (('block', max), ('bare', min)):
-    sizes = sorted({r['parameters'] for r in table.select(rows, block=block)})
-    for parameters in sizes:
-      here = table.select(rows, block=block, parameters=parameters)
-      several = [r for r in here if r['batch_size'] != 32] or here
-      batch_size = choose(row['batch_size'] for row in several)
-      found.append(Cell(parameters, block, batch_size, 0))
-  return found
+  lengths = {}
+  for cell in map(cell_of, rows):
+    lengths.setdefault(cell._replace(length=0), set()).add(cell.length)
+  found = {}
+  for cell in sorted(lengths, key=lambda c: (len(lengths[c]), c.batch_size)):
+    found[cell.block, cell.parameters] = cell
+  ordered = sorted(found.values(), key=lambda c: (c.block == 'bare', c))
+  return [cell for cell in ordered if len(lengths[cell]) > 1] or ordered
 
 
 def panels_of_decoding(rows: Rows) -> list[Cell]:
@@ -75,24 +74,21 @@ def panels_of_decoding(rows: Rows) -> list[Cell]:
   return [best._replace(length=0)] if best else []
 
 
-def _title(cell: Cell) -> str:
-  size = cell.parameters / 1e6
-  size = f'{size:g}M' if size >= 1 else f'{cell.parameters / 1e3:g}k'
-  return f'{size}, {KINDS[cell.block]}, batch {cell.batch_size}'
-
-
 def _like(rows: Rows, cell: Cell) -> Rows:
   return [row for row in rows if cell_of(row)._replace(length=0) == cell]
 
 
 def _ratios(area: Any, rows: Rows):
   """Draws time over that of attention, against length over its width."""
+  from matplotlib import ticker
+
   area.set_xscale('log', base=2)
   area.set_yscale('log', base=2)
   area.axhline(1, color='#1a1a1a', linewidth=1.4, zorder=1.5)
   area.set_xlabel('length / d', fontsize=9)
   area.set_ylabel("time / attention's", fontsize=9)
   for axis in (area.xaxis, area.yaxis):
+    axis.set_minor_locator(ticker.NullLocator())
     axis.set_major_formatter(lambda value, _: f'{value:.3g}')
   for index, machine, part, name in _lines(rows):
     if name == ATTENTION:
@@ -107,6 +103,8 @@ def _ratios(area: Any, rows: Rows):
     ]
     suspect = _suspect(part, name) | _suspect(part, ATTENTION)
     _line(area, points, name, machine, index, suspect)
+  low, high = area.get_ylim()
+  area.set_ylim(min(low, 0.5), max(high, 2))
 
 
 def _seconds(area: Any, rows: Rows):
@@ -140,7 +138,8 @@ def _line(area, points, name, machine, index, suspect):
   x, y, cells = zip(*points, strict=True)
   label = f'{name} {machine}'.strip()
   look = LOOKS.get(name, plotting.style(name))
-  plotting.line(area, x, y, label, appearance=look, machine=index)
+  # Another machine's markers are half filled: hollow ones are suspect.
+  plotting.line(area, x, y, label, appearance=look, machine=2 * index)
   hollow = [i for i, cell in enumerate(cells) if cell in suspect]
   area.plot(
     [x[i] for i in hollow],

@@ -24,9 +24,9 @@ class Cell(NamedTuple):
 
   @property
   def sizes(self) -> str:
-    """Names all but the length."""
-    kind = {'block': 'whole blocks', 'bare': 'bare mixers'}[self.block]
-    return f'{self.parameters:,} parameters, {kind}, batch {self.batch_size}'
+    """Names all but the length, as '1M blocks, batch 16'."""
+    kind = {'block': 'blocks', 'bare': 'bare mixers'}[self.block]
+    return f'{count(self.parameters)} {kind}, batch {self.batch_size}'
 
   def __str__(self) -> str:
     return f'{self.length} positions, {self.sizes}'
@@ -34,6 +34,12 @@ class Cell(NamedTuple):
 
 # Where the claims about hardware are tested.
 PRIMARY = Cell(1_000_000, 'block', 16, 256)
+
+
+def count(parameters: int) -> str:
+  """Returns '25k' for 25,000 and '1M' for a million."""
+  millions = parameters / 1e6
+  return f'{millions:g}M' if millions >= 1 else f'{parameters / 1e3:g}k'
 
 
 def cell_of(row: dict[str, Any]) -> Cell:

@@ -24,7 +24,7 @@ FIRST = {
   'work': ('training', 'decoding', 'exact'),
   'parameters': (1_000_000,),
   'blocks': ('block',),
-  'batch_sizes': (1, 16),
+  'batch_sizes': (16,),
   'lengths': (64, 256),
   'largest': 4.2e6,  # which takes two cores a second or two
   'recall_lag': 0,
@@ -35,12 +35,14 @@ EVERY = FIRST | {
   'mixers': COMPARED,
   'parameters': (25000, 1_000_000),
   'blocks': ('block', 'bare'),
+  'batch_sizes': (1, 16),
   'lengths': (64, 256, 1024, 4096),
   'recall_lag': 128,
 }
 PRESETS = {
   'first': FIRST,
-  'quick': FIRST | {'mixers': ('lstm', 'mingru', 'attention')},
+  'quick': FIRST
+  | {'mixers': ('lstm', 'mingru', 'attention'), 'batch_sizes': (1, 16)},
   'full': EVERY,
   'gpu': EVERY | {'lengths': (64, 256, 1024, 4096, 16384), 'largest': 1e9},
 }
@@ -72,8 +74,10 @@ def cells(
   if 'exact' in work and solved:
     made.append(Config(work='exact', mixers=solved, **EXACT))
   if 'decoding' in work:
-    one = {'work': ['decoding'], 'mixers': [mixers], 'block': blocks[:1]}
-    made += experiment.grid(Config, **one, **every)
+    one = {'block': blocks[:1], 'batch_size': batch_sizes[:1]}
+    made += experiment.grid(
+      Config, work=['decoding'], mixers=[mixers], **every | one
+    )
   if 'training' not in work:
     return made
   if recall_lag:

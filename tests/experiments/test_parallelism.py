@@ -333,9 +333,15 @@ def test_ties_within_the_margins_refute(ratio):
   assert judged(rows({PRIMARY: ratio}), '2.1c').verdict == REFUTED
   mixed = rows({PRIMARY: 3.0, OTHER: 1.17, LONG: 1.19}, spread=0.05)
   found = judged(mixed, '2.1c')
-  assert found.verdict == SUPPORTED and 'undecided at positions' in (
-    found.sentence
-  )
+  assert found.verdict == SUPPORTED
+  assert found.sentence == 'It holds in 1 of 3 cells, and does not in 0.'
+
+
+def test_the_cells_that_answer_otherwise_are_named():
+  """The rarer answer, by its lengths and sizes."""
+  found = judged(rows({PRIMARY: 3.0, OTHER: 0.5, LONG: 4.0}), '2.1c')
+  assert found.verdict == CONDITIONAL
+  assert 'It fails at positions 256 (1M blocks, batch 1).' in found.sentence
 
 
 def test_missing_rows_are_named_with_the_command_that_makes_them():
@@ -508,7 +514,7 @@ def test_a_figure_is_drawn_from_tables_of_two_machines(tmp_path):
   read = table.read(tmp_path / 'a.csv', tmp_path / 'b.csv')
   plot.draw(read, str(tmp_path / 'figure.svg'))
   text = (tmp_path / 'figure.svg').read_text()
-  assert 'Training, 1M' in text and 'Decoding, 1M' in text
+  assert 'Training, 1M blocks' in text and 'Decoding, 1M' in text
   assert text.count('>length / d<') <= plot.PANELS - 1
   assert f'lstm {GPU}' in text and 'suspect' in text
   assert 'attention' in claims.summary(ours)
