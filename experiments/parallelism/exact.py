@@ -25,7 +25,7 @@ SOLVED = {'lstm': LSTM, 'gru': GRU, 'mingru': MinGRU}
 STEPS = {'lstm': recurrence.lstm_step, 'gru': recurrence.gru_step}
 SHORTEST = 64  # positions; four times as many each time, up to the length
 TASK = Recall(lag=64, design='mixed')
-UPDATES, BATCH_SIZE, LEARNING_RATE = 600, 32, 3e-3  # of the trained weights
+UPDATES, BATCH_SIZE, LEARNING_RATE = 400, 32, 3e-3  # of the trained weights
 
 
 def rows(

@@ -21,27 +21,23 @@ Rows = Sequence[dict[str, Any]]
 def draw(rows: Rows, path: str):
   """Draws up to three panels of training, and one of decoding.
 
-  Raises:
-    ValueError: there is neither a time of training nor one of decoding.
+  Of rows without times, how many iterations Newton's method takes.
   """
-  works = {
-    work: [r for r in rows if r['work'] == work and r.get('seconds')]
+  training, decoding = (
+    [row for row in rows if row['work'] == work and row.get('seconds')]
     for work in ('training', 'decoding')
+  )
+  panels = {
+    f'Training, {cell.sizes}': (_ratios, _like(training, cell))
+    for cell in panels_of_training(training)[: PANELS - 1]
+  } | {
+    f'Decoding, {cell.sizes}': (_decoding, _like(decoding, cell))
+    for cell in panels_of_decoding(decoding)
   }
-  training = panels_of_training(works['training'])[: PANELS - 1]
-  decoding = panels_of_decoding(works['decoding'])
-  titles = [f'Training, {cell.sizes}' for cell in training]
-  titles += [f'Decoding, {cell.sizes}' for cell in decoding]
-  if not titles:
-    raise ValueError(
-      'The figure is of training and decoding, but the rows have times of '
-      'neither.'
-    )
-  figure, areas = plotting.new(*titles, width=4.2, height=3.2)
-  for cell, area in zip(training, areas[: len(training)], strict=True):
-    _ratios(area, _like(works['training'], cell))
-  for cell, area in zip(decoding, areas[len(training) :], strict=True):
-    _seconds(area, _like(works['decoding'], cell))
+  panels = panels or {"Newton's method": (_iterations, rows)}
+  figure, areas = plotting.new(*panels, width=4.2, height=3.2)
+  for (draw_panel, part), area in zip(panels.values(), areas, strict=True):
+    draw_panel(area, part)
   plotting.footer(
     figure,
     rows,
@@ -82,6 +78,9 @@ def _ratios(area: Any, rows: Rows):
   """Draws time over that of attention, against length over its width."""
   from matplotlib import ticker
 
+  if ATTENTION not in {row['mixer'] for row in rows}:
+    _seconds(area, rows, 'positions', 'time per batch')
+    return
   area.set_xscale('log', base=2)
   area.set_yscale('log', base=2)
   area.axhline(1, color='#1a1a1a', linewidth=1.4, zorder=1.5)
@@ -107,16 +106,37 @@ def _ratios(area: Any, rows: Rows):
   area.set_ylim(min(low, 0.5), max(high, 2))
 
 
-def _seconds(area: Any, rows: Rows):
-  """Draws the time of a token against the positions read before."""
-  plotting.lengths_axis(
-    area, {row['length'] for row in rows}, 'positions already read'
-  )
-  plotting.seconds_axis(area, 'time per token')
+def _decoding(area: Any, rows: Rows):
+  _seconds(area, rows, 'positions already read', 'time per token')
+
+
+def _seconds(area: Any, rows: Rows, x_title: str, y_title: str):
+  """Draws times themselves, against length."""
+  plotting.lengths_axis(area, {row['length'] for row in rows}, x_title)
+  plotting.seconds_axis(area, y_title)
   for index, machine, part, name in _lines(rows):
-    mine = sorted(table.select(part, mixer=name), key=cell_of)
-    points = [(row['length'], row['seconds'], cell_of(row)) for row in mine]
+    times = {}
+    for row in sorted(table.select(part, mixer=name), key=cell_of):
+      times.setdefault(cell_of(row), []).append(row['seconds'])
+    points = [
+      (cell.length, np.exp(np.mean(np.log(each))), cell)
+      for cell, each in times.items()
+    ]
     _line(area, points, name, machine, index, _suspect(part, name))
+
+
+def _iterations(area: Any, rows: Rows):
+  """Draws iterations of Newton's method against positions."""
+  lengths = {row['positions'] for row in rows}
+  plotting.lengths_axis(area, lengths, 'positions')
+  area.set_ylabel('iterations', fontsize=9)
+  for index, machine, part, name in _lines(rows):
+    for weights in dict.fromkeys(row['weights'] for row in part):
+      mine = table.select(part, mixer=name, weights=weights)
+      curve = {row['positions']: row['iterations'] for row in mine}
+      label = f'{name}, {weights} {machine}'.strip()
+      x, y = list(curve), list(curve.values())
+      plotting.line(area, x, y, label, name=label, machine=index)
 
 
 def _lines(rows: Rows):

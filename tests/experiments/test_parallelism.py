@@ -533,10 +533,29 @@ def test_a_suspect_time_is_hollow(tmp_path):
   assert texts[1].count('fill: #ffffff') > texts[0].count('fill: #ffffff')
 
 
-def test_rows_without_times_have_no_figure(tmp_path):
-  """One sentence."""
-  with pytest.raises(ValueError, match='training and decoding'):
-    plot.draw(checked(), str(tmp_path / 'figure.svg'))
+@pytest.mark.parametrize(
+  'made, title, label',
+  [
+    (checked(), 'iterations', 'lstm, trained'),
+    (
+      [r for r in rows({PRIMARY: 2.0, LONG: 2.0}) if r['mixer'] == 'lstm'],
+      'time per batch',
+      'lstm',
+    ),
+    (
+      [row | {'work': 'decoding'} for row in rows({LONG: 2.0})],
+      'token',
+      'lstm',
+    ),
+  ],
+)
+def test_rows_without_ratios_have_a_figure_too(made, title, label, tmp_path):
+  """Of the exact check alone, without attention, of decoding alone."""
+  environment = {'jax': '0', 'precision': 'float32', 'commit': 'abc'}
+  made = [environment | row for row in made]
+  plot.draw(made, str(tmp_path / 'figure.svg'))
+  text = (tmp_path / 'figure.svg').read_text()
+  assert title in text and label in text
 
 
 def test_variants_look_like_nothing_else():
