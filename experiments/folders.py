@@ -68,6 +68,8 @@ class Experiment:
                                one process and share what is compiled; by
                                default a config without its seed and rate
       sweep.ALONE              whether cells need the machine alone (False)
+      sweep.APART              whether cells that `shared` tells apart never
+                               run in one process (False)
       sweep.tabulate(rows)     the table, from the rows of all cells
       plot.draw(rows, path)    the figure
       claims.CLAIMS            {id: `seqjax.analysis.verdicts.Claim`}
@@ -118,6 +120,10 @@ class Experiment:
   @property
   def alone(self) -> bool:
     return getattr(self.sweep, 'ALONE', False)
+
+  @property
+  def apart(self) -> bool:
+    return getattr(self.sweep, 'APART', False)
 
   def axes(self, preset: str) -> dict[str, Any]:
     """Returns the axes of a preset; ValueError if there is no such preset."""

@@ -98,7 +98,9 @@ def _ended(job: Job, waiting, entries):
   if entries is None:
     groups = job.found.groups(waiting, key=lambda cell: cell.config)
     call = functools.partial(run_cell, job.found.name)
-    yield from cell_pool.run(call, groups, processes=_processes(job.found))
+    yield from cell_pool.run(
+      call, groups, processes=_processes(job.found), apart=job.found.apart
+    )
     return
   for cell in waiting:
     call = functools.partial(job.found.main.run, mixers=entries)

@@ -1,290 +1,280 @@
-"""Judges claims 2.1 and 2.6 by the measured times.
+"""Judges claims 2.1 and 2.6 by the measured times, on one machine."""
 
-2.1  An RNN is sequential: the hardware idles, and it is slow.
-2.6  Transformers train dramatically faster.
-"""
-
-from collections.abc import Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 
-from seqjax.analysis import scaling
-from seqjax.analysis.statistics import Interval, median_interval
-from seqjax.analysis.verdicts import UNDECIDED, Verdict, judge
+from experiments.parallelism import card, recalled
+from experiments.parallelism.ratios import (
+  ATTENTION,
+  PRIMARY,
+  Cell,
+  Rows,
+  cell_of,
+  count,
+  crossing,
+  ratios,
+  show,
+  timed,
+)
+from seqjax.analysis import contrasts, rules
+from seqjax.analysis import verdicts as words
+from seqjax.analysis.statistics import LEVEL, Interval
+from seqjax.analysis.verdicts import (
+  CONDITIONAL,
+  REFUTED,
+  SUPPORTED,
+  UNDECIDED,
+  Claim,
+  Verdict,
+)
 from seqjax.results import table
-from seqjax.results.plotting import bytes_text as _bytes
 
-RNN, ATTENTION, PARALLEL = 'lstm', 'attention', 'mingru (associative)'
+RNN = 'lstm'
+TOLERANCE = 1e-4  # of the largest state
 DRAMATIC = 2.0  # times faster
-ASYMPTOTIC = 256  # exponents are fitted from this length on
+COMMAND = 'python -m experiments.parallelism'
 
-Rows = Sequence[dict[str, Any]]
+_TESTED = (
+  f'Primary contrast: {PRIMARY}, five processes, Student, level {LEVEL:.4f}. '
+  'Other cells are tested likewise; CONDITIONAL where two answer differently, '
+  'and where no GPU was timed.'
+)
+CLAIMS = {
+  '2.1a': Claim(
+    'A recurrent network cannot be parallelised over time.',
+    "Refuted where Newton's method (LSTM, GRU) and an associative scan "
+    f'(minGRU) give the states of a scan, within {TOLERANCE:g} of the largest, '
+    'without that scan and in fewer iterations than positions, with random and '
+    'with trained weights. Primary contrast: the LSTM, an exact check.',
+  ),
+  '2.1b': Claim(
+    'While a recurrent network is trained, the hardware idles.',
+    'Share of the matmul peak of attention over that of the LSTM: idle above '
+    f'{rules.SLOWER}, not idle below {rules.NOT_SLOWER}. {_TESTED}',
+  ),
+  '2.1c': Claim(
+    'A recurrent network is slow.',
+    'Training time of the LSTM over that of attention at equal parameters: '
+    f'slow above {rules.SLOWER}, not slow below {rules.NOT_SLOWER}. {_TESTED}',
+  ),
+  '2.6': Claim(
+    'Transformers train dramatically faster.',
+    'Training time of the LSTM over that of attention at equal parameters: '
+    f'dramatically faster above {DRAMATIC:g}, not so below. {_TESTED}',
+  ),
+}
+
+
+class Contrast(NamedTuple):
+  """Ratios by cell, one per process, and the margins that they are held to."""
+
+  quantity: str
+  ratios: Mapping[Cell, list[float]]
+  slow: float = rules.SLOWER
+  same: float = rules.NOT_SLOWER
+
+  def answers(self) -> dict[Cell, rules.Answer]:
+    return {
+      cell: rules.slower(each, 1 - LEVEL, self.slow, self.same)
+      for cell, each in self.ratios.items()
+    }
 
 
 def verdicts(rows: Rows) -> list[Verdict]:
-  """Judges both claims, about the machine that the rows come from."""
-  if not _ratios(rows, RNN, ATTENTION, 'training'):
-    return [_undecided('2.1'), _undecided('2.6')]
-  return [_sequential_and_slow(rows), _dramatically_faster(rows)]
-
-
-def exponents(rows: Rows) -> list[dict[str, Any]]:
-  """Fits exponents of time in length: a row per mixer, a column per cell."""
-  found = []
-  for name in dict.fromkeys(row['mixer'] for row in rows):
-    entry = {'mixer': name}
-    for work, size in _cells(rows):
-      curve = _curve(rows, name, work, size, shortest=ASYMPTOTIC)
-      entry[f'{work} B={size}'] = '-'
-      if len(curve) >= 2:
-        power = scaling.exponent(list(curve), list(curve.values()))
-        entry[f'{work} B={size}'] = _show(power)
-    found.append(entry)
-  return found
-
-
-def crossovers(rows: Rows) -> list[dict[str, Any]]:
-  """The length at which attention stops being cheaper than each mixer."""
-  found = []
-  for name in dict.fromkeys(row['mixer'] for row in rows):
-    if name == ATTENTION:
-      continue
-    entry = {'mixer': name}
-    for work, size in _cells(rows):
-      entry[f'{work} B={size}'] = _crossover(rows, name, work, size)
-    found.append(entry)
-  return found
-
-
-def moved(rows: Rows) -> list[dict[str, Any]]:
-  """Finds where LSTM and attention cost the same, by how both are computed."""
-  found = []
-  for pair in ((RNN, ATTENTION), (f'{RNN} (plain)', f'{ATTENTION} (plain)')):
-    if not {row['mixer'] for row in rows}.issuperset(pair):
-      return []
-    entry = {'pair': ' and '.join(pair)}
-    for work, size in _cells(rows):
-      entry[f'{work} B={size}'] = _crossover(rows, pair[0], work, size, pair[1])
-    found.append(entry)
-  return found
-
-
-def entries(rows: Rows) -> list[dict[str, Any]]:
-  """Who competed: width, parameters, carry, and what the hardware was used."""
-  found = []
-  for name in dict.fromkeys(row['mixer'] for row in rows):
-    mine = table.select(rows, mixer=name)
-    trained = [
-      row for row in mine if row['work'] == 'training' and row.get('seconds')
-    ]
-    resident = [r['resident_bytes'] for r in mine if r.get('resident_bytes')]
-    longest = max(row['length'] for row in mine)
-    (carry,) = {r['state_floats'] for r in mine if r['length'] == longest}
-    slowest = max(
-      (row['compile_seconds'] for row in trained), default=float('nan')
-    )
-    share = max((row['share_of_peak'] for row in trained), default=None)
-    found.append(
-      {
-        'mixer': name,
-        'features': mine[0]['features'],
-        'parameters': mine[0]['mixer_parameters'],
-        f'carry floats at {longest}': carry,
-        'best share of matmul peak': '-' if share is None else f'{share:.1%}',
-        'longest compile, training': f'{slowest:.2g} s',
-        'resident, training B=1': ', '.join(map(_bytes, resident)) or '-',
-      }
-    )
-  return found
-
-
-def missing(rows: Rows) -> list[str]:
-  """Lists what was predicted not to fit, and how large it would have been."""
-  return [
-    f'{row["mixer"]}, {row["work"]} at '
-    f'{_at((row["length"], row["batch_size"]))}: does not fit '
-    f'({_bytes(row["needed_bytes"])})'
-    for row in rows
-    if row.get('seconds') is None
+  """Judges the parts of both claims."""
+  shares = Contrast(
+    'share of the matmul peak of attention over that of the LSTM',
+    ratios(rows, ATTENTION, RNN, column='share_of_peak'),
+  )
+  times = Contrast(
+    'training time of the LSTM over that of attention', ratios(rows, RNN)
+  )
+  dramatic = times._replace(slow=DRAMATIC, same=DRAMATIC)
+  suspect = _suspect(rows)
+  judged = [
+    _judged('2.1b', shares, _shares(rows) + suspect),
+    _judged('2.1c', times, suspect),
+    _judged('2.6', dramatic, _beside(rows) + suspect),
   ]
+  devices = {row['device'] for row in rows}
+  return [
+    _parallel(table.select(rows, work='exact')),
+    *(words.on_hardware(verdict, devices) for verdict in judged),
+  ]
+
+
+def _parallel(rows: Rows) -> Verdict:
+  """Judges 2.1a by the rows of the exact check."""
+  found = {(row['mixer'], row['weights']) for row in rows}
+  if missing := {(RNN, 'random'), (RNN, 'trained')} - found:
+    kinds = ' and '.join(sorted(kind for _, kind in missing))
+    sentence = (
+      f'It cannot be judged without the exact check of the {RNN} with {kinds} '
+      f'weights; {COMMAND} --mixers=lstm,gru,mingru --work=exact makes it.'
+    )
+    return Verdict('2.1a', UNDECIDED, sentence=sentence)
+  holds, steps = {}, []
+  for mixer, kind in sorted(found):
+    mine = table.select(rows, mixer=mixer, weights=kind)
+    holds[f'{mixer} ({kind} weights)'] = not all(map(_is_parallel, mine))
+    if mixer == RNN:
+      each = (f'{r["iterations"]} for {r["positions"]} positions' for r in mine)
+      steps.append(f'with {kind} weights {", ".join(each)}')
+  worst = max(float(row['deviation']) for row in rows)
+  return Verdict(
+    '2.1a',
+    words.judge(holds),
+    scope=f'{rows[0]["parameters"]:,} parameters, float32',
+    sentence=f'As to the claim, {words.condition(holds)}. Iterations of '
+    f"Newton's method on the LSTM: {'; '.join(steps)}.",
+    quantity='largest deviation from the scan, over the largest state',
+    effect=Interval(worst, worst, worst),
+  )
+
+
+def _is_parallel(row: Mapping) -> bool:
+  fewer = row['iterations'] is None or row['iterations'] < row['positions']
+  return row['converged'] and fewer and row['deviation'] <= TOLERANCE
+
+
+def _judged(claim: str, contrast: Contrast, more: str) -> Verdict:
+  """Judges by the primary cell, unless another one answers otherwise."""
+  answers = contrast.answers()
+  primary = answers.get(PRIMARY, rules.Answer(None, None))
+  word = {True: SUPPORTED, False: REFUTED, None: UNDECIDED}[primary.holds]
+  decided = {answer.holds for answer in answers.values()}
+  if PRIMARY in answers and {True, False} <= decided:
+    word = CONDITIONAL
+  measured = {c: r for c, r in contrast.ratios.items() if len(r) > 1}
+  at = PRIMARY
+  if word == REFUTED:  # the best case for the claim
+    at = max(measured, key=lambda cell: np.mean(measured[cell]))
+  sentence = _listed(answers) + more
+  if primary.effect is None:
+    sentence = _missing(len(contrast.ratios.get(PRIMARY, ()))) + sentence
+  return Verdict(
+    claim,
+    word,
+    scope=_scope(contrast.ratios),
+    sentence=sentence.rstrip(),
+    quantity=f'{contrast.quantity} at {at}',
+    unit='times',
+    effect=contrasts.ratio_interval(measured[at]) if at in measured else None,
+    p=primary.p,
+    leans=_leans(contrast) if word == UNDECIDED else '',
+  )
+
+
+def _missing(processes: int) -> str:
+  """Says what the primary contrast lacks, and how to measure it."""
+  return (
+    f'It cannot be judged without training times of {RNN} and {ATTENTION} at '
+    f'{PRIMARY}, in {rules.MIN_SEEDS} processes ({processes} there are); '
+    f'{COMMAND} --mixers={RNN},{ATTENTION} --work=training '
+    f'--parameters={PRIMARY.parameters} --blocks={PRIMARY.block} '
+    f'--batch_sizes={PRIMARY.batch_size} --lengths={PRIMARY.length} measures '
+    'them. '
+  )
+
+
+def _leans(contrast: Contrast) -> str:
+  """Returns the side of most processes at the primary cell, else of cells."""
+  sides, of = contrast.ratios.get(PRIMARY), 'processes'
+  if not sides:
+    sides = [np.median(each) for each in contrast.ratios.values()]
+    of = 'cells'
+  above = sum(ratio**2 > contrast.slow * contrast.same for ratio in sides)
+  if 2 * above == len(sides):
+    return ''
+  word = SUPPORTED if 2 * above > len(sides) else REFUTED
+  return f'to {word} ({max(above, len(sides) - above)} of {len(sides)} {of})'
+
+
+def _listed(answers: Mapping[Cell, rules.Answer]) -> str:
+  """Counts the cells by answer, and names those of the rarer one."""
+  tested = {c: a.holds for c, a in answers.items() if a.effect is not None}
+  holds = [cell for cell, answer in tested.items() if answer]
+  fails = [cell for cell, answer in tested.items() if answer is False]
+  if not tested:
+    return ''
+  said = (
+    f'It holds in {len(holds)} of {len(tested)} cells, and does not in '
+    f'{len(fails)}. '
+  )
+  rarer, text = min((holds, 'It holds at'), (fails, 'It fails at'), key=_size)
+  if not rarer:
+    return said
+  lengths = {}
+  for cell in rarer:
+    lengths.setdefault(cell.sizes, []).append(str(cell.length))
+  listed = (f'{", ".join(n)} ({sizes})' for sizes, n in lengths.items())
+  return f'{said}{text} positions {"; ".join(listed)}. '
+
+
+def _size(listed: tuple[list[Cell], str]) -> int:
+  return len(listed[0])
+
+
+def _scope(cells: Mapping[Cell, list[float]]) -> str:
+  if not cells:
+    return ''
+  sizes = sorted({cell.parameters for cell in cells})
+  return f'{" and ".join(map(count, sizes))} parameters, float32'
+
+
+def _suspect(rows: Rows) -> str:
+  pair = [*timed(rows, RNN), *timed(rows, ATTENTION)]
+  count = sum(bool(row.get('suspect')) for row in pair)
+  said = 'imply more than the matmul peak and are suspect'
+  return f'{count} of {len(pair)} times {said}. ' if count else ''
+
+
+def _shares(rows: Rows) -> str:
+  """Returns both shares of the peak by batch size, else as in the primary."""
+  said = ''
+  for size in sorted({row['batch_size'] for row in timed(rows, RNN)}):
+    at = PRIMARY._replace(batch_size=size)
+    ours, theirs = (card.share(rows, name, at) for name in (RNN, ATTENTION))
+    if ours and theirs:
+      said += f'At {at} the LSTM reaches {ours} of the peak and attention '
+      said += f'{theirs}. '
+  return said
+
+
+def _beside(rows: Rows) -> str:
+  """Returns crossings, decoding, and seconds to a solved task."""
+  said = _crossings(ratios(rows, ATTENTION, RNN))
+  decoding = ratios(rows, RNN, work='decoding')
+  if decoding:
+    last = max(decoding, key=lambda cell: (cell.length, cell))
+    rates, floats = [], []
+    for name in (RNN, ATTENTION):
+      (row,) = (r for r in timed(rows, name, 'decoding') if cell_of(r) == last)
+      rates.append(f'{last.batch_size / row["seconds"]:.3g}')
+      floats.append(f'{row["state_floats"]:,}')
+    said += (
+      f'Decoding a token after {last} takes the LSTM {show(decoding[last])} '
+      f'times as long: {" against ".join(rates)} tokens per second, with '
+      f'{" against ".join(floats)} floats to carry. '
+    )
+  return said + recalled.seconds(rows, (RNN, ATTENTION))
+
+
+def _crossings(found: Mapping[Cell, list[float]]) -> str:
+  """Counts sizes by the lengths at which attention stops being faster."""
+  sizes = Counter(cell.sizes for cell in found)
+  several = {c.sizes: c for c in found if sizes[c.sizes] > 1}.values()
+  brackets = Counter(str(crossing(found, like)) for like in several)
+  listed = ', '.join(
+    f'{text} ({k} of {len(several)} sizes)' for text, k in brackets.items()
+  )
+  said = 'Attention stops being the faster one at a length'
+  return f'{said} {listed}. ' if listed else ''
 
 
 def summary(rows: Rows) -> str:
-  """The tables that the main job prints."""
-  parts = [
-    f'{title}\n\n{table.format(lines, list(lines[0]))}'
-    for title, lines in (
-      ('Mixers, at equal parameters', entries(rows)),
-      (
-        f'Exponents of time in length, from {ASYMPTOTIC} positions on (95 %)',
-        exponents(rows),
-      ),
-      (
-        'Lengths at which each mixer and attention cost the same (95 %); else'
-        ' whether the mixer is the cheaper one',
-        crossovers(rows),
-      ),
-      (
-        'The same of an LSTM and attention, by how both are computed',
-        moved(rows),
-      ),
-    )
-    if lines
-  ]
-  return '\n\n'.join([*parts, '\n'.join(missing(rows))]).rstrip()
-
-
-def _sequential_and_slow(rows) -> Verdict:
-  """Slower than attention at every length and batch size, and idling?"""
-  ratios = _ratios(rows, RNN, ATTENTION, 'training')
-  slower = {cell for cell, r in ratios.items() if r.low > 1}
-  faster = {cell for cell, r in ratios.items() if r.high < 1}
-  longest = max(ratios)
-  share, other = (
-    _share_of_peak(rows, name, *longest) for name in (RNN, ATTENTION)
-  )
-  sentence = (
-    f'In training the LSTM takes {ratios[longest].value:.2g} times the time of '
-    f'attention at {_at(longest)}; it is slower at {_list(slower)}, faster at '
-    f'{_list(faster)}{_left_out(rows)}. It uses {share:.1%} of the matmul peak '
-    f'there, attention {other:.1%}'
-  )
-  parallel = _ratios(rows, PARALLEL, RNN, 'training').get(longest)
-  if parallel is not None:
-    sentence += (
-      '; minGRU, whose recurrence is linear and runs as an associative scan, '
-      f'takes {parallel.value:.2g} times the LSTM'
-    )
-  return _verdict('2.1', ratios, slower, faster, sentence)
-
-
-def _dramatically_faster(rows) -> Verdict:
-  """Twice as fast in training everywhere?  And what of decoding?"""
-  ratios = _ratios(rows, RNN, ATTENTION, 'training')
-  holds = {cell for cell, r in ratios.items() if r.low > DRAMATIC}
-  fails = {cell for cell, r in ratios.items() if r.high < DRAMATIC}
-  sentence = (
-    f'Attention trains more than {DRAMATIC:g} times as fast as the LSTM at '
-    f'{_list(holds)}; it does not at {_list(fails)}{_left_out(rows)}'
-  )
-  decoding = _ratios(rows, RNN, ATTENTION, 'decoding')
-  if decoding:
-    last = max(decoding)
-    sentence += (
-      f'; decoding a token after {last[0]} positions at batch {last[1]} costs '
-      f'the LSTM {decoding[last].value:.2g} times what it costs attention, '
-      f'whose carry has {_state_floats(rows, ATTENTION, last[0]):,} floats '
-      f'against {_state_floats(rows, RNN, last[0]):,}'
-    )
-  return _verdict('2.6', ratios, holds, fails, sentence)
-
-
-def _left_out(rows) -> str:
-  """Names the cells where attention needs too much memory to be trained."""
-  cells = {
-    (row['length'], row['batch_size'])
-    for row in table.select(rows, mixer=ATTENTION, work='training')
-    if row.get('seconds') is None
-  }
-  return f', and attention does not fit at {_list(cells)}' if cells else ''
-
-
-def _verdict(claim, ratios, holds, fails, sentence) -> Verdict:
-  """Supported or refuted in every cell, or conditional on it."""
-  answers = {
-    _at(cell): True if cell in holds else False if cell in fails else None
-    for cell in ratios
-  }
-  return Verdict(
-    claim,
-    judge(answers),
-    sentence=sentence + '.',
-    quantity='training time of the LSTM over that of attention',
-    unit='times',
-    effect=ratios[max(ratios)],
-  )
-
-
-def _undecided(claim: str) -> Verdict:
-  sentence = (
-    f'It cannot be judged without training times of {RNN} and {ATTENTION} at '
-    'the same length and batch size.'
-  )
-  return Verdict(claim, UNDECIDED, sentence=sentence)
-
-
-def _ratios(rows, name, other, work) -> dict[tuple[int, int], Interval]:
-  """(length, batch size) -> seconds of one over the other, round by round."""
-  found = {}
-  for _, size in [cell for cell in _cells(rows) if cell[0] == work]:
-    ours = _curve(rows, name, work, size)
-    theirs = _curve(rows, other, work, size)
-    for length in sorted(ours.keys() & theirs.keys()):
-      found[length, size] = median_interval(
-        np.divide(ours[length], theirs[length])
-      )
-  return found
-
-
-def _crossover(rows, name, work, size, other=ATTENTION) -> str:
-  ours = _curve(rows, name, work, size)
-  theirs = _curve(rows, other, work, size)
-  lengths = sorted(ours.keys() & theirs.keys())
-  if len(lengths) < 2:
-    return '-'
-  a, b = ([curve[n] for n in lengths] for curve in (ours, theirs))
-  found = scaling.crossover(lengths, a, b)
-  if found is not None:
-    return _show(found, digits=0)
-  sides = np.sign(np.median(a, axis=1) - np.median(b, axis=1))
-  if len(set(sides)) > 1:
-    return 'more than one'
-  cheaper = sides[-1] < 0
-  return f'none in range: {"cheaper" if cheaper else "dearer"}'
-
-
-def _cells(rows) -> list[tuple[str, int]]:
-  return list(dict.fromkeys((row['work'], row['batch_size']) for row in rows))
-
-
-def _curve(rows, name, work, size, shortest=1) -> dict[int, tuple[float, ...]]:
-  """length -> seconds of every round, where it fitted."""
-  chosen = table.select(rows, mixer=name, work=work, batch_size=size)
-  return {
-    row['length']: row['round_seconds']
-    for row in chosen
-    if row.get('seconds') is not None and row['length'] >= shortest
-  }
-
-
-def _share_of_peak(rows, name, length, size) -> float:
-  (row,) = table.select(
-    rows, mixer=name, work='training', length=length, batch_size=size
-  )
-  return row['share_of_peak']
-
-
-def _state_floats(rows, name, length) -> int:
-  return table.select(rows, mixer=name, length=length)[0]['state_floats']
-
-
-def _at(cell) -> str:
-  return f'{cell[0]} positions, batch {cell[1]}'
-
-
-def _list(cells) -> str:
-  if not cells:
-    return 'no length'
-  by_size = {}
-  for length, size in sorted(cells):
-    by_size.setdefault(size, []).append(str(length))
-  return '; '.join(
-    f'{", ".join(lengths)} (batch {size})'
-    for size, lengths in sorted(by_size.items())
-  )
-
-
-def _show(interval: Interval, digits: int = 2) -> str:
-  value, low, high = (f'{number:.{digits}f}' for number in interval)
-  return f'{value} [{low}, {high}]'
+  """Returns the tables that stand above the verdicts."""
+  return card.summary(rows)

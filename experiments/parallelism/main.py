@@ -1,11 +1,12 @@
 """Measures what a sequential scan costs against parallel attention.
 
-    python -m experiments.parallelism --mixers=lstm,mamba2 --lengths=128,512
+    python -m experiments.parallelism --mixers=lstm,mamba2,attention
     python -m experiments.parallelism.main --work=training --length=1024
 
 The first command times many cells and ends with a table, a figure and verdicts;
-the second is one cell. A cell times all of its mixers at one (work, batch size,
-length), interleaved, at equal parameters, and writes a row for each.
+the second is one cell. A cell times all of its mixers side by side, at equal
+parameters, and writes a row for each; or it checks that recurrences are solved
+in parallel over time (work 'exact').
 """
 
 import dataclasses
@@ -18,18 +19,16 @@ import jax
 import jax.numpy as jnp
 
 from experiments import command
+from experiments.parallelism import exact
 from seqjax import experiment, results
 from seqjax.analysis import decoding, flops, memory, timing
 from seqjax.errors import Catalog
 from seqjax.experiment import option
 from seqjax.models import features_for, num_parameters
-from seqjax.nn import (
-  MIXERS,
-  MinGRU,
-  SelfAttention,
-  SequenceMixer,
-  state_floats,
-)
+from seqjax.models.block import Block
+from seqjax.models.size import TOLERANCE
+from seqjax.nn import MIXERS, SelfAttention, state_floats
+from seqjax.nn.mixer import SequenceLayer
 
 # From a name to what makes a mixer of (features, context).
 ENTRIES = Catalog(
@@ -37,22 +36,24 @@ ENTRIES = Catalog(
   {
     **MIXERS,
     'lstm (plain)': functools.partial(MIXERS['lstm'], algorithm='plain'),
-    'mingru': functools.partial(MinGRU, algorithm='scan'),
-    'mingru (associative)': functools.partial(MinGRU, algorithm='associative'),
+    'mingru (associative)': functools.partial(
+      MIXERS['mingru'], algorithm='associative'
+    ),
     'attention (plain)': functools.partial(
       MIXERS['attention'], algorithm='plain'
     ),
   },
   'python -m experiments.parallelism --mixers=help lists them',
 )
-# One mixer of every kind, and how much two of them gain by their fast forms.
+# Recurrences: nonlinear, linear in a vector, linear in a matrix.
 COMPARED = (
-  *('elman', 'gru', 'lstm', 'lstm (plain)', 'mingru', 'mingru (associative)'),
-  *('tcn', 'attention', 'attention (plain)'),
+  *('gru', 'lstm', 'mingru', 'mamba', 'mamba2', 'deltanet', 'attention'),
 )
 
-WORKS = ('forward', 'training', 'decoding')
+WORKS = ('training', 'decoding', 'exact')
+BLOCKS = ('bare', 'block')
 DECODED = 32  # tokens a timed call decodes, so that launching it costs nothing
+LENGTH = 1024  # at which widths are chosen
 SHARE = 0.25  # of the memory, which a cell may be predicted to need
 
 
@@ -61,23 +62,26 @@ class Config:
   """The knobs of one cell."""
 
   work: str = option(
-    'forward',
-    'forward: outputs of a sequence; training: a loss and its gradients;'
-    ' decoding: one token after another.',
+    'training',
+    'training: a loss and its gradients; decoding: one token after another;'
+    ' exact: recurrences solved in parallel, against a scan.',
     among=WORKS,
   )
   mixers: tuple[str, ...] = option(
     (), 'Mixers to time side by side; without any, one of each kind.', ENTRIES
   )
+  parameters: int = option(25000, 'Parameters of each, within a tenth.')
+  block: str = option(
+    'bare',
+    'bare: the mixer alone; block: with norms, residuals and a perceptron.',
+    among=BLOCKS,
+  )
   batch_size: int = option(1, 'Number of sequences in a batch.')
   length: int = option(
     1024, 'Positions in a sequence; in decoding, positions already read.'
   )
-  parameters: int = option(25000, 'Parameters per mixer, within a tenth.')
+  process: int = option(0, 'Number of this one of several equal processes.')
   rounds: int = option(11, 'Number of times each is timed, at least 11.')
-  resident: bool = option(
-    False, 'Also measure resident memory, in a process per mixer.'
-  )
 
   def __post_init__(self):
     least = {'batch_size': 1, 'length': 1, 'parameters': 1, 'rounds': 11}
@@ -94,12 +98,13 @@ class Config:
       )
 
 
+Mixers = Mapping[str, Callable[..., SequenceLayer]]
+
+
 def run(
-  config: Config,
-  workdir: str,
-  mixers: Mapping[str, Callable[..., SequenceMixer]] = ENTRIES,
+  config: Config, workdir: str, mixers: Mixers = ENTRIES
 ) -> dict[str, Any]:
-  """Times the mixers of one cell; a finished cell is not timed again.
+  """Measures one cell; a finished cell is not measured again.
 
   Args:
     config: the cell; `config.mixers` are keys of `mixers`.
@@ -111,62 +116,86 @@ def run(
   done = results.finished(workdir, config)
   if done is not None:
     return done
+  measure = _exact if config.work == 'exact' else _timed
   made = check(config, mixers)
   with results.Run(workdir, config) as record:
     print(
-      f'Compiling and timing {", ".join(made)}; written to {workdir}.',
+      f'Compiling and measuring {", ".join(made)}; written to {workdir}.',
       flush=True,
     )
-    needed = {name: needed_bytes(mixer, config) for name, mixer in made.items()}
-    limit = SHARE * memory.available_memory()
-    timings = timing.compare(
-      {
-        name: contestant(mixer, config)
-        for name, mixer in made.items()
-        if needed[name] <= limit
-      },
-      rounds=config.rounds,
-      flops={
-        name: useful_flops(mixer, config)
-        for name, mixer in made.items()
-        if needed[name] <= limit
-      },
+    return record.finish(
+      rows=[{'pid': os.getpid()} | row for row in measure(config, made)]
     )
-    rows = []
-    for name, mixer in made.items():
-      row = describe(name, mixer) | {'needed_bytes': needed[name]}
-      if name in timings:
-        row |= measured(timings[name], config)
-        if config.resident and mixers is ENTRIES:
-          row['resident_bytes'] = memory.peak_memory(
-            'experiments.parallelism.main:prepared',
-            name=name,
-            **experiment.to_dict(config),
-          )
-      rows.append(row)
-    return record.finish(rows=rows)
 
 
-def check(
-  config: Config, mixers: Mapping[str, Callable[..., SequenceMixer]] = ENTRIES
-) -> dict[str, SequenceMixer]:
-  """Makes the mixers of a cell, or refuses to in a sentence.
+def _exact(config: Config, made: Mapping[str, Any]) -> list[dict[str, Any]]:
+  return [
+    row
+    for name in made
+    for row in exact.rows(
+      name, config.parameters, config.batch_size, config.length
+    )
+  ]
+
+
+def _timed(
+  config: Config, made: Mapping[str, SequenceLayer]
+) -> list[dict[str, Any]]:
+  """Returns a row per mixer; of one that would not fit, without seconds."""
+  needed = {name: needed_bytes(layer, config) for name, layer in made.items()}
+  limit = SHARE * memory.available_memory()
+  fitting = {n: layer for n, layer in made.items() if needed[n] <= limit}
+  timings = timing.compare(
+    {name: contestant(layer, config) for name, layer in fitting.items()},
+    rounds=config.rounds,
+    flops={
+      name: useful_flops(layer, config) for name, layer in fitting.items()
+    },
+  )
+  return [
+    describe(name, layer)
+    | {'needed_bytes': needed[name]}
+    | (measured(timings[name], config) if name in timings else {})
+    for name, layer in made.items()
+  ]
+
+
+def check(config: Config, mixers: Mixers = ENTRIES) -> dict[str, Any]:
+  """Makes what a cell measures, or refuses to in a sentence.
 
   Raises:
-    ValueError: no width gives one of them as many parameters.
+    ValueError: no width gives one of them as many parameters, or there is no
+      recurrence to check.
   """
-  names = config.mixers or (COMPARED if mixers is ENTRIES else mixers)
-  return {name: make_mixer(mixers[name], config) for name in names}
+  names = config.mixers or (COMPARED if mixers is ENTRIES else tuple(mixers))
+  if config.work == 'exact':
+    chosen = config.mixers or tuple(exact.SOLVED)
+    return {n: experiment.choose(exact.SOLVED, n, 'recurrence') for n in chosen}
+  return {name: make_layer(mixers[name], config) for name in names}
 
 
-def make_mixer(
-  make: Callable[..., SequenceMixer], config: Config
-) -> SequenceMixer:
-  """The mixer at the width that has the wanted number of parameters."""
-  features = features_for(
-    lambda width: make(width, config.length), config.parameters
+def make_layer(
+  make: Callable[..., SequenceLayer], config: Config
+) -> SequenceLayer:
+  """Returns the layer at the width that has the wanted parameters."""
+  layer = functools.partial(_layer, make, config.block, config.length)
+  made = layer(_width(make, config.block, config.parameters))
+  if abs(num_parameters(made) / config.parameters - 1) <= TOLERANCE:
+    return made
+  return layer(features_for(layer, config.parameters))
+
+
+def _layer(make, block: str, length: int, width: int) -> SequenceLayer:
+  mixer = make(width, length)
+  return Block(mixer) if block == 'block' else mixer
+
+
+@functools.cache
+def _width(make, block: str, parameters: int) -> int:
+  """Returns the width at one length: of most mixers it serves for all."""
+  return features_for(
+    functools.partial(_layer, make, block, LENGTH), parameters
   )
-  return make(features, config.length)
 
 
 def contestant(mixer, config: Config) -> tuple[Callable, tuple]:
@@ -192,35 +221,28 @@ def needed_bytes(mixer, config: Config) -> int:
   return timing.predicted_bytes(function, *shapes)
 
 
-def useful_flops(mixer, config: Config) -> int:
+def useful_flops(layer: SequenceLayer, config: Config) -> int:
   """Counts the FLOPs of matmuls that the result takes, however computed.
 
   Of attention they are those of the pairs of positions that see each other,
   whose share of all pairs is what is left of the dense form's products, without
   the products that look for what is not finite.
   """
-  if isinstance(mixer, SelfAttention):
-    mixer = mixer.clone(algorithm='plain')
-  function = functools.partial(_WORK[config.work], mixer)
-  total = flops.count(function, *argument_shapes(mixer, config))
-  if not isinstance(mixer, SelfAttention) or config.work == 'decoding':
+  mixer = getattr(layer, 'mixer', layer)
+  attends = isinstance(mixer, SelfAttention)
+  if attends:
+    plain = mixer.clone(algorithm='plain')
+    layer = plain if layer is mixer else layer.clone(mixer=plain)
+  function = functools.partial(_WORK[config.work], layer)
+  total = flops.count(function, *argument_shapes(layer, config))
+  if not attends or config.work == 'decoding':
     return total
   reach = mixer.receptive_field or config.length
   seen = sum(min(t + 1, reach) for t in range(config.length))
-  products = 2 if config.work == 'forward' else 6
   unseen = config.length**2 - seen
   looked_at = config.length  # inputs that are looked through for NaN
-  extra = products * unseen + looked_at
+  extra = 6 * unseen + looked_at
   return total - 2 * config.batch_size * mixer.features * extra
-
-
-def prepared(name: str, **fields) -> Callable:
-  """A call that does the work, compiled, for a child process to measure."""
-  config = experiment.from_dict(Config, fields)
-  mixer = make_mixer(ENTRIES[name], config)
-  function, arguments = contestant(mixer, config)
-  compiled = jax.jit(function).lower(*arguments).compile()
-  return functools.partial(compiled, *arguments)
 
 
 def describe(name: str, mixer) -> dict[str, Any]:
@@ -236,19 +258,14 @@ def describe(name: str, mixer) -> dict[str, Any]:
 def measured(measurement: timing.Timing, config: Config) -> dict[str, Any]:
   """Columns of a timing; seconds are those of a sequence, or of a token."""
   calls = DECODED if config.work == 'decoding' else 1
-  seconds = [s / calls for s in measurement.seconds]
-  low, high = (q / calls for q in measurement.quartiles)
   return {
     'seconds': measurement.median / calls,
-    'lower_quartile': low,
-    'upper_quartile': high,
-    'round_seconds': seconds,
+    'round_seconds': [s / calls for s in measurement.seconds],
     'compile_seconds': measurement.compile_seconds,
     'matmul_flops': measurement.flops / calls,
     'share_of_peak': measurement.share_of_peak,
     'suspect': measurement.suspect,
     'peak_flops': measurement.peak,
-    'peak_bytes': measurement.peak_bytes,
     'needed_bytes': measurement.peak_bytes,
     'glibc_tunables': os.environ.get('GLIBC_TUNABLES', 'none'),
     'xla_flags': os.environ.get('XLA_FLAGS', 'none'),
@@ -272,10 +289,6 @@ def argument_shapes(mixer, config: Config) -> tuple:
   return variables, jax.ShapeDtypeStruct(shape, jnp.float32)
 
 
-def _forward(mixer, variables, x):
-  return mixer.apply(variables, x)
-
-
 def _training(mixer, variables, x):
   def loss(variables, x):
     return jnp.mean(jnp.square(mixer.apply(variables, x)))
@@ -283,11 +296,7 @@ def _training(mixer, variables, x):
   return jax.value_and_grad(loss, argnums=(0, 1))(variables, x)
 
 
-_WORK = {
-  'forward': _forward,
-  'training': _training,
-  'decoding': decoding.decode,
-}
+_WORK = {'training': _training, 'decoding': decoding.decode}
 
 
 if __name__ == '__main__':

@@ -1,96 +1,173 @@
-"""Draws time and memory against length, of one or several machines."""
+"""Draws training times over those of attention, and the cost of decoding."""
 
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+from experiments.parallelism.ratios import ATTENTION, Cell, cell_of, ratios
 from seqjax.results import plotting, table
 
-TITLES = {
-  'forward': 'Forward pass',
-  'training': 'Forward and backward pass',
-  'decoding': 'Decoding one token',
-}
 LOOKS = {
   'lstm (plain)': plotting.look('blue', 'dotted', 'd'),
   'mingru (associative)': plotting.look('green', 'dotted', 'v'),
   'attention (plain)': plotting.look('black', 'dotted', '*'),
 }
-X_TITLES = {'decoding': 'positions already read'}
+PANELS = 4
+
+Rows = Sequence[dict[str, Any]]
 
 
-def draw(rows: Sequence[dict[str, Any]], path: str):
-  """A panel for every work and batch size, and one row of panels for memory."""
-  batch_sizes = sorted({row['batch_size'] for row in rows})
-  works = [work for work in TITLES if any(r['work'] == work for r in rows)]
-  panels = [
-    (quantity, work, size)
-    for quantity in ('seconds', 'bytes')
-    for size in batch_sizes
-    for work in works
-  ]
-  figure, axes = plotting.new(
-    *(_title(*panel) for panel in panels), columns=len(works), height=3.2
+def draw(rows: Rows, path: str):
+  """Draws up to three panels of training, and one of decoding.
+
+  Of rows without times, how many iterations Newton's method takes.
+  """
+  training, decoding = (
+    [row for row in rows if row['work'] == work and row.get('seconds')]
+    for work in ('training', 'decoding')
   )
-  for panel, area in zip(panels, axes, strict=True):
-    _draw_panel(area, rows, *panel)
+  panels = {
+    f'Training, {cell.sizes}': (_ratios, _like(training, cell))
+    for cell in panels_of_training(training)[: PANELS - 1]
+  } | {
+    f'Decoding, {cell.sizes}': (_decoding, _like(decoding, cell))
+    for cell in panels_of_decoding(decoding)
+  }
+  panels = panels or {"Newton's method": (_iterations, rows)}
+  figure, areas = plotting.new(*panels, width=4.2, height=3.2)
+  for (draw_panel, part), area in zip(panels.values(), areas, strict=True):
+    draw_panel(area, part)
   plotting.footer(
     figure,
     rows,
-    'Lines: medians of rounds; bands: quartiles. Equal parameters. Memory:'
-    ' arguments, outputs and temporaries of the compiled program.',
+    'Equal parameters. Above 1: slower than attention. d: width of attention.\n'
+    'Geometric means over processes. Hollow: suspect times.',
   )
   plotting.save(figure, path)
 
 
-def _title(quantity, work, batch_size) -> str:
-  what = 'time' if quantity == 'seconds' else 'memory'
-  return f'{TITLES[work]}: {what}, batch {batch_size}'
+def panels_of_training(rows: Rows) -> list[Cell]:
+  """Returns a cell per panel: whole blocks by size, then bare mixers by size.
+
+  Each at the batch size with most lengths; one length alone makes no panel
+  beside others.
+  """
+  lengths = {}
+  for cell in map(cell_of, rows):
+    lengths.setdefault(cell._replace(length=0), set()).add(cell.length)
+  found = {}
+  for cell in sorted(lengths, key=lambda c: (len(lengths[c]), c.batch_size)):
+    found[cell.block, cell.parameters] = cell
+  ordered = sorted(found.values(), key=lambda c: (c.block == 'bare', c))
+  return [cell for cell in ordered if len(lengths[cell]) > 1] or ordered
 
 
-def _draw_panel(area, rows, quantity, work, batch_size):
-  cell = table.select(rows, work=work, batch_size=batch_size)
-  lengths = sorted({row['length'] for row in cell})
-  plotting.lengths_axis(area, lengths, X_TITLES.get(work, 'positions'))
-  if quantity == 'seconds':
-    plotting.seconds_axis(
-      area, f'time per {"token" if work == "decoding" else "batch"}'
-    )
-  else:
-    plotting.bytes_axis(area, 'peak memory')
-  machines = plotting.by_machine(cell)
+def panels_of_decoding(rows: Rows) -> list[Cell]:
+  """Returns the cell of the one panel: the largest, at the smallest batch."""
+  cells = [cell_of(row) for row in rows]
+  best = max(cells, key=lambda c: (c.parameters, -c.batch_size), default=None)
+  return [best._replace(length=0)] if best else []
+
+
+def _like(rows: Rows, cell: Cell) -> Rows:
+  return [row for row in rows if cell_of(row)._replace(length=0) == cell]
+
+
+def _ratios(area: Any, rows: Rows):
+  """Draws time over that of attention, against length over its width."""
+  from matplotlib import ticker
+
+  if ATTENTION not in {row['mixer'] for row in rows}:
+    _seconds(area, rows, 'positions', 'time per batch')
+    return
+  area.set_xscale('log', base=2)
+  area.set_yscale('log', base=2)
+  area.axhline(1, color='#1a1a1a', linewidth=1.4, zorder=1.5)
+  area.set_xlabel('length / d', fontsize=9)
+  area.set_ylabel("time / attention's", fontsize=9)
+  for axis in (area.xaxis, area.yaxis):
+    axis.set_minor_locator(ticker.NullLocator())
+    axis.set_major_formatter(lambda value, _: f'{value:.3g}')
+  for index, machine, part, name in _lines(rows):
+    if name == ATTENTION:
+      continue
+    widths = {
+      cell_of(row): row['features']
+      for row in table.select(part, mixer=ATTENTION)
+    }
+    points = [
+      (cell.length / widths[cell], np.exp(np.mean(np.log(each))), cell)
+      for cell, each in ratios(part, name).items()
+    ]
+    suspect = _suspect(part, name) | _suspect(part, ATTENTION)
+    _line(area, points, name, machine, index, suspect)
+  low, high = area.get_ylim()
+  area.set_ylim(min(low, 0.5), max(high, 2))
+
+
+def _decoding(area: Any, rows: Rows):
+  _seconds(area, rows, 'positions already read', 'time per token')
+
+
+def _seconds(area: Any, rows: Rows, x_title: str, y_title: str):
+  """Draws times themselves, against length."""
+  plotting.lengths_axis(area, {row['length'] for row in rows}, x_title)
+  plotting.seconds_axis(area, y_title)
+  for index, machine, part, name in _lines(rows):
+    times = {}
+    for row in sorted(table.select(part, mixer=name), key=cell_of):
+      times.setdefault(cell_of(row), []).append(row['seconds'])
+    points = [
+      (cell.length, np.exp(np.mean(np.log(each))), cell)
+      for cell, each in times.items()
+    ]
+    _line(area, points, name, machine, index, _suspect(part, name))
+
+
+def _iterations(area: Any, rows: Rows):
+  """Draws iterations of Newton's method against positions."""
+  lengths = {row['positions'] for row in rows}
+  plotting.lengths_axis(area, lengths, 'positions')
+  area.set_ylabel('iterations', fontsize=9)
+  for index, machine, part, name in _lines(rows):
+    for weights in dict.fromkeys(row['weights'] for row in part):
+      mine = table.select(part, mixer=name, weights=weights)
+      curve = {row['positions']: row['iterations'] for row in mine}
+      label = f'{name}, {weights} {machine}'.strip()
+      x, y = list(curve), list(curve.values())
+      plotting.line(area, x, y, label, name=label, machine=index)
+
+
+def _lines(rows: Rows):
+  """Yields (number of the machine, its label, its rows, a mixer)."""
+  machines = plotting.by_machine(rows)
   for index, (machine, part) in enumerate(machines.items()):
     for name in dict.fromkeys(row['mixer'] for row in part):
-      curve = sorted(table.select(part, mixer=name), key=_length)
-      _draw_curve(area, curve, name, machine, index, quantity)
+      yield index, machine, part, name
 
 
-def _draw_curve(area, curve, name, machine, index, quantity):
+def _suspect(rows: Rows, name: str) -> set[Cell]:
+  return {cell_of(row) for row in table.select(rows, mixer=name, suspect=True)}
+
+
+def _line(area, points, name, machine, index, suspect):
+  """Draws a line of (x, y, cell), with hollow markers at suspect cells."""
+  if not points:
+    return
+  x, y, cells = zip(*points, strict=True)
   label = f'{name} {machine}'.strip()
-  column = 'seconds' if quantity == 'seconds' else 'peak_bytes'
-  measured = [row for row in curve if row.get(column) is not None]
-  edges = {}
-  if quantity == 'seconds':
-    edges = {
-      'low': [row['lower_quartile'] for row in measured],
-      'high': [row['upper_quartile'] for row in measured],
-    }
-  if measured:
-    plotting.line(
-      area,
-      [row['length'] for row in measured],
-      [row[column] for row in measured],
-      label,
-      name=name,
-      appearance=LOOKS.get(name),
-      machine=index,
-      **edges,
-    )
-  for row in curve:
-    if row.get('seconds') is None:
-      plotting.does_not_fit(
-        area, row['length'], label, row['needed_bytes'], name, LOOKS.get(name)
-      )
-
-
-def _length(row) -> int:
-  return row['length']
+  look = LOOKS.get(name, plotting.style(name))
+  # Another machine's markers are half filled: hollow ones are suspect.
+  plotting.line(area, x, y, label, appearance=look, machine=2 * index)
+  hollow = [i for i, cell in enumerate(cells) if cell in suspect]
+  area.plot(
+    [x[i] for i in hollow],
+    [y[i] for i in hollow],
+    linestyle='none',
+    marker=look.marker,
+    color=look.color,
+    markerfacecolor='white',
+    zorder=4,
+    gid='suspect',
+  )

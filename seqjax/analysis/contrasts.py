@@ -118,6 +118,17 @@ def ratio_interval(
   return Interval(*map(math.exp, mean_interval(np.log(ratios), coverage)))
 
 
+def ratio_differs(ratios: Sequence | Array, margin: Real = 1) -> float:
+  """Returns Student's two-sided p that the geometric mean is a margin.
+
+  It is below 1 - coverage exactly where `ratio_interval` leaves the margin out.
+  """
+  gaps = np.log(np.asarray(ratios, float)) - math.log(margin)
+  if np.ptp(gaps) == 0:
+    return float(gaps[0] == 0)
+  return float(stats.ttest_1samp(gaps, 0).pvalue)
+
+
 def wider(first: Interval, second: Interval) -> Interval:
   """Returns the first estimate with an interval that holds both."""
   low, high = min(first.low, second.low), max(first.high, second.high)

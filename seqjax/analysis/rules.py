@@ -317,16 +317,19 @@ def slower(
 
   True where the lower end of the interval is above `slow`, False where the
   upper end is below `same`; None in between, and of fewer than five processes.
-  Where both hold, the difference is too small to matter: False.
+  Where both hold, the difference is too small to matter: False. `p` is that of
+  Student's two-sided test against the margin on the other side.
   """
   if len(ratios) < MIN_SEEDS:
     return Answer(None, None, f'{len(ratios)} processes are too few')
   found = contrasts.ratio_interval(ratios, coverage)
+  p_slow, p_same = (contrasts.ratio_differs(ratios, m) for m in (slow, same))
   if found.high < same:
-    return Answer(False, found)
+    return Answer(False, found, p=p_same)
   if found.low > slow:
-    return Answer(True, found)
-  return Answer(None, found, f'the ratio is {_shown(found)}')
+    return Answer(True, found, p=p_slow)
+  p = p_slow if found.value > slow else p_same
+  return Answer(None, found, f'the ratio is {_shown(found)}', p)
 
 
 def crosses(ratios: Mapping[Real, Sequence[Real] | np.ndarray]) -> Bracket:

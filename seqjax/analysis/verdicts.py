@@ -1,6 +1,6 @@
 """Verdicts on claims, from answers that are true, false or unknown."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -101,6 +101,27 @@ class Verdict(_Verdict):
   def within(self, scope: str) -> 'Verdict':
     """Returns the verdict with a scope before its own."""
     return self._replace(scope='; '.join(filter(None, (scope, self.scope))))
+
+
+def on_hardware(verdict: Verdict, devices: Iterable[str]) -> Verdict:
+  """Returns the verdict on a claim about hardware in general.
+
+  Without a GPU among the devices that were measured it is at most CONDITIONAL:
+  what holds on a CPU says nothing about a GPU.
+
+  Args:
+    verdict: what was found on the devices.
+    devices: their names, as in the column `device` of a table.
+  """
+  others = ('cpu', 'tpu')
+  gpu = any(not name.lower().startswith(others) for name in devices)
+  if gpu or verdict.verdict not in (SUPPORTED, REFUTED):
+    return verdict
+  return verdict._replace(
+    verdict=CONDITIONAL,
+    sentence=f'{verdict.verdict} on this machine; no GPU was measured, and '
+    f'nothing is said of one. {verdict.sentence}',
+  )
 
 
 def judge(answers: Mapping[str, Answer]) -> str:

@@ -102,6 +102,7 @@ def run(
   processes: int = 1,
   cores: int | None = None,
   memory: int | None = None,
+  apart: bool = False,
 ) -> Iterator[tuple[Cell, str | None]]:
   """Calls `call(config, folder)` for every cell of every group.
 
@@ -114,6 +115,8 @@ def run(
     cores: how many a process may use; None: all are shared evenly.
     memory: how many bytes of data a process may hold, where the system bounds
       them (Linux); None: all there are.
+    apart: whether every group has a process of its own; otherwise one group
+      follows another in the same.
 
   Yields:
     A cell that has ended, and why it failed, or None.
@@ -147,6 +150,8 @@ def run(
           group.popleft()
         if group:  # next, and so in the process that has become idle
           queue.appendleft(group)
+        elif apart:
+          worker.stop()
         if not again:
           yield cell, why
   finally:

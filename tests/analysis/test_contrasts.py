@@ -88,3 +88,20 @@ def test_what_has_no_interval_is_a_sentence():
     contrasts.difference_interval([1], [1, 2, 3])
   with pytest.raises(ValueError, match='Ratios are positive'):
     contrasts.ratio_interval([1.0, 0.0])
+
+
+def test_a_ratio_differs_where_its_interval_leaves_the_margin_out():
+  """Test and interval answer alike, at any level; and without any spread."""
+  draw = np.random.default_rng(0)
+  answers = set()
+  for spread in (0.01, 0.05, 0.2):
+    ratios = np.exp(draw.normal(0.2, spread, 5))
+    for margin in (0.9, 1.1, 1.25):
+      for coverage in (0.95, 1 - LEVEL):
+        inside = contrasts.ratio_interval(ratios, coverage).contains(margin)
+        p = contrasts.ratio_differs(ratios, margin)
+        assert (p < 1 - coverage) == (not inside)
+        answers.add(inside)
+  assert answers == {True, False}
+  assert contrasts.ratio_differs([2.0] * 5, 1.1) == 0
+  assert contrasts.ratio_differs([1.1] * 5, 1.1) == 1

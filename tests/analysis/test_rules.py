@@ -7,6 +7,7 @@ import pytest
 
 from seqjax.analysis import rules
 from seqjax.analysis.rules import Curve
+from seqjax.analysis.statistics import LEVEL
 
 POINTS = (8, 16, 32, 64, 128)
 
@@ -169,6 +170,8 @@ def test_slower_comes_out_each_way():
   assert rules.slower(around(1.05)).holds is False
   assert rules.slower([0.8, 1.0, 1.3, 1.6, 2.0]).holds is None
   assert rules.slower(around(2.0)[:4]).holds is None
+  assert max(rules.slower(around(ratio)).p for ratio in (2.0, 1.05)) < LEVEL
+  assert rules.slower([0.8, 1.0, 1.3, 1.6, 2.0]).p > 0.05
 
 
 def test_a_crossover_is_a_bracket():

@@ -77,3 +77,24 @@ def test_answers_may_come_from_numpy():
   answers = {'a': np.bool_(True), 'b': np.bool_(False)}
   assert verdicts.judge(answers) == 'CONDITIONAL'
   assert verdicts.condition(answers).startswith('it holds for a;')
+
+
+@pytest.mark.parametrize('word', verdicts.VERDICTS)
+@pytest.mark.parametrize(
+  'devices, gpu',
+  [
+    (('cpu AMD EPYC',), False),
+    (('TPU v4', 'cpu Intel'), False),
+    ((), False),
+    (('NVIDIA H200',), True),
+    (('cpu AMD EPYC', 'AMD Instinct MI300X'), True),
+  ],
+)
+def test_a_claim_about_hardware_needs_a_gpu(word, devices, gpu):
+  """Without one it is at most CONDITIONAL, and says what was found."""
+  verdict = verdicts.Verdict('2.1', word, sentence='So.', p=0.1)
+  found = verdicts.on_hardware(verdict, devices)
+  limited = not gpu and word in ('SUPPORTED', 'REFUTED')
+  assert found.verdict == ('CONDITIONAL' if limited else word)
+  assert found.sentence.startswith(word) == limited
+  assert found.sentence.endswith('So.') and found.p == verdict.p

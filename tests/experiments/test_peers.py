@@ -207,7 +207,7 @@ def test_a_failed_cell_is_listed_and_the_others_are_kept(tmp_path, monkeypatch):
   assert before == (folder / 'summary.json').read_bytes()
 
 
-def in_this_process(call, groups, *, processes):
+def in_this_process(call, groups, *, processes, apart):
   """Stands in for `cell_pool.run`, without the time that processes take."""
   for part in itertools.chain(*groups):
     yield part, cell_pool.attempt(call, part)

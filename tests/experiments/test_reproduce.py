@@ -66,7 +66,7 @@ def test_a_bad_flag_is_one_sentence_and_exit_code_2(flag, message, tmp_path):
   assert 'Traceback' not in done.stderr and not list(tmp_path.iterdir())
 
 
-def in_this_process(call, groups, *, processes):
+def in_this_process(call, groups, *, processes, apart):
   """Stands in for `cell_pool.run`, without the time that processes take."""
   for cell in itertools.chain(*groups):
     yield cell, cell_pool.attempt(call, cell)

@@ -84,6 +84,17 @@ def test_a_cell_that_fails_or_dies_takes_no_other_with_it(make):
   assert other.config == last.config and "'first' there" in why
 
 
+@pytest.mark.parametrize('apart, processes', [(True, 2), (False, 1)])
+def test_groups_are_kept_apart_on_request(apart, processes, make):
+  """A process for each group, or one for all."""
+  cell, call = make
+  groups = [[cell('a'), cell('b')], [cell('c')]]
+  ended = list(cell_pool.run(call, groups, apart=apart))
+  assert [why for _, why in ended] == [None] * 3
+  assert began(cell('a')) == began(cell('b'))
+  assert len({*began(cell('b')), *began(cell('c'))}) == processes
+
+
 def test_cells_that_run_end_with_the_sweep(make):
   """What was waiting for them is not left behind."""
   cell, call = make
