@@ -366,5 +366,6 @@ def _log(record, monitor, clock, seeds, rate, step, scores, losses):
       loss=float(loss),
       validation=score,
     )
+  monitor.expect(clock.steps)  # a grid was extended
   monitor.reached(clock.steps)
   monitor.update(clock.steps, loss=float(losses[0]), validation=scores[0])

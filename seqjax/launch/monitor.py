@@ -67,6 +67,10 @@ class Monitor(contextlib.ExitStack):
     """Notes that training has come to `step`, where it pauses or not."""
     self._lines.reached(step)
 
+  def expect(self, total_steps: int):
+    """Notes that the run goes on to a later step than was said."""
+    self._lines.total_steps = max(self._lines.total_steps, total_steps)
+
   def update(self, step: Any, **metrics: Any):
     """Shows the metrics of the interval that has ended at `step`."""
     self._lines.update(step, **metrics)

@@ -129,3 +129,16 @@ def test_a_trace_leaves_out_the_first_interval(tmp_path, monkeypatch):
       profile.update()
     assert calls.pop() == 'stop' and calls.pop() == tmp_path / 'profile'
     assert not calls
+
+
+def test_a_run_that_goes_on_for_longer_never_has_less_than_no_time(clock):
+  """As one whose learning rates turn out to be too few."""
+  stream = io.StringIO()
+  with MetricsLines(100, 10, stream=stream) as lines:
+    clock[0] += 1.0
+    lines.reached(50)
+    clock[0] += 50.0
+    lines.total_steps = 150
+    lines.update(150, loss=0.5)
+  assert 'step 150 of 150' in stream.getvalue()
+  assert '-' not in stream.getvalue().splitlines()[-1]
