@@ -227,7 +227,8 @@ class Mamba2(ConvolvedMixer, MatrixStateMixer):
 
   Attributes:
     algorithm: how `gated_outer` computes it.
-    num_heads: how many heads share the features.
+    num_heads: how many heads share the features; None: 2, or 1 where the
+      features do not split evenly.
     state_size: K, the rows of each head's state.
     expand: H V / D.
     kernel_size: taps of the convolution.
