@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
-from seqjax.ops.segments import zero_padding
+from seqjax.ops.segments import one_piece, zero_padding
 from seqjax.tasks.synthetic._random import integers
 from seqjax.tasks.task import HELD_OUT_BITS, Classification, at_least, split_key
 from seqjax.typing import Array, Batch, Segments, Spec, TaskShape
@@ -18,7 +18,7 @@ from seqjax.typing import Array, Batch, Segments, Spec, TaskShape
 def prefix(lengths: Int[Array, 'B'], num_positions: int) -> Segments:
   """Marks the first positions of each row as valid, in one segment."""
   valid = jnp.arange(num_positions)[None] < lengths[:, None]
-  return Segments(jnp.zeros_like(valid), valid)
+  return one_piece(valid)
 
 
 @dataclasses.dataclass(frozen=True)
