@@ -24,6 +24,7 @@ from seqjax import experiment, results
 from seqjax.analysis import decoding, flops, memory, timing
 from seqjax.errors import Catalog
 from seqjax.experiment import option
+from seqjax.launch import memory_limits
 from seqjax.models import features_for, num_parameters
 from seqjax.models.block import Block
 from seqjax.models.size import TOLERANCE
@@ -210,15 +211,12 @@ def needed_bytes(mixer, config: Config) -> int:
   """Bytes that the compiled work will hold at once, without running it.
 
   A compiler is asked only where one array of the traced work alone takes 1/400
-  of the memory; elsewhere that array's bytes are given, a lower bound. (The
-  compiled whole took up to 44 such arrays.)
+  of the memory, and not more than all of it; elsewhere that array's bytes are
+  given, a lower bound. (The compiled whole took up to 44 such arrays.)
   """
   function = functools.partial(_WORK[config.work], mixer)
   shapes = argument_shapes(mixer, config)
-  largest = flops.largest_array(function, *shapes)
-  if largest < memory.available_memory() / 400:
-    return largest
-  return timing.predicted_bytes(function, *shapes)
+  return memory_limits.needed_bytes(function, *shapes, exact_from=1 / 400)
 
 
 def useful_flops(layer: SequenceLayer, config: Config) -> int:

@@ -30,7 +30,7 @@ def contestants(
   if mixer != 'attention':
     return makers
   # Blocks that no query sees are skipped: how many, no trace of it tells.
-  heads = Attention.num_heads
+  heads = Attention(features, length).num_heads
   flops = attention_layer.flops(work, shape, heads)
   return contestant.with_flops(makers, flops)
 

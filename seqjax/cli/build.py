@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import optax
 
 from seqjax import training
-from seqjax.analysis import memory, timing
+from seqjax.analysis import memory
 from seqjax.cli.mixers import make_mixers
 from seqjax.cli.options import parse_options, refusing
 from seqjax.cli.train_config import (
@@ -209,18 +209,45 @@ def rows_at_once(config: Config) -> int:
   return 2 * config.batch_size
 
 
+def check_memory(config: Config, task):
+  """Raises MemoryError where an update would not fit, before it is compiled.
+
+  Asks for the sizes of small batches, and only where the numbers that pass from
+  one block to the next alone take a fiftieth of the memory.
+  """
+  limit = memory.available_memory()
+  stream = config.batch_size * num_positions(task) * config.features
+  if 50 * stream * jnp.dtype(config.dtype).itemsize < limit:
+    return
+  one, two = _bytes_of_one_and_two(config)
+  if _extrapolated(config, one, two) > limit:
+    raise MemoryError(_refusal(config, one, two))
+
+
 def too_large(config: Config) -> str:
   """Returns the message for exhausted memory: what is needed, what fits."""
-  limit = memory.available_memory()
-  one, two = (bytes_needed(config, batch_size) for batch_size in (1, 2))
-  needed = one + (config.batch_size - 1) * (two - one)
+  return _refusal(config, *_bytes_of_one_and_two(config))
+
+
+def _bytes_of_one_and_two(config: Config) -> list[int]:
+  """Returns the bytes that updates by one example and by two take."""
+  return [bytes_needed(config, batch_size) for batch_size in (1, 2)]
+
+
+def _extrapolated(config: Config, one: int, two: int) -> int:
+  """Returns the bytes of the whole batch, by those of one example and two."""
+  return one + (config.batch_size - 1) * max(two - one, 0)
+
+
+def _refusal(config: Config, one: int, two: int) -> str:
+  limit, needed = memory.available_memory(), _extrapolated(config, one, two)
   fits = memory_limits.largest_batch(one, two, limit, below=config.batch_size)
   advice = (
     f'batch_size={fits} would fit' if fits else _advise_shorter(config, limit)
   )
   return (
     f'The device has not enough memory, {memory_limits.gibibytes(limit)}, for '
-    f'a step with batch_size={config.batch_size}, which takes about '
+    f'a step with batch_size={config.batch_size}, which takes at least '
     f'{memory_limits.gibibytes(needed)}; {advice}.'
   )
 
@@ -244,7 +271,7 @@ def _advise_shorter(config: Config, limit: int) -> str:
 
 
 def bytes_needed(config, batch_size) -> int:
-  """Returns the bytes that an update takes; it is compiled, not run."""
+  """Returns the bytes that an update takes; it is not run."""
   config = dataclasses.replace(config, batch_size=batch_size)
   task, model = make(config)
   step = functools.partial(
@@ -253,6 +280,6 @@ def bytes_needed(config, batch_size) -> int:
     task=task,
     optimizer=optimizer(config),
   )
-  return timing.predicted_bytes(
+  return memory_limits.needed_bytes(
     step, state_shapes(config, task, model), example(task, batch_size)
   )

@@ -19,7 +19,7 @@ from typing import Any
 import jax
 
 from seqjax import experiment, training
-from seqjax.analysis import memory, timing
+from seqjax.analysis import memory
 from seqjax.cli import build, train_config, trained
 from seqjax.cli.options import pairs
 from seqjax.experiment import option
@@ -249,7 +249,7 @@ def _advise_shorter(run_of, options: str, limit: int) -> str:
 
 
 def bytes_needed(run_of, options: str, batch_size: int) -> int:
-  """Returns the bytes that scoring a batch takes; it is compiled, not run."""
+  """Returns the bytes that scoring a batch takes; it is not run."""
   task, model = rebuild(run_of, options)
 
   def score(params, batch):
@@ -257,7 +257,7 @@ def bytes_needed(run_of, options: str, batch_size: int) -> int:
     return task.score(outputs, batch)
 
   batch = build.example(task, batch_size)
-  return timing.predicted_bytes(score, run_of.params, batch)
+  return memory_limits.needed_bytes(score, run_of.params, batch)
 
 
 def _number(score: float) -> float | str:

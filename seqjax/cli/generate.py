@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Int
 
 from seqjax import experiment
-from seqjax.analysis import memory, timing
+from seqjax.analysis import memory
 from seqjax.cli import trained
 from seqjax.experiment import option
 from seqjax.launch import exits, memory_limits
@@ -125,11 +125,11 @@ def too_large(config: Config, workdir: str) -> str:
 
 
 def bytes_needed(run_of, prompt_size: int, num_tokens: int) -> int:
-  """Returns the bytes that generation takes; it is compiled, not run."""
+  """Returns the bytes that generation takes; it is not run."""
   draw = functools.partial(generate, run_of.model, num_tokens=num_tokens)
   prompt = jax.ShapeDtypeStruct((1, prompt_size), np.int32)
   variables = {'params': run_of.params}
-  return timing.predicted_bytes(draw, variables, jax.random.key(0), prompt)
+  return memory_limits.needed_bytes(draw, variables, jax.random.key(0), prompt)
 
 
 def main():

@@ -148,6 +148,8 @@ def _train(
   stop_if_preempted,
 ) -> training.TrainState:
   """Returns the last state, whose checkpoint may still be being written."""
+  if mesh is None:
+    build.check_memory(config, task)
   state, patience = _restore(config, task, model, record, checkpoints)
   build.write_fitted(task, record.workdir)
   stop_if_preempted(state.step)

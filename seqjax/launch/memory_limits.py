@@ -5,8 +5,11 @@ For the scripts that say so when something did not; not run by itself.
 
 import contextlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
+
+from seqjax.analysis import flops, memory, timing
 
 SIGNS = ('RESOURCE_EXHAUSTED', str(2**31 - 1))  # of too much, in errors of XLA
 
@@ -24,6 +27,28 @@ def named(too_large: Callable[[], str]) -> Iterator[None]:
     if not overflow and not any(sign in str(error) for sign in SIGNS):
       raise
     raise MemoryError(too_large()) from error
+
+
+def needed_bytes(
+  function: Callable, *args: Any, exact_from: float = 0.0
+) -> int:
+  """Returns the bytes that a function takes, without running it.
+
+  Where one array of the traced function is larger than the device's memory,
+  these are the bytes of that array, a lower bound: a compiler may think for
+  minutes about what cannot run anyway.
+
+  Args:
+    function: what is to be compiled.
+    *args: its arguments, or their shapes.
+    exact_from: the share of the memory below which the largest array's bytes
+      are returned, too.
+  """
+  limit = memory.available_memory()
+  largest = flops.largest_array(function, *args)
+  if not exact_from * limit <= largest <= limit:
+    return largest
+  return timing.predicted_bytes(function, *args)
 
 
 def largest_batch(one: int, two: int, limit: int, below: int) -> int:

@@ -16,6 +16,7 @@ from seqjax.nn.mixer import (
   check_sizes,
   check_step,
   check_unroll,
+  choose_heads,
   select_rows,
 )
 from seqjax.ops import attention as attention_lib
@@ -31,7 +32,8 @@ class SelfAttention(SequenceMixer):
   """Queries, keys and values of a sequence, and their positions.
 
   Attributes:
-    num_heads: how many heads of queries share the features.
+    num_heads: how many heads of queries share the features; None: 2, or 1
+      where the features do not split evenly, by pairs if positions are rotary.
     num_kv_heads: how many heads of keys and values there are, each shared by
       `num_heads / num_kv_heads` consecutive ones of queries (Ainslie et al.,
       2023); None: as many as of queries.
@@ -42,12 +44,13 @@ class SelfAttention(SequenceMixer):
     algorithm: how `ops.attention` computes it.
   """
 
-  num_heads: int = 2
+  num_heads: int | None = None
   num_kv_heads: int | None = None
   positions: str = 'rotary'
   algorithm: str = 'auto'
 
   def __post_init__(self):
+    choose_heads(self, even=self.positions == 'rotary')
     super().__post_init__()
     name = type(self).__name__
     check_heads(self)

@@ -20,7 +20,8 @@ class DeltaNet(ConvolvedMixer, MatrixStateMixer):
 
   Attributes:
     algorithm: how `delta_rule` computes it.
-    num_heads: how many heads share the features.
+    num_heads: how many heads share the features; None: 2, or 1 where the
+      features do not split evenly.
     key_size: numbers in a key; None: D / H.
     kernel_size: taps of the convolution; 1 sees the present alone.
     negative_eigenvalues: doubles beta, so that I - beta k k^T may also reflect

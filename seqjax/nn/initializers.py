@@ -42,6 +42,15 @@ def side_by_side(init: Callable) -> Callable:
   return wide(initialize)  # as decompositions need
 
 
+def uniform_within(limit: float) -> Callable:
+  """Numbers that are uniform between -limit and limit."""
+
+  def initialize(key, shape, dtype):
+    return jax.random.uniform(key, shape, dtype, -limit, limit)
+
+  return wide(initialize)
+
+
 def log_uniform(low: float, high: float) -> Callable:
   """Logarithms that are uniform between those of `low` and `high`."""
 

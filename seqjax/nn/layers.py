@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from seqjax.errors import unknown
+from seqjax.ops.convolution import add_bias
 from seqjax.typing import Array
 
 MLPS = ('plain', 'gated')
@@ -52,3 +53,31 @@ class MLP(nn.Module):
     else:
       y = _gelu(nn.Dense(self.hidden, name='gate', **types)(x)) * y
     return nn.Dense(self.features, name='narrow', **types)(y)
+
+
+class BlockDense(nn.Module):
+  """A linear map of equal parts of the features, each by a kernel of its own.
+
+  The kernels [N K K] are blocks on the diagonal of one [NK NK]; there is a bias
+  of all features.
+
+  Attributes:
+    num_blocks: N, which divides the features.
+  """
+
+  num_blocks: int
+  dtype: Any = jnp.float32
+  param_dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: Float[Array, '*B D']) -> Float[Array, '*B D']:
+    size = x.shape[-1] // self.num_blocks
+    init = nn.initializers.lecun_normal(batch_axis=0)
+    shape = self.num_blocks, size, size
+    kernel = self.param('kernel', init, shape, self.param_dtype)
+    bias = self.param(
+      'bias', nn.initializers.zeros, x.shape[-1:], self.param_dtype
+    )
+    parts = x.astype(self.dtype).reshape(*x.shape[:-1], self.num_blocks, size)
+    y = jnp.einsum('...nk,nkl->...nl', parts, kernel.astype(self.dtype))
+    return add_bias(y.reshape(x.shape), bias.astype(self.dtype))

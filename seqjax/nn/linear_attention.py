@@ -16,6 +16,7 @@ from seqjax.nn.mixer import (
   check_sizes,
   check_step,
   check_unroll,
+  choose_heads,
 )
 from seqjax.ops import segments as segments_lib
 from seqjax.ops.linear_attention import (
@@ -43,15 +44,17 @@ class MatrixStateMixer(CausalMixer):
 
   Attributes:
     algorithm: how the op of `ops.linear_attention` computes it.
-    num_heads: how many heads share the features.
+    num_heads: how many heads share the features; None: 2, or 1 where the
+      features do not split evenly.
   """
 
   algorithm: str = 'auto'
-  num_heads: int = 2
+  num_heads: int | None = None
 
   expand = 1
 
   def __post_init__(self):
+    choose_heads(self)
     super().__post_init__()
     check_algorithm(self.algorithm)
     check_heads(self)
@@ -133,7 +136,8 @@ class LinearAttention(MatrixStateMixer):
 
   Attributes:
     algorithm: how `gated_outer` computes it.
-    num_heads: how many heads share the features.
+    num_heads: how many heads share the features; None: 2, or 1 where the
+      features do not split evenly.
     key_size: numbers in a key; None: as many as in a value, D / H.
   """
 
@@ -201,7 +205,8 @@ class Retention(MatrixStateMixer):
 
   Attributes:
     algorithm: how `gated_outer` computes it.
-    num_heads: how many heads share the features.
+    num_heads: how many heads share the features; None: 2, or 1 where keys
+      of D / 2H numbers would not come out whole.
     key_size: numbers in a key, even; None: D / H.
     expand: H V / D; 2 as in the paper and in fla-org/flash-linear-attention.
     norm_kind: 'rms', as in that code, or 'layer', as in the paper.
@@ -212,6 +217,7 @@ class Retention(MatrixStateMixer):
   norm_kind: str = 'rms'
 
   def __post_init__(self):
+    choose_heads(self, even=self.key_size is None)
     super().__post_init__()
     check_norm(self.norm_kind)
     if self._key_size % 2:
@@ -275,7 +281,8 @@ class GLA(MatrixStateMixer):
 
   Attributes:
     algorithm: how `gated_outer` computes it.
-    num_heads: how many heads share the features.
+    num_heads: how many heads share the features; None: 2, or 1 where the
+      features do not split evenly.
     key_size: numbers in a key; None: half as many as in a value, D / 2H.
     rank: of the map from inputs to decays.
     norm_kind: 'rms' (the code) or 'layer' (the paper).

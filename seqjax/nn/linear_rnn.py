@@ -10,6 +10,7 @@ from jaxtyping import Complex, Float, Inexact, Int
 
 from seqjax.errors import unknown
 from seqjax.nn import initializers
+from seqjax.nn.layers import BlockDense
 from seqjax.nn.mixer import (
   CausalMixer,
   carry_dtype,
@@ -220,7 +221,7 @@ class RGLRU(LinearRecurrentMixer):
   their paper, which has the root everywhere, and a^8 uniform in 0.9..0.999. The
   layer alone: the convolution before it and the gate beside it belong to the
   paper's block. W is dense, as in the paper's equations, where the code has
-  blocks on a diagonal.
+  blocks on a diagonal, one a head.
 
   Attributes:
     algorithm: how `linear_recurrence` computes it.
@@ -228,26 +229,41 @@ class RGLRU(LinearRecurrentMixer):
       paper).
     scale_first: whether the root is there at a segment's first position too, as
       in the paper.
+    num_blocks: blocks on the diagonal of the gates' kernels; 1: dense kernels.
   """
 
   initialization: str = 'recurrentgemma'
   scale_first: bool = False
+  num_blocks: int = 1
 
   def __post_init__(self):
     super().__post_init__()
+    check_sizes(self, 'num_blocks')
+    if self.features % self.num_blocks:
+      raise ValueError(
+        'RGLRU splits features evenly into blocks, but '
+        f'features={self.features} is not a multiple of '
+        f'num_blocks={self.num_blocks}.'
+      )
     if self.initialization not in RGLRU_DECAYS:
       raise ValueError(
         unknown('initialization', self.initialization, RGLRU_DECAYS)
       )
 
   def setup(self):
-    self.recurrence_gate, self.input_gate = self._dense(), self._dense()
+    self.recurrence_gate, self.input_gate = self._gate(), self._gate()
     self.logit = self.param(
       'logit',
       RGLRU_DECAYS[self.initialization],
       (self.features,),
       self.param_dtype,
     )
+
+  @nn.nowrap
+  def _gate(self) -> nn.Module:
+    if self.num_blocks == 1:
+      return self._dense()
+    return BlockDense(self.num_blocks, **self._types)
 
   @nn.nowrap
   def initialize_carry(self, batch_size: int) -> RGLRUCarry:

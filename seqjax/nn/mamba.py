@@ -9,7 +9,12 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from seqjax.nn.initializers import log_counts, log_of_uniform, step_bias
+from seqjax.nn.initializers import (
+  log_counts,
+  log_of_uniform,
+  step_bias,
+  uniform_within,
+)
 from seqjax.nn.layers import NORM_EPSILON, RMSNorm
 from seqjax.nn.linear_attention import MatrixStateMixer
 from seqjax.nn.mixer import (
@@ -87,8 +92,8 @@ class ConvolvedMixer(CausalMixer):
   def _set_up_kernel(self, init: Callable, *, bias: bool):
     shape, dtype = (self.kernel_size, self._convolved), self.param_dtype
     self.kernel = self.param('kernel', init, shape, dtype)
-    zeros = nn.initializers.zeros
-    self.bias = self.param('bias', zeros, shape[1:], dtype) if bias else None
+    uniform = uniform_within(self.kernel_size**-0.5)
+    self.bias = self.param('bias', uniform, shape[1:], dtype) if bias else None
 
   @nn.nowrap
   def _run(self, convolve, recur, carry, x):
@@ -227,7 +232,8 @@ class Mamba2(ConvolvedMixer, MatrixStateMixer):
 
   Attributes:
     algorithm: how `gated_outer` computes it.
-    num_heads: how many heads share the features.
+    num_heads: how many heads share the features; None: 2, or 1 where the
+      features do not split evenly.
     state_size: K, the rows of each head's state.
     expand: H V / D.
     kernel_size: taps of the convolution.

@@ -173,6 +173,20 @@ def _check_floating(module: nn.Module, name: str):
     )
 
 
+def choose_heads(module: nn.Module, *, even: bool = False):
+  """Sets `num_heads` where it is None: 2 if features split evenly, else 1.
+
+  Called before Linen's own `__post_init__`, after which no field can be set.
+
+  Args:
+    module: the mixer that is being made.
+    even: whether the numbers of a head have to pair up as well.
+  """
+  check_fields(module)
+  if module.num_heads is None:
+    module.num_heads = 1 if module.features % (4 if even else 2) else 2
+
+
 def check_heads(module: nn.Module):
   """Raises ValueError unless `num_heads` divides `features`."""
   if module.num_heads < 1 or module.features % module.num_heads:

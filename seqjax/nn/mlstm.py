@@ -46,7 +46,8 @@ class MLSTM(MatrixStateMixer):
 
   Attributes:
     algorithm: how `gated_outer` computes it.
-    num_heads: how many heads share the features.
+    num_heads: how many heads share the features; None: 2, or 1 where the
+      features do not split evenly.
     key_size: numbers in a key; None: D / H.
     gate_input: what i_t and f_t are projected from: 'qkv', as in the code, or
       'x', as in the paper.

@@ -17,6 +17,7 @@ from seqjax.nn.mixer import (
   check_heads,
   check_step,
   check_unroll,
+  choose_heads,
 )
 from seqjax.ops import recurrence
 from seqjax.typing import Array, Segments
@@ -228,7 +229,8 @@ class SLSTM(CausalMixer):
   and biases begin as in the authors' code (NX-AI/xlstm at 18d6ded).
 
   Attributes:
-    num_heads: recurrent kernels are blocks on a diagonal, one a head.
+    num_heads: recurrent kernels are blocks on a diagonal, one a head; None: 2,
+      or 1 where the features do not split evenly.
     forget_gate: 'sigmoid' or 'exponential'.
     forget_bias: where the forget gates' biases begin; None: spread over every
       head from 5 to -7, by `initializers.spread_forget_bias`.
@@ -236,13 +238,14 @@ class SLSTM(CausalMixer):
     algorithm: how `ops.recurrence` computes whole sequences.
   """
 
-  num_heads: int = 2
+  num_heads: int | None = None
   forget_gate: str = 'sigmoid'
   forget_bias: float | None = None
   initialization: str = 'zeros'
   algorithm: str = 'auto'
 
   def __post_init__(self):
+    choose_heads(self)
     super().__post_init__()
     recurrence.check_algorithm(self.algorithm, recurrence.SLSTM_ALGORITHMS)
     recurrence.check_forget_gate(self.forget_gate)

@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Int, Shaped
+from jaxtyping import Bool, Int, Shaped
 
 from seqjax.typing import Array, Segments
 
@@ -56,7 +56,16 @@ def from_lengths(lengths: Int[Array, 'B'], num_positions: int) -> Segments:
         f'these do not: {outside}.'
       )
   valid = jnp.arange(num_positions)[None] < lengths[:, None]
-  return Segments(jnp.zeros_like(valid), valid)
+  return one_piece(valid)
+
+
+def one_piece(valid: Bool[Array, 'B T']) -> Segments:
+  """Segments of rows without a start.
+
+  XLA would sum constants up while it compiles, minutes for a million of them;
+  the barrier makes it do so when it runs.
+  """
+  return Segments(jax.lax.optimization_barrier(jnp.zeros_like(valid)), valid)
 
 
 def _integers(owner: str, name: str, given: Any, ndim: int) -> Array:

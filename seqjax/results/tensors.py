@@ -1,5 +1,6 @@
 """Writes and reads parameters in the safetensors format, with a header."""
 
+import hashlib
 import os
 import pathlib
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from seqjax.errors import needs
 from seqjax.results import json_files
 
 SUFFIX = '.safetensors'
+CHECKSUM = 'sha256'  # its name in the header
 
 
 def check_path(path: str | os.PathLike) -> pathlib.Path:
@@ -34,6 +36,8 @@ def write(
 ):
   """Writes a tensor per parameter; its name is its path, joined by dots.
 
+  The format has no checksum, so one is written into the header.
+
   Args:
     params: nested dicts of arrays.
     header: texts by name, to be read back with them.
@@ -42,7 +46,9 @@ def write(
   with needs('export'):
     import safetensors.flax
 
-  content = safetensors.flax.save(by_name(params), dict(header))
+  named = by_name(params)
+  header = dict(header) | {CHECKSUM: checksum(named, header)}
+  content = safetensors.flax.save(named, header)
   json_files.write_atomically(
     check_path(path), lambda file: file.write_bytes(content)
   )
@@ -52,7 +58,8 @@ def read(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, str]]:
   """Returns the parameters, as nested dicts of arrays, and the header.
 
   Raises:
-    ValueError: there is no such file, or it is damaged.
+    ValueError: there is no such file, or it is damaged. Files of other programs
+      may have no checksum; their numbers are not checked.
   """
   with needs('export'):
     import safetensors
@@ -68,10 +75,26 @@ def read(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, str]]:
     raise ValueError(
       f'{str(path)!r} is no file of tensors, or it is damaged: {error}.'
     ) from error
+  expected = header.pop(CHECKSUM, None)
+  if expected is not None and expected != checksum(tensors, header):
+    raise ValueError(
+      f'{str(path)!r} is damaged: its content does not have the checksum that '
+      'was written with it; export it again.'
+    )
   try:
     return nested(tensors), header
   except ValueError as error:
     raise ValueError(f'{str(path)!r} holds no parameters: {error}') from error
+
+
+def checksum(tensors: Mapping[str, Any], header: Mapping[str, str]) -> str:
+  """Returns the SHA-256 of texts and arrays, whatever their order."""
+  total = hashlib.sha256(repr(sorted(header.items())).encode())
+  for name, tensor in sorted(tensors.items()):
+    array = np.asarray(tensor)
+    total.update(repr((name, array.shape, array.dtype.name)).encode())
+    total.update(array.tobytes())
+  return total.hexdigest()
 
 
 def by_name(params: Mapping[str, Any]) -> dict[str, jax.Array]:

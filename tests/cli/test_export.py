@@ -75,6 +75,31 @@ def test_half_precision_survives(tmp_path):
   np.testing.assert_array_equal(back['a']['b'], params['a']['b'])
 
 
+@pytest.mark.parametrize('content', [b'\x00\x00\xc0\x3f', b'lstm'])
+def test_a_byte_that_has_changed_is_found(content, tmp_path):
+  """In a number, or in a text of the header, which still can be read."""
+  path = tmp_path / 'a.safetensors'
+  tensors.write({'a': np.float32([1.5, 2])}, {'mixer': 'lstm'}, path)
+  back, header = tensors.read(path)
+  assert back['a'].tolist() == [1.5, 2] and header == {'mixer': 'lstm'}
+  written = path.read_bytes()
+  assert written.count(content) == 1
+  for place in range(len(content)):
+    damaged = bytearray(written)
+    damaged[written.index(content) + place] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(ValueError, match='is damaged: .*checksum.* again'):
+      tensors.read(path)
+
+
+def test_a_file_without_a_checksum_is_read(tmp_path):
+  """Other programs write none."""
+  path = tmp_path / 'a.safetensors'
+  safetensors.save_file({'a.b': np.ones(2)}, path, {'x': 'y'})
+  back, header = tensors.read(path)
+  assert back['a']['b'].tolist() == [1, 1] and header == {'x': 'y'}
+
+
 def test_a_name_with_a_dot_is_refused(tmp_path):
   """It could not be told from a path."""
   with pytest.raises(ValueError, match='hold no dot'):

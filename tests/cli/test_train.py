@@ -295,10 +295,11 @@ def test_a_setting_of_training_that_is_wrong_is_a_sentence(
 
 
 @pytest.mark.filterwarnings('ignore::seqjax.tasks.task.Overlap')
-def test_small_settings_work(tmp_path):
+@pytest.mark.parametrize('mixer', ['gru', 'attention', 'retention'])
+def test_small_settings_work(mixer, tmp_path):
   """Four steps, a length of 8, a width of 10, one layer."""
   config = train.Config(
-    task='parity', task_options='length=8', mixer='gru', features=10, layers=1,
+    task='parity', task_options='length=8', mixer=mixer, features=10, layers=1,
     steps=4, batch_size=2, context=8,
   )  # fmt: skip
   summary = train.run(config, tmp_path)

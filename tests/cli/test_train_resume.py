@@ -502,6 +502,31 @@ def test_sequences_that_are_too_long_are_told_with_those_that_fit(
   assert (with_length if length else 'shorten the sequences or') in said
 
 
+def test_a_step_that_cannot_fit_is_refused_before_it_is_compiled(
+  tmp_path, monkeypatch
+):
+  """By the sizes of small batches; what fits begins to train."""
+  config = dataclasses.replace(SMALL, mixer='elman', batch_size=64)
+  one, two = (build.bytes_needed(config, n) for n in (1, 2))
+  needed = one + 63 * (two - one)
+
+  def compiled(*args, **kwargs):
+    raise RuntimeError('a step was about to be compiled')
+
+  monkeypatch.setattr(train.training, 'train', compiled)
+  for limit, error, message in (
+    (
+      needed - 1,
+      MemoryError,
+      'with batch_size=64, .*; batch_size=.* would fit',
+    ),
+    (needed, RuntimeError, 'about to be compiled'),
+  ):
+    monkeypatch.setattr(memory, 'available_memory', lambda: limit)  # noqa: B023
+    with pytest.raises(error, match=message):
+      train.run(config, tmp_path / str(limit))
+
+
 def test_a_task_without_held_out_data_is_refused_at_once(tmp_path):
   """Also one on the host that has some, but not for a batch of scores."""
   corpus = tmp_path / 'notes.txt'

@@ -87,6 +87,35 @@ def test_rg_lru_is_its_equations():
   check_loop(RGLRU(D), p, a, root * i * X)
 
 
+def test_blocks_of_rg_lru_gates_read_their_own_features_alone():
+  """As dense kernels do that are zero off the diagonal blocks."""
+  mixer = RGLRU(D, num_blocks=2)
+  p = parameters(mixer)
+  dense_p = {'logit': p['logit']}
+  for name in ('recurrence_gate', 'input_gate'):
+    kernel = np.zeros((D, D), np.float32)
+    for block, place in zip(p[name]['kernel'], range(0, D, 2), strict=True):
+      kernel[place : place + 2, place : place + 2] = block
+    dense_p[name] = {'kernel': kernel, 'bias': p[name]['bias']}
+  r = sigmoid(dense(dense_p, 'recurrence_gate'))
+  i = sigmoid(dense(dense_p, 'input_gate'))
+  a = sigmoid(p['logit']) ** (8 * r)
+  root = np.sqrt(1 - a**2)
+  root[:, 0] = 1
+  check_loop(mixer, p, a, root * i * X)
+
+
+def test_blocks_of_rg_lru_gates_begin_with_the_variance_of_their_inputs():
+  """1 / inputs of a block; and there are as many blocks as divide features."""
+  mixer = RGLRU(256, num_blocks=4)
+  x = jnp.zeros((1, 1, 256))
+  kernel = mixer.init(jax.random.key(0), x)['params']['input_gate']['kernel']
+  assert kernel.shape == (4, 64, 64)
+  np.testing.assert_allclose(jnp.std(kernel, axis=(1, 2)), 1 / 8, rtol=0.1)
+  with pytest.raises(ValueError, match='features=10 is not .* num_blocks=4'):
+    RGLRU(10, num_blocks=4)
+
+
 def test_rg_lru_leaves_out_the_root_where_a_segment_begins():
   """Not where padding does, and not in the middle of a stream."""
   mixer = RGLRU(D)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqjax.nn.mamba import Mamba
+from seqjax.nn.mamba import Mamba, Mamba2
 from seqjax.nn.state_space import S4D, S5
 from seqjax.ops import state_space as ops
 
@@ -143,6 +143,15 @@ def test_poles_and_steps_begin_where_the_papers_have_them():
   np.testing.assert_allclose(
     np.exp(p['log_rate'])[7], np.arange(1, 17), rtol=1e-5
   )
+
+
+@pytest.mark.parametrize('mixer', [Mamba(256), Mamba2(256)])
+def test_biases_of_the_convolution_begin_as_those_of_pytorch(mixer):
+  """Uniform within 1 / sqrt(taps), and so are the kernels of four taps."""
+  p = jax.jit(mixer.init)(jax.random.key(0), jnp.ones((1, 1, 256)))['params']
+  for name in ('bias', 'kernel'):
+    assert 0.48 < np.max(np.abs(p[name])) <= 0.5
+    assert np.std(p[name]) == pytest.approx(1 / np.sqrt(12), rel=0.05)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The formal languages, against one slow Python function for each."""
 
 import collections
+import fractions
 import functools
 import itertools
 import math
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from seqjax.ops import segments
+from seqjax.tasks import TASKS
 from seqjax.tasks.synthetic.formal.binary import (
   BinaryAddition,
   BinaryMultiplication,
@@ -34,6 +36,7 @@ from seqjax.tasks.synthetic.formal.regular import (
   Parity,
 )
 from seqjax.tasks.synthetic.formal.stack import StackManipulation
+from seqjax.tasks.task import MOST
 from seqjax.typing import Batch, TaskShape
 
 EXAMPLES = 1024
@@ -316,6 +319,33 @@ def test_chance_is_that_of_training_where_nothing_can_be_held_out():
   expected = np.average(alone, weights=[1, 2, 3])
   assert BucketSort(length=3).chance == pytest.approx(expected)
   assert EvenPairs(length=4).chance == pytest.approx((1 + 3 / 2) / 4)
+
+
+LIMITED = [
+  name
+  for name, make in TASKS.items()
+  if getattr(make(), 'most_counted', MOST) < MOST
+]
+
+
+@pytest.mark.parametrize('name', LIMITED)
+def test_strings_too_long_to_count_have_no_chance_but_bits(name):
+  """A million symbols train, though their chance would take hours to count."""
+  short, long = (TASKS[name](length=n, min_length=n) for n in (9, 10**6 + 1))
+  assert 0 < short.chance < 1 and long.chance is None
+  assert 24 < long.bits < math.inf
+
+
+def test_long_walks_and_majorities_keep_their_chance():
+  """A walk's by its steps one after the other, a tie's by whole numbers."""
+  place = np.eye(5)[0]
+  for _ in range(300):
+    place = sum(np.roll(place, step) for step in (-1, 0, 1)) / 3
+  walk = CycleNavigation(length=300, min_length=300)
+  assert walk.chance == pytest.approx(place.max(), rel=1e-12)
+  tied = fractions.Fraction(math.comb(4000, 2000), 2**4000)
+  even = Majority(length=4000, min_length=4000)
+  assert even.chance == pytest.approx(float(1 + tied) / 2, rel=1e-10)
 
 
 def test_products_too_long_to_count_have_no_chance():

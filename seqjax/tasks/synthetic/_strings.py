@@ -9,16 +9,22 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
-from seqjax.ops.segments import zero_padding
+from seqjax.ops.segments import one_piece, zero_padding
 from seqjax.tasks.synthetic._random import integers
-from seqjax.tasks.task import HELD_OUT_BITS, Classification, at_least, split_key
+from seqjax.tasks.task import (
+  HELD_OUT_BITS,
+  MOST,
+  Classification,
+  at_least,
+  split_key,
+)
 from seqjax.typing import Array, Batch, Segments, Spec, TaskShape
 
 
 def prefix(lengths: Int[Array, 'B'], num_positions: int) -> Segments:
   """Marks the first positions of each row as valid, in one segment."""
   valid = jnp.arange(num_positions)[None] < lengths[:, None]
-  return Segments(jnp.zeros_like(valid), valid)
+  return one_piece(valid)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +34,8 @@ class Strings(Classification):
   There are few short strings, so training has them all. Validation and test
   have only lengths at which two samples are the same string with a probability
   of at most 2^-24 (`held_out_lengths`). Chance is that of validation and test;
-  of training, where no string is long enough for them.
+  of training, where no string is long enough for them. Where counting would
+  take minutes it is None: for strings longer than `most_counted`.
 
   To measure beyond the trained length, make another task with a greater
   `length` and `min_length`; `positions` gives both the same T.
@@ -44,6 +51,7 @@ class Strings(Classification):
   positions: int | None = None
 
   least_length: ClassVar[int] = 1
+  most_counted: ClassVar[int] = MOST  # beyond this length chance is None
   num_symbols: ClassVar[int]
   num_answers: ClassVar[int]
   ceiling: ClassVar[float] = 1.0
@@ -130,13 +138,17 @@ class Question(Strings):
     return Spec((), vocab=self.num_symbols)
 
   @property
-  def chance(self) -> float:
+  def chance(self) -> float | None:
     """Returns the share of the commonest answer over `scored_lengths`."""
+    if self.length > self.most_counted:
+      return None
     shares = [self._distribution(length) for length in self.scored_lengths]
     return float(np.max(np.mean(shares, axis=0)))
 
-  def chance_at(self, length: int) -> float:
+  def chance_at(self, length: int) -> float | None:
     """Returns the share of the commonest answer to strings of one length."""
+    if length > self.most_counted:
+      return None
     return float(np.max(self._distribution(length)))
 
   def _batch_from(
@@ -188,7 +200,7 @@ class Rewriting(Strings):
   @property
   def chance(self) -> float | None:
     """Returns right answers over scored symbols, over `scored_lengths`."""
-    if self._expected(self.length) is None:
+    if self.length > self.most_counted:
       return None
     expected = [self._expected(length) for length in self.scored_lengths]
     right, asked = np.sum(expected, axis=0)
@@ -196,8 +208,10 @@ class Rewriting(Strings):
 
   def chance_at(self, length: int) -> float | None:
     """Returns chance for strings of one length."""
-    expected = self._expected(length)
-    return None if expected is None else float(expected[0] / expected[1])
+    if length > self.most_counted:
+      return None
+    right, asked = self._expected(length)
+    return float(right / asked)
 
   def _batch_from(
     self, strings: Int[Array, 'B T'], lengths: Int[Array, 'B']
@@ -238,6 +252,6 @@ class Rewriting(Strings):
     """Returns (the other strings, their lengths), end symbols included."""
     raise NotImplementedError
 
-  def _expected(self, length: int) -> tuple[float, float] | None:
+  def _expected(self, length: int) -> tuple[float, float]:
     """Returns symbols that the best constants get right, and all scored."""
     raise NotImplementedError

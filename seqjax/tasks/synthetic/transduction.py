@@ -12,7 +12,7 @@ from seqjax.errors import unknown
 from seqjax.tasks.synthetic._random import integers
 from seqjax.tasks.synthetic._strings import Strings, prefix
 from seqjax.tasks.synthetic.formal.permuting import order_statistics
-from seqjax.tasks.task import at_least
+from seqjax.tasks.task import MOST, at_least
 from seqjax.typing import Array, Batch, Spec, TaskShape
 
 OPERATIONS = ('copy', 'reverse', 'sort', 'unique')
@@ -65,8 +65,15 @@ class Transduction(Strings):
     return Spec((), vocab=self.num_symbols + 1)
 
   @property
-  def chance(self) -> float:
+  def most_counted(self) -> int:
+    """Returns the longest length that chance is counted for."""
+    return 512 if self.operation == 'sort' else MOST
+
+  @property
+  def chance(self) -> float | None:
     """Returns right answers over scored symbols, over `scored_lengths`."""
+    if self.length > self.most_counted:
+      return None
     expected = [self._expected(length) for length in self.scored_lengths]
     right, asked = np.sum(expected, axis=0)
     return float(right / asked)

@@ -29,6 +29,7 @@ class _Operation(Rewriting):
   min_length: int = 3
 
   least_length: ClassVar[int] = 3
+  most_counted: ClassVar[int] = 128
   num_symbols: ClassVar[int] = 3
   num_answers: ClassVar[int] = 3
 
@@ -122,9 +123,7 @@ class BinaryMultiplication(_Operation):
     )
     return product
 
-  def _expected(self, length: int) -> tuple[float, float] | None:
-    if length > self.most_counted:
-      return None
+  def _expected(self, length: int) -> tuple[float, float]:
     return _best_guesses(length, product_digits)
 
 
@@ -140,6 +139,7 @@ class SquareRoot(Rewriting):
 
   length: int = 40
 
+  most_counted: ClassVar[int] = 1024
   num_symbols: ClassVar[int] = 2
   num_answers: ClassVar[int] = 2
 

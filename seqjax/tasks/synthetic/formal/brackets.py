@@ -38,6 +38,7 @@ class BracketedModularArithmetic(Question):
 
   modulus: int = 5
 
+  most_counted: ClassVar[int] = 512
   num_operators: ClassVar[int] = 3
 
   def __post_init__(self):
@@ -54,8 +55,7 @@ class BracketedModularArithmetic(Question):
     return self.modulus
 
   def _bits(self, length: int) -> float:
-    same = collision(length, self.modulus, self.num_operators)
-    return -math.log2(same[length])
+    return bits(length, self)
 
   def _sample_strings(
     self, key: jax.Array, lengths: Int[Array, 'B']
@@ -94,6 +94,7 @@ class SolveEquation(Question):
   modulus: int = 5
 
   least_length: ClassVar[int] = 3
+  most_counted: ClassVar[int] = 512
   num_operators: ClassVar[int] = 2
 
   def __post_init__(self):
@@ -116,8 +117,7 @@ class SolveEquation(Question):
 
   def _bits(self, length: int) -> float:
     """Counts those of the expression; an unknown can but add to them."""
-    same = collision(length, self.modulus, self.num_operators)
-    return -math.log2(same[length - 2])
+    return bits(length - 2, self)
 
   def _sample_strings(
     self, key: jax.Array, lengths: Int[Array, 'B']
@@ -264,6 +264,19 @@ def evaluate(
   index = jnp.arange(strings.shape[1], dtype=jnp.int32)
   (_, _, value, _, _), _ = jax.lax.scan(step, carry, (strings.T, index))
   return value
+
+
+def bits(
+  length: int, task: BracketedModularArithmetic | SolveEquation
+) -> float:
+  """Returns -log2 P(two expressions of a length are the same).
+
+  Those of very long expressions, which have more, are those of the longest
+  that chance is counted for, and at most the logarithm of the smallest float.
+  """
+  same = collision(task.most_counted, task.modulus, task.num_operators)
+  chosen = same[min(length, task.most_counted)]
+  return -math.log2(max(chosen, np.finfo(float).tiny))
 
 
 @functools.cache

@@ -49,6 +49,7 @@ class ListOps(Question):
 
   reference: ClassVar[str] = 'Nangia & Bowman, 2018'
   least_length: ClassVar[int] = 4
+  most_counted: ClassVar[int] = 256
   num_symbols: ClassVar[int] = 15
   num_answers: ClassVar[int] = 10
 

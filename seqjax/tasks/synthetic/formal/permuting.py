@@ -123,6 +123,8 @@ class BucketSort(Rewriting):
 
   num_symbols: int = 5
 
+  most_counted: ClassVar[int] = 512
+
   def __post_init__(self):
     super().__post_init__()
     at_least(self, num_symbols=2)

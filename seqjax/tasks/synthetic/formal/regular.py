@@ -72,6 +72,7 @@ class CycleNavigation(Question):
 
   cycle_length: int = 5
 
+  most_counted: ClassVar[int] = 2**17
   num_symbols: ClassVar[int] = 3
 
   def __post_init__(self):
@@ -89,10 +90,10 @@ class CycleNavigation(Question):
     return steps % self.cycle_length
 
   def _distribution(self, length: int) -> np.ndarray:
-    place = np.eye(self.cycle_length)[0]
-    for _ in range(length):
-      place = (place + np.roll(place, 1) + np.roll(place, -1)) / 3
-    return place
+    """Multiplies by a step's Fourier transform as often as there are steps."""
+    frequency = np.arange(self.cycle_length) / self.cycle_length
+    step = (1 + 2 * np.cos(2 * np.pi * frequency)) / 3
+    return np.fft.ifft(step**length).real
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,6 +112,8 @@ class ModularArithmetic(Question):
   """
 
   modulus: int = 5
+
+  most_counted: ClassVar[int] = 1024
 
   def __post_init__(self):
     super().__post_init__()
@@ -209,5 +212,11 @@ class Majority(Question):
     return (2 * ones > lengths).astype(jnp.int32)
 
   def _distribution(self, length: int) -> np.ndarray:
-    tied = 0 if length % 2 else math.comb(length, length // 2) / 2**length
+    tied = 0.0 if length % 2 else halves(length)
     return np.array([1 + tied, 1 - tied]) / 2
+
+
+def halves(length: int) -> float:
+  """Returns P(half of so many fair coins are heads), by gamma functions."""
+  log_ways = math.lgamma(length + 1) - 2 * math.lgamma(length // 2 + 1)
+  return math.exp(log_ways - length * math.log(2))

@@ -34,6 +34,7 @@ class StackManipulation(Rewriting):
   least one instruction, equally likely.
   """
 
+  most_counted: ClassVar[int] = 512
   num_symbols: ClassVar[int] = 5
   num_answers: ClassVar[int] = 3
 
