@@ -69,7 +69,7 @@ class Monitor(contextlib.ExitStack):
 
   def expect(self, total_steps: int):
     """Notes that the run goes on to a later step than was said."""
-    self._lines.total_steps = max(self._lines.total_steps, total_steps)
+    self._lines.expect(total_steps)
 
   def update(self, step: Any, **metrics: Any):
     """Shows the metrics of the interval that has ended at `step`."""
@@ -121,6 +121,12 @@ class MetricsLines:
 
   def __enter__(self) -> 'MetricsLines':
     return self
+
+  def expect(self, total_steps: int):
+    """Notes that the run goes on to a later step than was said."""
+    self.total_steps = max(self.total_steps, total_steps)
+    if self._bar is not None:
+      self._bar.total = self.total_steps
 
   def __exit__(self, *error):
     if self._bar is not None:

@@ -138,7 +138,8 @@ def test_a_run_that_goes_on_for_longer_never_has_less_than_no_time(clock):
     clock[0] += 1.0
     lines.reached(50)
     clock[0] += 50.0
-    lines.total_steps = 150
+    lines.expect(150)
+    lines.expect(120)  # an earlier one changes nothing
     lines.update(150, loss=0.5)
   assert 'step 150 of 150' in stream.getvalue()
   assert '-' not in stream.getvalue().splitlines()[-1]
