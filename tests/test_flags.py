@@ -17,6 +17,7 @@ from seqjax.cli import (
 from seqjax.experiment import field_types
 from seqjax.launch import exits
 from seqjax.tasks import TASKS
+from tests import counts
 
 PROGRAMS = {
   'evaluate': evaluate,
@@ -76,6 +77,7 @@ def test_flags_are_taken_or_refused_in_a_sentence(name, capsys):
     assert code in (0, 2), (flags, error)
     assert error.count('\n') == (code == 2), (flags, error)
     codes.append(code)
+  counts.show(f'flags of {name}', len(codes), codes.count(2))
   assert 0 < sum(codes) < 2 * CASES
 
 
@@ -92,6 +94,7 @@ def test_runs_are_checked_before_anything_is_compiled(capsys):
     code, error = outcome(train.Config, run, flags, capsys)
     assert code in (0, 2) and error.count('\n') == (code == 2), (flags, error)
     codes.append(code)
+  counts.show('flags of a run, checked', len(codes), codes.count(2))
   assert 0 in codes and 2 in codes
 
 

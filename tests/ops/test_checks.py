@@ -25,6 +25,7 @@ from seqjax.ops import (
   state_space,
 )
 from seqjax.typing import Segments
+from tests import counts
 
 SIZES = dict(B=2, T=4, S=5, D=3, E=2, H=2, G=2, K=2, V=3, N=3, M=2, L=3, W=2)
 SIZES |= {'C': 7, '2K': 4, '3H': 6, '4H': 8, '4K': 8, 'P': 2, '1': 1, '8': 8}
@@ -338,9 +339,10 @@ def wrong_segments():
 def test_every_op_refuses_what_does_not_fit(name):
   """By a sentence that names the op and the argument, with every algorithm."""
   op = OPS[name]
-  faults = []
+  faults, tried = [], []
 
   def refuse(what, **changes):
+    tried.append(what)
     try:
       op.run(**arguments(op) | changes)
     except ValueError as error:
@@ -362,6 +364,7 @@ def test_every_op_refuses_what_does_not_fit(name):
         refuse(f'{argument}={value!r}', **{argument: value}, **options)
     for what, value in wrong_segments() if op.segments else ():
       refuse(f'segments: {what}', segments=value, **options)
+  counts.show(name, len(tried), len(tried) - len(faults))
   assert not faults, '\n'.join(map(str, faults))
 
 

@@ -13,6 +13,7 @@ from seqjax.cli.options import DTYPES, NOT_OPTIONS, parse_options
 from seqjax.errors import field_kinds, wanted
 from seqjax.nn import MIXERS, NONCAUSAL_MIXERS
 from seqjax.tasks import TASKS
+from tests import counts
 
 ALL_MIXERS = MIXERS | NONCAUSAL_MIXERS
 WRONG = {
@@ -71,6 +72,7 @@ def test_every_option_of_a_wrong_type_is_named_with_its_value(catalog):
         tried += 1
         with pytest.raises(ValueError, match=f'^{owner} needs {field} '):
           make(of, name, {field: value})
+  counts.show('options of a wrong type, in Python', tried, tried)
   assert tried > 500
 
 
@@ -95,17 +97,19 @@ def test_every_option_of_a_wrong_type_is_refused_in_text(catalog):
         assert kinds[field] is str or set(options) == {field}
         if kinds[field] is int:
           pytest.fail(f'{owner} took {field}={text}')
+  counts.show('options of a wrong type, in text', tried, refused)
   assert tried > 500 and refused > 300
 
 
 def test_options_at_their_limits_are_refused_or_give_batches():
   """No traceback, no hang, nothing compiled: extreme and random values."""
   rng = random.Random(0)
-  made = 0
+  made = tried = 0
   for name in NO_FILES:
     cls = type(TASKS[name]())
     kinds = {f: k for f, k in field_kinds(cls).items() if k in EXTREME}
     for _ in range(3):
+      tried += 1
       fields = rng.sample(sorted(kinds), min(len(kinds), rng.randint(1, 2)))
       options = {f: rng.choice(EXTREME[kinds[f]]) for f in fields}
       try:
@@ -115,16 +119,18 @@ def test_options_at_their_limits_are_refused_or_give_batches():
         made += 1
       except ValueError as error:
         assert '\n' not in str(error) and len(str(error)) < 400, error
+  counts.show('tasks at their limits', tried, tried - made)
   assert made > 50
 
 
 def test_mixers_at_their_limits_are_refused_or_made():
   """Nothing but a sentence."""
   rng = random.Random(0)
-  made = 0
+  made = tried = 0
   for name, cls in ALL_MIXERS.items():
     kinds = {f: k for f, k in field_kinds(cls).items() if k in EXTREME}
     for _ in range(10):
+      tried += 1
       fields = rng.sample(sorted(kinds), min(len(kinds), rng.randint(1, 2)))
       options = {f: rng.choice(EXTREME[kinds[f]]) for f in fields}
       try:
@@ -133,6 +139,7 @@ def test_mixers_at_their_limits_are_refused_or_made():
         _ = getattr(mixer, 'receptive_field', None)
       except ValueError as error:
         assert '\n' not in str(error) and len(str(error)) < 400, error
+  counts.show('mixers at their limits', tried, tried - made)
   assert made > 50
 
 
