@@ -162,7 +162,7 @@ def clipping(mixer: CausalMixer, variables: Any, x: Any) -> dict[str, Any]:
   """
   gradient = jax.grad(lambda x: jnp.sum(mixer.apply(variables, x[None])[0, -1]))
   raw = gradient(x)
-  raw = raw * (RAW_NORM / optax.global_norm(raw))
+  raw = raw * (RAW_NORM / optax.tree.norm(raw))
   clip = optax.clip_by_global_norm(CLIP)
   clipped, _ = clip.update(raw, clip.init(raw))
   before, after = (jnp.linalg.norm(g, axis=1) for g in (raw, clipped))
@@ -170,7 +170,7 @@ def clipping(mixer: CausalMixer, variables: Any, x: Any) -> dict[str, Any]:
   ratio = jnp.log(jnp.where(there, after / before, 1))
   high = jnp.max(jnp.where(there, ratio, -jnp.inf))
   low = jnp.min(jnp.where(there, ratio, jnp.inf))
-  return {'clipped_norm': optax.global_norm(clipped), 'clip_bends': high - low}
+  return {'clipped_norm': optax.tree.norm(clipped), 'clip_bends': high - low}
 
 
 def _finite(value: Any) -> float | None:

@@ -36,7 +36,7 @@ Rows = Sequence[Mapping[str, Any]]
 def draw(rows: Rows, path: str):
   """Draws a line for each mixer that reads inputs, and a dot for each."""
   figure, (lines, dots) = plotting.new(
-    *TITLES, columns=1, width=6.0, height=4.6
+    *TITLES, columns=1, width=7.0, height=4.6
   )
   found = claims.grouped(rows)
   lines.set_xlabel('T - t, positions', fontsize=9)
@@ -96,4 +96,4 @@ def _dots(area, found: Mapping[str, Rows]):
     if len(slopes) >= MIN_SEEDS:
       each = claims.interval(slopes)
       area.plot([each.low, each.high], [place] * 2, color=look.color)
-    area.plot(slopes.mean(), place, color=look.color, marker=look.marker)
+    area.plot(slopes.mean(), place, color=look.color, marker='o', markersize=4)
