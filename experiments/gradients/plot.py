@@ -71,12 +71,11 @@ def _line(area, name: str, rows: Rows):
       for column, there in zip(norms.T, whole, strict=True)
     ]
     band = {'low': [i[1] for i in each], 'high': [i[2] for i in each]}
-  rate = f'{slopes.mean():+.3f}' if np.isfinite(slopes).all() else 'then 0'
   plotting.line(
     area,
     lags,
     norms.mean(axis=0),
-    f'{name} {rate}',
+    f'{name} {claims.short(slopes)}',
     appearance=_look(name),
     seeds=norms,
     **band,
@@ -92,8 +91,10 @@ def _dots(area, found: Mapping[str, Rows]):
   for place, (name, part) in enumerate(found.items()):
     slopes, look = claims.rates(part), _look(name)
     if not np.isfinite(slopes).all():
+      at = area.get_yaxis_transform()
+      area.text(0.02, place, claims.EXACTLY_ZERO, transform=at, fontsize=8)
       continue
     if len(slopes) >= MIN_SEEDS:
-      each = claims.interval(slopes)
+      each = mean_interval(slopes)
       area.plot([each.low, each.high], [place] * 2, color=look.color)
     area.plot(slopes.mean(), place, color=look.color, marker='o', markersize=4)
