@@ -29,7 +29,6 @@ PRIMARY = {'2.4a': 'elman', '2.4b': 'elman (radius 1.1)'}
 SIGN = {'2.4a': -1, '2.4b': 1}
 STEEP = 0.1  # beyond which a rate is compared in percent
 UNIT = 'nats a step'
-EXACTLY_ZERO = 'exactly 0 from some lag on'
 _RULE = (
   'The slope of log |dh_T/dh_t| against T - t (from the output to all that is '
   'carried), fitted from a quarter of the longest lag on, of networks at '
@@ -190,14 +189,16 @@ def _card(name: str, rows: Rows) -> dict[str, str]:
 
 
 def short(slopes: np.ndarray) -> str:
-  """Returns a rate in a few letters."""
-  return f'{slopes.mean():+.3f}' if np.isfinite(slopes).all() else 'then 0'
+  """Returns a rate, or in how many seeds a gradient is zero, as text."""
+  zero = int(np.isneginf(slopes).sum())
+  return f'0 in {zero}/{len(slopes)}' if zero else f'{slopes.mean():+.3f}'
 
 
 def interval_text(slopes: np.ndarray) -> str:
   """Returns a rate with its interval, as text."""
   if not np.isfinite(slopes).all():
-    return EXACTLY_ZERO
+    zero = int(np.isneginf(slopes).sum())
+    return f'exactly 0 in {zero} of {len(slopes)} seeds'
   if len(slopes) < MIN_SEEDS:
     return f'{slopes.mean():+.4f}'
   found = mean_interval(slopes)

@@ -91,8 +91,13 @@ def _dots(area, found: Mapping[str, Rows]):
   for place, (name, part) in enumerate(found.items()):
     slopes, look = claims.rates(part), _look(name)
     if not np.isfinite(slopes).all():
-      at = area.get_yaxis_transform()
-      area.text(0.02, place, claims.EXACTLY_ZERO, transform=at, fontsize=8)
+      area.annotate(
+        claims.interval_text(slopes),
+        (0.02, place),
+        xycoords=area.get_yaxis_transform(),
+        va='center',
+        fontsize=8,
+      )
       continue
     if len(slopes) >= MIN_SEEDS:
       each = mean_interval(slopes)
