@@ -25,13 +25,7 @@ FULL = {
   'length': 257,
   'seeds': 8,
 }
-FIRST = FULL | {
-  'mixers': (*ELMAN[:3], *LSTM[1:3], 'attention'),
-  'at_rest': AT_REST[2:],
-  'length': 129,
-}
 PRESETS = {
-  'first': FIRST,
   'quick': FULL | {'mixers': (*ELMAN[:3], *LSTM, 'gru', 'mingru', 'attention')},
   'full': FULL,
 }
