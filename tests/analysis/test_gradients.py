@@ -73,7 +73,6 @@ def product_log_norms(jacobians):
   [
     (Elman(D), elman_jacobians),
     (Elman(D, spectral_radius=1.2), elman_jacobians),
-    (LSTM(D, forget_bias=0.0), lstm_jacobians),
     (LSTM(D, forget_bias=5.0), lstm_jacobians),
   ],
 )
