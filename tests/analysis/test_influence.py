@@ -82,7 +82,6 @@ def test_an_edit_beyond_the_window_has_no_effect():
   inputs = task.batch(jax.random.key(0), 0, 4).inputs
   variables = jax.jit(model.init)(jax.random.key(1), inputs)
 
-  @jax.jit
   def effect(position):
     return influence.effect_of_edit(
       model,
