@@ -1,0 +1,1 @@
+"""Measures how gradients vanish and explode with the lag."""

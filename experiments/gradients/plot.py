@@ -1,0 +1,105 @@
+"""Draws norms of gradients by lag, and the rate of each mixer."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from experiments.gradients import claims
+from seqjax.analysis.rules import MIN_SEEDS
+from seqjax.analysis.statistics import mean_interval
+from seqjax.results import plotting
+
+TITLES = (
+  'Norm of the gradient by lag; at the end, its rate',
+  'Rate in nats a step: left of 0 gradients vanish',
+)
+LOOKS = {
+  'elman (radius 0.9)': plotting.look('red', 'dotted', 'v'),
+  'elman (radius 1.1)': plotting.look('red', 'dashed', '^'),
+  'elman (radius 1.2)': plotting.look('red', 'dash-dot', '<'),
+  'elman (radius 1.5)': plotting.look('pink', 'solid', '>'),
+  'elman (relu)': plotting.look('pink', 'dashed', 'p'),
+  'lstm (forget bias 0)': plotting.look('blue', 'dotted', 'v'),
+  'lstm (forget bias 3)': plotting.look('blue', 'dashed', '^'),
+  'lstm (forget bias 5)': plotting.look('blue', 'dash-dot', '>'),
+  'lstm (chrono)': plotting.look('grey', 'solid', 'D'),
+  'gru (chrono)': plotting.look('sky', 'dotted', 'h'),
+  'lru': plotting.look('green', 'dashed', 'X'),
+  'slstm': plotting.look('gold', 'solid', 'P'),
+  'mlstm': plotting.look('gold', 'dotted', 'X'),
+}
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+def draw(rows: Rows, path: str):
+  """Draws a line for each mixer that reads inputs, and a dot for each."""
+  figure, (lines, dots) = plotting.new(
+    *TITLES, columns=1, width=7.0, height=4.6
+  )
+  found = claims.grouped(rows)
+  lines.set_xlabel('T - t, positions', fontsize=9)
+  lines.set_ylabel('log norm of dh_T/dh_t, nats', fontsize=9)
+  for name, part in found.items():
+    if part[0]['drive']:
+      _line(lines, name, part)
+  _dots(dots, found)
+  plotting.footer(
+    figure,
+    rows,
+    'Means over seeds, 95 % of the mean. At initialisation, unit-normal '
+    'inputs; at rest: zeros.',
+  )
+  plotting.save(figure, path)
+
+
+def _look(name: str) -> plotting.Style:
+  name = name.removesuffix(', at rest')
+  return LOOKS.get(name, plotting.style(name))
+
+
+def _line(area, name: str, rows: Rows):
+  """Draws the mean over seeds; a line ends where a gradient is exactly zero."""
+  lags, norms = claims.curve(rows)
+  norms = np.where(np.isfinite(norms), norms, np.nan)
+  slopes, band = claims.rates(rows), {}
+  if len(norms) >= MIN_SEEDS:
+    whole = np.isfinite(norms).all(axis=0)
+    each = [
+      mean_interval(column) if there else (np.nan,) * 3
+      for column, there in zip(norms.T, whole, strict=True)
+    ]
+    band = {'low': [i[1] for i in each], 'high': [i[2] for i in each]}
+  plotting.line(
+    area,
+    lags,
+    norms.mean(axis=0),
+    f'{name} {claims.short(slopes)}',
+    appearance=_look(name),
+    seeds=norms,
+    **band,
+  )
+
+
+def _dots(area, found: Mapping[str, Rows]):
+  """Draws the rate of each mixer, with its interval from five seeds on."""
+  plotting.names_axis(area, list(found))
+  area.tick_params(axis='y', labelsize=8)
+  area.axvline(0, color='#777777', linewidth=1)
+  area.set_xlabel(f'rate, {claims.UNIT}', fontsize=9)
+  for place, (name, part) in enumerate(found.items()):
+    slopes, look = claims.rates(part), _look(name)
+    if not np.isfinite(slopes).all():
+      area.annotate(
+        claims.interval_text(slopes),
+        (0.02, place),
+        xycoords=area.get_yaxis_transform(),
+        va='center',
+        fontsize=8,
+      )
+      continue
+    if len(slopes) >= MIN_SEEDS:
+      each = mean_interval(slopes)
+      area.plot([each.low, each.high], [place] * 2, color=look.color)
+    area.plot(slopes.mean(), place, color=look.color, marker='o', markersize=4)
