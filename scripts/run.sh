@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sets up, then measures: what scans cost against attention, how far back each
-# mixer remembers (the preset first). Arguments go to experiments.reproduce, see
+# mixer remembers, and claims that are computations (the preset first). Arguments go to experiments.reproduce, see
 # its --help.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -150,13 +150,13 @@ def useful_share(mixers: Mixers) -> list[dict]:
   for name, make in mixers.items():
     layer = make(FEATURES, longest)
     work = [_flops(layer, *b.inputs.shape) for b in (batch, packed)]
-    if None not in work:
+    if all(work):
       rows.append(check(label, name, count, ratio, work[0] / work[1], 1e-6))
   return rows
 
 
 def _flops(layer, *leading: int) -> int | None:
-  """Counts the FLOPs of a layer; None where only running would tell."""
+  """Counts the matmul FLOPs of a layer; None where only running tells."""
   x = jax.ShapeDtypeStruct((*leading, FEATURES), jnp.float32)
   variables = jax.eval_shape(layer.init, jax.random.key(0), x)
   try:
