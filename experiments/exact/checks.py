@@ -21,7 +21,7 @@ CLOSE = 1e-5  # float32 that was added up in another order
 Row = Mapping[str, Any]
 Mixers = Mapping[str, Callable[..., CausalMixer]]
 
-LEARNED = 'attention (learned positions)'
+LEARNED = 'attention (learned)'
 
 
 def learned_positions(features: int, context: int) -> Attention:

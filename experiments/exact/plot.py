@@ -7,9 +7,9 @@ from experiments.exact.checks import LEARNED
 from seqjax.results import plotting, table
 
 PANELS = {
-  lengths.COUNT: 'Parameters by the longest input that a model is built for',
+  lengths.COUNT: 'Parameters by the longest input',
   sharing.BYTES: 'Carry of one row by positions read',
-  shapes.TAKES: 'Which model takes which task (full: trains, empty: refuses)',
+  shapes.TAKES: 'Which model trains (full), which refuses (empty)',
 }
 SHOWN = ('gru', 'lstm', 'tcn', 'attention')  # the others' lines are as flat
 LOOKS = {
@@ -28,9 +28,7 @@ def draw(rows, path: str):
   draws = dict(zip(PANELS, (_parameters, _bytes, _matrix), strict=True))
   for area, (name, own) in zip(areas, drawn.items(), strict=False):
     draws[name](area, own)
-  note = (
-    'Windowed and recurrent layers of 16 features, attention of 64 positions.'
-  )
+  note = 'Layers of 16 features, attention of 64 positions.'
   plotting.footer(figure, rows, note)
   plotting.save(figure, path)
 
@@ -46,7 +44,9 @@ def _lines(area, rows):
 
 def _parameters(area, rows):
   plotting.lengths_axis(area, lengths.SIZES, 'T_max, in positions')
-  area.set_yscale('log', base=10)
+  ticks = [1000 * 2**i for i in range(6)]
+  area.set_yscale('log', base=2)
+  area.set_yticks(ticks, [f'{tick:,}' for tick in ticks])
   area.set_ylabel('parameters', fontsize=9)
   _lines(area, rows)
 
@@ -62,7 +62,10 @@ def _matrix(area, rows):
   """Draws a disc for each model and shape: full where it takes its tasks."""
   models = [*shapes.SUPPORTED]
   plotting.names_axis(area, models)
-  names = [shape.value.replace(' ', '\n') for shape in shapes.EXAMPLES]
+  names = [
+    '\n'.join(shape.value.replace('-to-', ' to-').split())
+    for shape in shapes.EXAMPLES
+  ]
   area.set_xticks(range(len(names)), names, fontsize=9)
   area.set_xlim(-0.5, len(names) - 0.5)
   color = plotting.style('lstm').color

@@ -30,7 +30,7 @@ WINDOWS = {
 }
 READ = (1, 1000, 10**6)  # positions, before a carry is measured
 BYTES = 'bytes of the carry after T positions'
-CACHE = 'attention that keeps all positions'
+CACHE = 'attention (all kept)'
 
 
 def time_sharing(mixers: Mixers) -> list[dict]:
