@@ -1,0 +1,1 @@
+"""Checks the claims that are computations: nothing of them is learnt."""
