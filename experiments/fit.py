@@ -87,7 +87,7 @@ class Tuned(NamedTuple):
 
   variant: str
   trained: dict[float, dict[int, Member]]
-  choice: selection.Choice
+  choice: selection.Choice | None
 
   def chosen(self) -> dict[int, Member]:
     """Returns {seed: Member} of the rate that was chosen."""
@@ -133,8 +133,9 @@ def fit(
       for name, make in models.items()
     }
     seeds = range(plan.first_seed, plan.first_seed + plan.seeds)
+    few = seeds[: plan.tuning_seeds]
     tuned = [
-      tune(name, each, plan.learning_rates, seeds[: plan.tuning_seeds], higher)
+      tune(name, each, plan.learning_rates, few, higher)
       for name, each in train.items()
     ]
     best = best_of(tuned, higher)
@@ -163,11 +164,12 @@ def tune(
 ) -> Tuned:
   """Tries a grid of learning rates, extended while the best is at its edge.
 
-  Raises:
-    ValueError: none of them stays finite.
+  `choice` is None where no rate stays finite.
   """
   trained = {rate: train(rate, seeds) for rate in learning_rates}
   while True:
+    if not any(_finite(each) for each in trained.values()):
+      return Tuned(variant, trained, None)
     choice = selection.choose_learning_rate(
       {r: [m.validation for m in each.values()] for r, each in trained.items()},
       losses={
@@ -175,22 +177,38 @@ def tune(
       },
       higher_is_better=higher_is_better,
     )
-    rate = selection.next_learning_rate(list(trained), choice)
+    rate = selection.next_learning_rate(list(trained), choice, learning_rates)
     if rate is None:
       return Tuned(variant, trained, choice)
     trained[rate] = train(rate, seeds)
 
 
+def _finite(members: Mapping[int, Member]) -> bool:
+  """Tells if every seed of a rate stayed finite."""
+  return all(np.isfinite(member.validation) for member in members.values())
+
+
 def best_of(tuned: Sequence[Tuned], higher_is_better: bool = True) -> Tuned:
-  """Returns the variant whose mean validation is best; by loss where tied."""
+  """Returns the variant whose mean validation is best; by loss where tied.
+
+  Raises:
+    ValueError: no learning rate of any variant stays finite.
+  """
   sign = -1 if higher_is_better else 1
+  usable = [found for found in tuned if found.choice is not None]
+  if not usable:
+    raise ValueError(
+      'An entry needs a learning rate at which every seed stays finite, but '
+      f'none of {sorted(tuned[0].trained)} is one: give smaller ones.'
+    )
 
   def rank(found: Tuned) -> tuple[float, float]:
     members = found.chosen().values()
     score = float(np.mean([m.validation for m in members]))
-    return sign * score, float(np.mean([m.loss for m in members]))
+    loss = float(np.mean([m.loss for m in members]))
+    return sign * score, loss if np.isfinite(loss) else np.inf
 
-  return min(tuned, key=rank)
+  return min(usable, key=rank)
 
 
 def test_rows(

@@ -185,9 +185,19 @@ class Experiment:
       for verdict in judge(part)
     ]
 
-  def summary(self, rows: Rows) -> str:
+  def summaries(self, rows: Rows) -> dict[str, str]:
+    """Returns {machine: the text above its verdicts}, where there is one."""
     claims = self._module('claims', optional=True)
-    return getattr(claims, 'summary', lambda rows: '')(rows)
+    summary = getattr(claims, 'summary', lambda rows: '')
+    said = {name: summary(part) for name, part in table.machines(rows).items()}
+    return {machine: text for machine, text in said.items() if text}
+
+  def summary(self, rows: Rows) -> str:
+    """Returns the text above the verdicts, machine by machine."""
+    said = self.summaries(rows)
+    if len(said) < 2:
+      return ''.join(said.values())
+    return '\n\n'.join(f'On {name}:\n\n{text}' for name, text in said.items())
 
   def _module(self, part: str, optional: bool = False) -> ModuleType | None:
     if (self.folder / f'{part}.py').exists():

@@ -79,7 +79,10 @@ class Section:
     self.name = part.found.name
     self.question, self.aim = part.found.question, part.found.aim
     verdicts, self.trouble = _attempt(part.found, _verdicts, self.rows)
-    self.judged = _judged(part.found, verdicts or [], self.trouble)
+    self.judged = _judged(
+      part.found, [_of_failed(v, part.failed) for v in verdicts or []],
+      self.trouble,
+    )  # fmt: skip
     summaries, trouble = _attempt(part.found, _summaries, self.rows)
     self.summaries = summaries or {}
     self.trouble = self.trouble or trouble
@@ -221,10 +224,24 @@ def _verdicts(found: Experiment, rows: Rows) -> list[Verdict]:
   return found.verdicts(rows)
 
 
+def _of_failed(verdict: Verdict, failed: Sequence[tuple[str, str]]) -> Verdict:
+  """Returns what is left of a verdict where cells of its experiment failed.
+
+  A claim is not decided by those that happened to finish.
+  """
+  if not failed:
+    return verdict
+  folder, why = failed[0]
+  said = (
+    f'{plural(len(failed), "cell")} failed, {os.path.basename(folder)}: {why}'
+  )
+  return verdict._replace(
+    verdict=UNDECIDED, sentence=f'{said} {verdict.sentence}'
+  )
+
+
 def _summaries(found: Experiment, rows: Rows) -> dict[str, str]:
-  """Returns {machine: summary}, for the machines that have one."""
-  said = {m: found.summary(part) for m, part in table.machines(rows).items()}
-  return {machine: text for machine, text in said.items() if text}
+  return found.summaries(rows)
 
 
 def _judged(

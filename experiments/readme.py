@@ -5,21 +5,36 @@ from collections.abc import Iterable
 
 from experiments import folders
 from experiments.folders import Experiment
+from seqjax.analysis.verdicts import Verdict
 from seqjax.results import report, table
 from seqjax.results.json_files import write_atomically
 
 BEGIN, END = '<!-- verdicts -->\n', '<!-- end of verdicts -->\n'
-COLUMNS = ('claim', 'verdict', 'effect [95 %]')
+COLUMNS = ('claim', 'verdict', 'where', 'effect [95 %]')
 
 
 def block(found: Iterable[Experiment]) -> str:
-  """Returns a table of the verdicts of experiments, machine by machine."""
+  """Returns a table of the verdicts of experiments, machine by machine.
+
+  A table of another version of its experiment is left out: the page of results
+  says which command makes it anew.
+  """
   by_machine = {}
   for each in found:
     rows = table.read(each.folder / 'results.csv')
-    for machine, part in table.machines(rows).items():
-      lines = by_machine.setdefault(machine, [])
-      lines += [_line(each, verdict) for verdict in each.verdicts(part)]
+    for machine in table.machines(rows):
+      by_machine.setdefault(machine, [])
+    try:
+      with folders.own_columns(each):
+        verdicts = each.verdicts(rows)
+    except ValueError:
+      continue
+    for verdict in verdicts:
+      machine = max(
+        (name for name in by_machine if verdict.scope.startswith(name)),
+        key=len,
+      )
+      by_machine[machine].append(_line(each, verdict, machine))
   tables = [
     f'On {machine}:\n\n{table.markdown(lines, COLUMNS)}\n'
     for machine, lines in by_machine.items()
@@ -28,12 +43,13 @@ def block(found: Iterable[Experiment]) -> str:
   return '\n'.join(tables)
 
 
-def _line(found: Experiment, verdict) -> dict[str, str]:
-  """Returns a row: the claim in words, and how it came out."""
+def _line(found: Experiment, verdict: Verdict, machine: str) -> dict[str, str]:
+  """Returns a row: the claim in words, how it came out, and where."""
   claim = found.claims.get(verdict.id)
   return {
     'claim': f'{verdict.id} {claim.statement if claim else ""}'.strip(),
     'verdict': report.word(verdict),
+    'where': verdict.scope.removeprefix(machine).removeprefix('; ') or '-',
     'effect [95 %]': report.effect(verdict) or '-',
   }
 

@@ -80,12 +80,19 @@ def run_report(config: Config, workdir: str):
   """Reports on every table under a folder."""
   page.check()
   root = pathlib.Path(workdir).resolve()
+  refused = []
   for name, path in tables(config.only, pathlib.Path(workdir)).items():
     found = folders.find(name)
-    with folders.own_columns(found):
-      said = write(found, table.read(path), path.with_name('verdicts.md'))
+    try:
+      with folders.own_columns(found):
+        said = write(found, table.read(path), path.with_name('verdicts.md'))
+    except ValueError as error:
+      refused.append(error)
+      said = str(error)
     print(f'{name}\n\n{said}\n')
   print(f'Page: {write_page(root)}')
+  if refused:
+    raise refused[0]
 
 
 def write_page(root: pathlib.Path) -> pathlib.Path:

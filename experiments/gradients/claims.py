@@ -9,7 +9,8 @@ import numpy as np
 
 from experiments.gradients.sweep import AT_REST, RECURRENT
 from seqjax.analysis import gradients
-from seqjax.analysis.rules import MIN_SEEDS, Answer, smallest_level
+from seqjax.analysis.contrasts import smallest_level
+from seqjax.analysis.rules import MIN_SEEDS, Answer
 from seqjax.analysis.statistics import LEVEL, mean_interval
 from seqjax.analysis.verdicts import (
   REFUTED,

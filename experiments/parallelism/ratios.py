@@ -1,5 +1,6 @@
 """Reads ratios of times off the rows of one machine, one per process."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -24,9 +25,10 @@ class Cell(NamedTuple):
 
   @property
   def sizes(self) -> str:
-    """Names all but the length, as '1M blocks, batch 16'."""
-    kind = {'block': 'blocks', 'bare': 'bare mixers'}[self.block]
-    return f'{count(self.parameters)} {kind}, batch {self.batch_size}'
+    """Names all but the length, as 'a block of 1M parameters, batch 16'."""
+    kind = {'block': 'a block', 'bare': 'a bare mixer'}[self.block]
+    size = count(self.parameters)
+    return f'{kind} of {size} parameters, batch {self.batch_size}'
 
   def __str__(self) -> str:
     return f'{self.length} positions, {self.sizes}'
@@ -61,7 +63,8 @@ def ratios(
 ) -> dict[Cell, list[float]]:
   """Returns {cell: a column of one mixer over that of another, per process}.
 
-  Of cells that one process measured more than once, the geometric mean.
+  Of cells that one process measured more than once, the geometric mean. What
+  is missing or not a positive number on either side has no ratio.
   """
   theirs = {
     (cell_of(row), row['process'], row['pid']): row[column]
@@ -70,13 +73,18 @@ def ratios(
   found = {}
   for row in timed(rows, name, work):
     key = cell_of(row), row['process'], row['pid']
-    if key in theirs and row[column] > 0:  # a share may be nan
+    if key in theirs and _positive(row[column], theirs[key]):
       logs = found.setdefault(key[0], {}).setdefault(row['pid'], [])
       logs.append(np.log(row[column] / theirs[key]))
   return {
     cell: [float(np.exp(np.mean(logs))) for logs in of_process.values()]
     for cell, of_process in sorted(found.items())
   }
+
+
+def _positive(*numbers: float | None) -> bool:
+  """Tells if all are numbers above 0."""
+  return all(n is not None and 0 < n < math.inf for n in numbers)
 
 
 def crossing(found: dict[Cell, list[float]], like: Cell) -> Bracket:

@@ -3,75 +3,79 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from experiments.recall.curves import Key, curves, missing, trainings
-from experiments.recall.main import COUNTS, LAG_OF_COUNTS
+from experiments.recall import card
+from experiments.recall.curves import Key, curves
+from experiments.recall.main import COUNTS, LAG_OF_COUNTS, SCHEMES
 from seqjax.analysis import rules, thresholds
 from seqjax.analysis.rules import Answer, Curve
 from seqjax.analysis.verdicts import (
   CONDITIONAL,
   REFUTED,
+  SUPPORTED,
   UNDECIDED,
   Claim,
   Verdict,
   condition,
-  judge,
   leaning,
 )
 from seqjax.results import table
 
 RECURRENT = ('elman', 'gru', 'lstm')
 COMMAND = 'python -m experiments.recall --preset=full'
-TIMES = 8  # the longest trained lag, that many times
-PRIMARY = 'The test, at .05 / 43, is that of'
+TIMES = card.TIMES
+FIXED = ('2.9a', '2.9b')  # the others are about mixed lags
 
+_MOST = (
+  'of most networks, by a two-sided sign test over seeds at .05 / 43: it takes '
+  '11 seeds that agree'
+)
+_OTHERS = (
+  'Another network, or size, that answers otherwise makes it CONDITIONAL.'
+)
 CLAIMS = {
   '1.12': Claim(
     'What lies more than n - 1 tokens back is lost to an n-gram model.',
-    f'Accuracy at lag {LAG_OF_COUNTS} is at chance for every n-gram model, and '
-    'above it for the LSTM and for attention. SUPPORTED if all of it holds, '
-    f'REFUTED if none does. {PRIMARY} the 5-gram against chance + .02.',
+    f'The accuracy of the 5-gram at lag {LAG_OF_COUNTS} is at most .02 above '
+    f'chance, {_MOST}. And the LSTM or attention, if it learnt lags as long, '
+    'is above: else nobody can answer, and it is UNDECIDED.',
   ),
   '2.2a': Claim(
     'Long-range dependencies fade in recurrent networks, within the lags that '
     'they are trained on.',
-    'One network, trained on all lags up to the longest: the accuracy at lag 1 '
-    'minus that at the longest trained lag. A network fades if that is above '
-    '.02, and does not if it is at most .02; networks that differ make it '
-    f'CONDITIONAL. {PRIMARY} the LSTM.',
+    'One network, trained on all lags up to the longest: it fades if its '
+    'accuracy at some longer lag is more than .02 below that at lag 1. Asked '
+    f'of the LSTM, {_MOST}. {_OTHERS}',
   ),
   '2.2b': Claim(
     'Long-range dependencies fade in recurrent networks, beyond the lags that '
     'they are trained on.',
-    'The accuracy at the longest trained lag minus that at eight times that '
-    'lag, of networks that learnt what they were trained on: above .02 it '
-    f'fades. {PRIMARY} the LSTM.',
+    'Of networks that learnt what they were trained on: the accuracy at 2, 4 '
+    'or 8 times the longest trained lag is more than .02 below that at it. '
+    f'Asked of the LSTM, {_MOST}. {_OTHERS}',
   ),
   '2.7a': Claim(
     'Attention does not fade with distance.',
-    'One network, trained on all lags up to the longest, loses no more than '
-    '.02 of accuracy from lag 1 to any other trained lag. '
-    f'{PRIMARY} attention with rotary positions at its worst lag.',
+    'The opposite of 2.2a, asked of attention with rotary positions. '
+    + _OTHERS,
   ),
   '2.7b': Claim(
     'Attention does not fade beyond the lags that it is trained on.',
-    'It loses no more than .02 of accuracy from the longest trained lag to '
-    'eight times that lag; schemes of positions that differ make it '
-    f'CONDITIONAL. {PRIMARY} attention with rotary positions.',
+    'The opposite of 2.2b, asked of attention with rotary positions. Another '
+    'scheme of positions, or size, that answers otherwise makes it '
+    'CONDITIONAL.',
   ),
   '2.9a': Claim(
     'The LSTM eases the problem of long lags.',
-    'Trained at one lag at a time, within one budget, more seeds of the LSTM '
-    'than of the Elman network learn one of the lags that both were tried at '
-    "(Fisher's exact test, times the number of lags).",
+    'Trained at one lag at a time, within one budget: a seed of the LSTM '
+    'learns more of the lags that both were tried at than one of the Elman '
+    'network, by a two-sided permutation test at .05 / 43.',
   ),
   '2.9b': Claim(
     'The LSTM does not fully solve the problem of long lags.',
-    'Trained at one lag at a time, within one budget, more seeds of '
-    'attention than of the LSTM learn one of the lags that both were tried at '
-    '(likewise). Where both learn all of them it is UNDECIDED: longer lags '
-    'were not tried.',
+    'SUPPORTED if a seed of attention learns more of the lags that both were '
+    'tried at, by the same test. REFUTED if the LSTM learns all of them, in '
+    'every seed, and Elman networks learn fewer. Where both learn all lags it '
+    'is UNDECIDED: longer ones were not tried.',
   ),
 }
 
@@ -82,245 +86,207 @@ Answers = dict[str, Answer]
 def verdicts(rows: Rows) -> list[Verdict]:
   """Judges the claims on one machine; without their rows they are undecided."""
   mixed, fixed = curves(rows, 'mixed'), curves(rows, 'fixed')
-  scope = _scope(rows)
+  networks = {k: c for k, c in mixed.items() if k.mixer not in COUNTS}
+  within = 'accuracy lost from lag 1 to the worst trained lag'
+  beyond = f'accuracy lost from the trained lags to {TIMES} times as many'
+  recurrent, schemes = RECURRENT, ('attention', *SCHEMES)
+  judged = [
+    _context_of_counts(mixed),
+    _judged('2.2a', 'lstm', recurrent, networks, card.fades, within),
+    _judged('2.2b', 'lstm', recurrent, networks, card.fades_beyond, beyond),
+    _judged('2.7a', 'attention', ('attention',), networks, _flat, within),
+    _judged('2.7b', 'attention', schemes, networks, _generalises, beyond),
+    _eases(fixed),
+    _unsolved(fixed),
+  ]
+  scopes = {design: _scope(rows, design) for design in ('mixed', 'fixed')}
   return [
-    judged.within(scope)
-    for judged in (
-      _context_of_counts(mixed),
-      _fades(mixed, '2.2a', _within, 'lag 1 to the longest trained lag'),
-      _fades(
-        mixed, '2.2b', _beyond,
-        f'the longest trained lag to {TIMES} times that lag',
-      ),
-      _does_not_fade(mixed, '2.7a', _flat, 'lag 1 to the worst trained lag'),
-      _does_not_fade(
-        mixed, '2.7b', _generalises,
-        f'the longest trained lag to {TIMES} times that lag',
-      ),
-      _eases(fixed, '2.9a', 'lstm', 'elman'),
-      _eases(fixed, '2.9b', 'attention', 'lstm'),
+    verdict.within(
+      scopes['fixed' if verdict.id in ('2.9a', '2.9b') else 'mixed']
     )
-  ]  # fmt: skip
+    for verdict in judged
+  ]
 
 
 def summary(rows: Rows) -> str:
-  """Returns a report card: a line for each entry, whoever made it."""
-  mixed, fixed = curves(rows, 'mixed'), curves(rows, 'fixed')
-  keys = dict.fromkeys(key._replace(design='') for key in [*mixed, *fixed])
-  lines = [
-    _card(
-      key,
-      mixed.get(key._replace(design='mixed')),
-      fixed.get(key._replace(design='fixed')),
-      rows,
-    )
-    for key in keys
-  ]
-  columns = dict.fromkeys(name for line in lines for name in line)
-  lines = [{name: line.get(name, '-') for name in columns} for line in lines]
-  return (
-    'Mixed lags: one network for all; fixed: another network at each lag, '
-    'within the same budget. Learnt: by how many seeds. (Chance '
-    f'{rows[0]["chance"]:g}, best attainable 1.)\n\n'
-    + table.format(lines, list(columns))
-  )
-
-
-def _card(
-  key: Key, mixed: Curve | None, fixed: Curve | None, rows: Rows
-) -> dict[str, str]:
-  """Returns what is known of one entry, in words."""
-  card = {'mixer': key.mixer, 'parameters': f'{key.parameters:,}'}
-  if mixed is not None:
-    inside = mixed.between(1, mixed.trained)
-    solved = int((inside.scores >= mixed.solved).all(axis=1).sum())
-    card['learnt, mixed'] = f'{solved} of {mixed.num_seeds}'
-    for lag in mixed.points:
-      if lag >= mixed.trained:
-        column = mixed.scores[:, mixed.points.index(lag)]
-        card[f'accuracy at {lag}'] = f'{column.mean():.2f}'
-    card['fades within'] = _word(_within(mixed))
-    card['fades beyond'] = _word(_beyond(mixed))
-    own = table.select(
-      trainings(rows),
-      mixer=key.mixer,
-      design='mixed',
-      parameters=key.parameters,
-    )
-    steps = [row.get('steps_to_solve') for row in own]
-    if None not in steps:
-      card['steps to solve'] = f'{np.median(steps):.0f}'
-    chosen = own[0]
-    if chosen.get('learning_rate'):
-      edge = ' (at the edge)' if chosen['at_edge'] else ''
-      card['chosen'] = f'{chosen["variant"]}, {chosen["learning_rate"]:g}{edge}'
-  if fixed is not None:
-    found = rules.reach(fixed)
-    card['first fixed lag not learnt'] = thresholds.describe(found)
-  return card
-
-
-def _word(answer: Answer) -> str:
-  return {True: 'yes', False: 'no', None: 'open'}[answer.holds]
-
-
-def _within(curve: Curve) -> Answer:
-  return rules.fades(curve.between(1, curve.trained))
-
-
-def _beyond(curve: Curve) -> Answer:
-  """Fades where it does not generalise."""
-  answer = rules.generalises(curve, TIMES)
-  yes, of = answer.votes
-  holds = None if answer.holds is None else not answer.holds
-  return answer._replace(holds=holds, votes=(of - yes, of))
+  """Returns the report card that stands above the verdicts."""
+  return card.summary(rows)
 
 
 def _flat(curve: Curve) -> Answer:
-  return rules.flat(curve)
+  return card.fades(curve).negated()
 
 
 def _generalises(curve: Curve) -> Answer:
-  return rules.generalises(curve, TIMES)
-
-
-def _fades(
-  mixed: Mapping[Key, Curve],
-  claim: str,
-  rule: Callable[[Curve], Answer],
-  ends: str,
-) -> Verdict:
-  """Judges all recurrent networks, at every size, by one rule."""
-  wanted = [(name, 'mixed') for name in RECURRENT]
-  return _judged(mixed, claim, rule, wanted[-1:], wanted, ends)
-
-
-def _does_not_fade(
-  mixed: Mapping[Key, Curve],
-  claim: str,
-  rule: Callable[[Curve], Answer],
-  ends: str,
-) -> Verdict:
-  """Judges attention; beyond training, in each scheme of positions."""
-  names = dict.fromkeys(
-    k.mixer for k in mixed if k.mixer.startswith('attention')
-  )
-  if claim == '2.7a':
-    names = ['attention']
-  wanted = [('attention', 'mixed'), *((name, 'mixed') for name in names)]
-  return _judged(mixed, claim, rule, wanted[:1], wanted, ends)
+  return card.fades_beyond(curve).negated()
 
 
 def _judged(
-  found: Mapping[Key, Curve],
   claim: str,
+  primary: str,
+  names: Sequence[str],
+  found: Mapping[Key, Curve],
   rule: Callable[[Curve], Answer],
-  needed: Sequence[tuple[str, str]],
-  wanted: Sequence[tuple[str, str]],
-  ends: str,
+  quantity: str,
 ) -> Verdict:
-  """Applies a rule to the curves that are wanted; the first needed is primary.
+  """Judges by the primary network, unless another one answers otherwise.
 
-  An undecided entry leaves a claim open only if no other one decides it both
-  ways. The effect is the primary entry's; of a refutation, the best case for
-  the claim.
+  Args:
+    claim: its id.
+    primary: the mixer whose smallest size is the one contrast that is tested.
+    names: the mixers that the claim is about; all sizes of them are judged.
+    found: the curves.
+    rule: answers whether the claim holds for a curve.
+    quantity: the effect in words.
   """
-  lacking = missing(found, needed)
-  if lacking:
+  needed = names if claim.startswith('2.2') else (primary,)
+  if lacking := _missing(found, needed, 'mixed'):
     return _lacking(claim, lacking)
-  chosen = {k: c for k, c in found.items() if (k.mixer, k.design) in wanted}
+  chosen = {key: found[key] for key in found if key.mixer in names}
   answers = {curve.entry: rule(curve) for curve in chosen.values()}
-  name, design = needed[0]
-  smallest = min(key.parameters for key in chosen if key.mixer == name)
-  primary = chosen[Key(name, design, smallest)].entry
-  word = judge({name: answer.holds for name, answer in answers.items()})
-  shown = answers[primary]
-  if word == REFUTED:
-    sign = 1 if claim.startswith('2.2') else -1
-    shown = max(
-      (a for a in answers.values() if a.effect),
-      key=lambda answer: sign * answer.effect.value,
+  tested = answers[primary]
+  word = _word(tested, answers)
+  shown = primary
+  if word == REFUTED:  # the best case for the claim, of those that were tested
+    for_it = max if claim.startswith('2.2') else min
+    known = [n for n, a in answers.items() if a.effect is not None]
+    shown = for_it(
+      known, key=lambda name: answers[name].effect.value, default=primary
     )
-  entry = next(name for name, answer in answers.items() if answer is shown)
   return Verdict(
     claim,
     word,
-    sentence=_sentence(word, answers),
-    quantity=f'accuracy lost from {ends} ({entry})',
-    effect=shown.effect,
-    p=answers[primary].p,
+    sentence=_sentence(answers, primary),
+    quantity=f'{quantity} ({shown}, median over seeds)',
+    effect=answers[shown].effect,
+    p=tested.p,
     seeds=min(curve.num_seeds for curve in chosen.values()),
-    leans=leaning(*answers[primary].votes) if word == UNDECIDED else '',
+    leans=leaning(*tested.votes) if word == UNDECIDED else '',
   )
 
 
-def _sentence(word: str, answers: Answers) -> str:
-  """Says for which entries a claim holds, and why others are undecided."""
+def _word(primary: Answer, answers: Answers) -> str:
+  """Returns the primary answer as a verdict; others can only make it depend."""
+  if primary.holds is None:
+    return UNDECIDED
+  if any(
+    a.holds is not None and a.holds != primary.holds for a in answers.values()
+  ):
+    return CONDITIONAL
+  return SUPPORTED if primary.holds else REFUTED
+
+
+def _sentence(answers: Answers, primary: str) -> str:
+  """Says for which networks a claim holds, and why others are undecided."""
   said = condition({name: answer.holds for name, answer in answers.items()})
   why = [a.why for a in answers.values() if a.holds is None and a.why]
-  if word in (CONDITIONAL, UNDECIDED) and why:
-    said += f' ({"; ".join(why)})'
-  return f'The claim{said.removeprefix("it")}.'
+  why = f' ({"; ".join(why)})' if why else ''
+  return f'The claim{said.removeprefix("it")}{why}; p is that of {primary}.'
 
 
-def _eases(
-  fixed: Mapping[Key, Curve], claim: str, ours: str, theirs: str
+def _eases(fixed: Mapping[Key, Curve]) -> Verdict:
+  """Compares how many of the lags a seed learns, LSTM against Elman."""
+  if lacking := _missing(fixed, ('lstm', 'elman'), 'fixed'):
+    return _lacking('2.9a', lacking)
+  answer = rules.eases(fixed_of(fixed, 'lstm'), fixed_of(fixed, 'elman'))
+  word = {True: SUPPORTED, False: REFUTED, None: UNDECIDED}[answer.holds]
+  return _compared('2.9a', word, answer, fixed, 'lstm', 'elman')
+
+
+def _unsolved(fixed: Mapping[Key, Curve]) -> Verdict:
+  """Asks whether something learns lags that the LSTM does not."""
+  if lacking := _missing(fixed, ('attention', 'lstm', 'elman'), 'fixed'):
+    return _lacking('2.9b', lacking)
+  lstm = fixed_of(fixed, 'lstm')
+  answer = rules.eases(fixed_of(fixed, 'attention'), lstm)
+  word = SUPPORTED if answer.holds else UNDECIDED
+  common = lstm.at(fixed_of(fixed, 'elman').points)
+  all_learnt = bool((common.scores >= common.solved).all())
+  if all_learnt and rules.eases(lstm, fixed_of(fixed, 'elman')).holds:
+    word = REFUTED
+  return _compared('2.9b', word, answer, fixed, 'attention', 'lstm')
+
+
+def fixed_of(fixed: Mapping[Key, Curve], mixer: str) -> Curve:
+  """Returns the curve of a mixer's smallest size."""
+  keys = [key for key in fixed if key.mixer == mixer]
+  return fixed[min(keys, key=lambda key: key.parameters)]
+
+
+def _compared(
+  claim: str,
+  word: str,
+  answer: Answer,
+  fixed: Mapping[Key, Curve],
+  ours: str,
+  theirs: str,
 ) -> Verdict:
-  """Compares how many seeds learn each lag, by Fisher's test."""
-  lacking = missing(fixed, [(ours, 'fixed'), (theirs, 'fixed')])
-  if lacking:
-    return _lacking(claim, lacking)
-  sides = {}
-  for key in sorted(fixed, key=lambda key: -key.parameters):
-    sides[key.mixer] = fixed[key]  # the smallest size is the primary one
-  answer = rules.eases(sides[ours], sides[theirs])
-  word = judge({'': answer.holds})
+  """Says which lag each fails first, and the ratio of the two."""
+  sides = {name: fixed_of(fixed, name) for name in (ours, theirs)}
   parts = [
     f'{name} first fails at a lag {thresholds.describe(rules.reach(side))}'
-    for name, side in ((ours, sides[ours]), (theirs, sides[theirs]))
+    for name, side in sides.items()
   ]
-  why = f' ({answer.why})' if answer.holds is None else ''
+  why = f' ({answer.why})' if answer.why else ''
   return Verdict(
     claim,
     word,
     sentence=f'{"; ".join(parts)}{why}.',
-    quantity=f'lag learnt by {ours} over that learnt by {theirs}',
+    quantity=f'shortest lag that {ours} fails, over that of {theirs}',
     unit='times',
     effect=answer.effect,
     p=answer.p,
-    seeds=min(sides[ours].num_seeds, sides[theirs].num_seeds),
+    seeds=min(side.num_seeds for side in sides.values()),
     leans=leaning(*answer.votes, 'lags') if word == UNDECIDED else '',
   )
 
 
 def _context_of_counts(mixed: Mapping[Key, Curve]) -> Verdict:
-  """N-grams at chance beyond their context, and networks above it."""
-  lacking = missing(mixed, [('5-gram', 'mixed'), ('lstm', 'mixed')])
-  if lacking:
+  """N-grams at chance beyond their context, and a network that is not."""
+  if lacking := _missing(mixed, ('5-gram', 'lstm', 'attention'), 'mixed'):
     return _lacking('1.12', lacking)
-  answers = {}
-  for key, curve in mixed.items():
-    vanishes = rules.vanishes(curve, LAG_OF_COUNTS)
-    if key.mixer in COUNTS:
-      answers[f'{key.mixer} at chance'] = vanishes
-    elif key.mixer in ('lstm', 'attention'):
-      yes, of = vanishes.votes
-      holds = None if vanishes.holds is None else not vanishes.holds
-      answers[f'{curve.entry} above chance'] = vanishes._replace(
-        holds=holds, votes=(of - yes, of)
-      )
-  primary = answers['5-gram at chance']
-  word = judge({name: answer.holds for name, answer in answers.items()})
+  gone = {
+    key.mixer: rules.vanishes(curve, LAG_OF_COUNTS)
+    for key, curve in mixed.items()
+    if key.mixer in COUNTS
+  }
+  controls = {
+    curve.entry: rules.vanishes(curve, LAG_OF_COUNTS).negated()
+    for key, curve in mixed.items()
+    if key.mixer in ('lstm', 'attention') and _can_answer(curve)
+  }
+  word = _word(gone['5-gram'], gone)
+  if word == SUPPORTED and True not in {a.holds for a in controls.values()}:
+    word = UNDECIDED
+  above = [name for name, answer in controls.items() if answer.holds]
+  beside = (
+    f'above it: {", ".join(above)}' if above else 'no network is above it'
+  )
+  said = condition({name: answer.holds for name, answer in gone.items()})
   return Verdict(
     '1.12',
     word,
-    sentence=_sentence(word, answers),
-    quantity=f'accuracy of the 5-gram at lag {LAG_OF_COUNTS}, chance being 1/8',
-    effect=primary.effect,
-    p=primary.p,
+    sentence=f'Accuracy at lag {LAG_OF_COUNTS} is at chance: {said}; {beside}.',
+    quantity=f'accuracy of the 5-gram at lag {LAG_OF_COUNTS} (chance .125)',
+    effect=gone['5-gram'].effect,
+    p=gone['5-gram'].p,
     seeds=min(curve.num_seeds for curve in mixed.values()),
-    leans=leaning(*primary.votes) if word == UNDECIDED else '',
+    leans=leaning(*gone['5-gram'].votes) if word == UNDECIDED else '',
   )
+
+
+def _can_answer(curve: Curve) -> bool:
+  """Tells if a network learnt lags that are as long as is asked."""
+  yes, of = card.learnt(curve).votes
+  return curve.trained >= LAG_OF_COUNTS and 2 * yes > of
+
+
+def _missing(
+  found: Mapping[Key, Curve], names: Sequence[str], design: str
+) -> list[str]:
+  """Lists the mixers that have no curve."""
+  there = {key.mixer for key in found}
+  return [f'{name} ({design} lags)' for name in names if name not in there]
 
 
 def _lacking(claim: str, names: Sequence[str]) -> Verdict:
@@ -328,15 +294,14 @@ def _lacking(claim: str, names: Sequence[str]) -> Verdict:
   return Verdict(claim, UNDECIDED, sentence=sentence)
 
 
-def _scope(rows: Rows) -> str:
-  """Returns the budget: parameters, updates, and the longest trained lag."""
-  sizes = sorted({row['parameters'] for row in rows})
-  steps = sorted({row['steps'] for row in rows})
-  lags = sorted({row['lag'] for row in table.select(rows, design='mixed')})
-  parts = [
-    f'{" and ".join(f"{n:,}" for n in sizes)} parameters',
-    f'{" and ".join(map(str, steps))} updates',
-  ]
-  if lags:
-    parts.append(f'trained to lag {" and ".join(map(str, lags))}')
-  return ', '.join(parts)
+def _scope(rows: Rows, design: str) -> str:
+  """Returns the budget: parameters, updates, and the longest lag."""
+  rows = table.select(rows, design=design)
+  if not rows:
+    return ''
+  sizes = ' and '.join(
+    f'{n:,}' for n in sorted({r['parameters'] for r in rows})
+  )
+  lag = max(row['trained_lag'] for row in rows)
+  trained = 'trained up to lag' if design == 'mixed' else 'lags up to'
+  return f'{sizes} parameters, {rows[0]["steps"]} updates, {trained} {lag}'

@@ -1,12 +1,13 @@
 """From rows to curves of accuracy against lag, a row of scores per seed."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from seqjax.analysis.rules import Curve
+from seqjax.results import table
 
 SOLVED = 0.95  # test accuracy from which on a lag counts as learnt
 
@@ -31,38 +32,81 @@ def curves(rows: Rows, design: str) -> dict[Key, Curve]:
   """Returns the curves of a design.
 
   Mixed: one network a seed, tested at many lags. Fixed: another network at each
-  lag. A training that met what is not finite scores as guessing does.
+  lag. A training that met what is not finite scores as guessing does, and a row
+  that is missing is NaN.
+
+  Raises:
+    ValueError: rows are of several budgets, or there are two of one training.
   """
+  rows = table.select(rows, design=design)
+  check_budget(rows, design)
   found = {}
   for row in rows:
-    key = Key(row['mixer'], row['design'], row['parameters'])
-    if key.design == design:
-      found.setdefault(key, []).append(row)
+    key = Key(row['mixer'], design, row['parameters'])
+    found.setdefault(key, []).append(row)
   smallest = min((row['parameters'] for row in rows), default=0)
   return {key: _curve(key.entry(smallest), part) for key, part in found.items()}
 
 
+def check_budget(rows: Rows, design: str):
+  """Refuses to compare networks that were trained for longer than others.
+
+  Raises:
+    ValueError: names the column, and its values.
+  """
+  shared = ['steps', 'batch_size', *(['lag'] if design == 'mixed' else [])]
+  for name in shared:
+    values = sorted({row[name] for row in rows if name in row})
+    if len(values) > 1:
+      raise ValueError(
+        f'Rows of recall with {design} lags are compared at one budget, but '
+        f'{name} is {" and ".join(map(str, values))} in them: judge their '
+        'tables apart.'
+      )
+
+
 def _curve(entry: str, rows: Rows) -> Curve:
   """Makes a curve of one entry's rows."""
-  tested = [row for row in rows if row['tested_lag'] is not None]
-  lags = sorted({row['tested_lag'] for row in tested})
+  lags = sorted({r['tested_lag'] for r in rows if r['tested_lag'] is not None})
   seeds = sorted({row['seed'] for row in rows})
-  chance = rows[0]['chance']
-  scores = np.full((len(seeds), len(lags)), chance)
-  for row in tested:
-    if math.isfinite(row['accuracy']):
-      place = seeds.index(row['seed']), lags.index(row['tested_lag'])
-      scores[place] = row['accuracy']
-  counted = [row['examples'] for row in tested if row['examples']]
+  scores = np.full((len(seeds), len(lags)), np.nan)
+  for row in rows:
+    place = seeds.index(row['seed'])
+    if row['tested_lag'] is None:  # it met what is not finite
+      column = _columns(lags, row)
+    else:
+      column = [lags.index(row['tested_lag'])]
+    if column and not np.isnan(scores[place, column]).all():
+      raise ValueError(
+        f'A table of recall has one row for each training and tested lag, but '
+        f'two of {entry}, seed {row["seed"]}, lag {row["tested_lag"]}.'
+      )
+    scores[place, column] = _accuracy(row)
+  counted = [row['examples'] for row in rows if row['examples']]
   return Curve(
     entry,
     tuple(lags),
     scores,
     min(counted, default=0),
-    chance,
+    rows[0]['chance'],
     max(row['trained_lag'] for row in rows),
     SOLVED,
   )
+
+
+def _columns(lags: Sequence[int], row: Mapping[str, Any]) -> list[int]:
+  """Returns the columns of a network that has no score: all, or its own lag."""
+  if row['design'] == 'mixed':
+    return list(range(len(lags)))
+  return [i for i, lag in enumerate(lags) if lag == row['trained_lag']]
+
+
+def _accuracy(row: Mapping[str, Any]) -> float:
+  """Returns a row's accuracy; chance of a network that is not finite."""
+  accuracy = row['accuracy']
+  if accuracy is None or not math.isfinite(accuracy):
+    return row['chance']
+  return accuracy
 
 
 def trainings(rows: Rows) -> list[Mapping[str, Any]]:
@@ -72,11 +116,3 @@ def trainings(rows: Rows) -> list[Mapping[str, Any]]:
     key = row['mixer'], row['design'], row['parameters'], row['trained_lag']
     seen.setdefault((*key, row['seed']), row)
   return list(seen.values())
-
-
-def missing(
-  found: Iterable[Key], wanted: Iterable[tuple[str, str]]
-) -> list[str]:
-  """Lists the (mixer, design) that have no curve, as text."""
-  there = {(key.mixer, key.design) for key in found}
-  return [f'{m} ({d} lags)' for m, d in wanted if (m, d) not in there]

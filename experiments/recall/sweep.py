@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 
-from experiments.recall.main import COUNTS, DESIGNS, Config
+from experiments.recall.main import COUNTS, DESIGNS, SCHEMES, Config
 
 # One mixer of every kind; any other of the catalogue can be named in --mixers.
 MIXERS = ('elman', 'gru', 'lstm', 'mingru', 'attention', 'tcn', 'window_mlp')
-SCHEMES = ('attention (no positions)', 'attention (ALiBi)')
 HELP = {
-  'wide': 'Mixers that are also trained with ten times the parameters.',
+  'wide': 'Those of mixers that also train with ten times the parameters.',
   'search_up_to': 'Longest lag that is tried in the fixed design.',
 }
 FIRST = {
@@ -29,11 +28,11 @@ FULL = {
   'lag': 64,
   'search_up_to': 128,
   'parameters': 25000,
-  'wide': ('elman', 'lstm', 'attention'),
+  'wide': ('lstm', 'attention'),
   'learning_rates': (1e-3, 3e-3, 1e-2),
-  'seeds': 8,
+  'seeds': 11,
   'tuning_seeds': 3,
-  'steps': 400,
+  'steps': 300,
 }
 PRESETS = {
   'first': FIRST,
@@ -74,7 +73,7 @@ def cells(
   made = []
   if 'mixed' in designs:
     many = common | {'parameters': TIMES_WIDE * parameters}
-    made += [Config(name, lag=lag, **many) for name in wide]
+    made += [Config(name, lag=lag, **many) for name in networks if name in wide]
   if 'fixed' in designs:
     fixed = common | {'design': 'fixed', 'lag': search_up_to}
     made += [Config(name, **fixed) for name in searched]

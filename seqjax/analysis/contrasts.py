@@ -1,7 +1,7 @@
 """Compares two groups of seeds: shares, means and ratios, on `scipy.stats`."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Real
 
 import numpy as np
@@ -127,6 +127,27 @@ def ratio_differs(ratios: Sequence | Array, margin: Real = 1) -> float:
   if np.ptp(gaps) == 0:
     return float(gaps[0] == 0)
   return float(stats.ttest_1samp(gaps, 0).pvalue)
+
+
+def smallest_level(
+  interval: Callable[[float], Interval], margin: Real
+) -> float:
+  """Returns the p with which an estimate is told from a margin.
+
+  Its interval at coverage 1 - p just reaches the margin; .5 where it holds the
+  margin at any.
+
+  Args:
+    interval: from a coverage to the interval.
+    margin: the number on one side of which the estimate lies.
+  """
+  low, high = math.log(1e-12), math.log(0.5)
+  for _ in range(40):
+    middle = (low + high) / 2
+    found = interval(1 - math.exp(middle))
+    told = not found.low <= margin < found.high
+    low, high = (low, middle) if told else (middle, high)
+  return math.exp(high)
 
 
 def wider(first: Interval, second: Interval) -> Interval:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-WIDEST = 100.0  # a grid is extended to so many times its ends, no further
+WIDEST = 10.0  # a grid is extended to so many times its ends, no further
 
 
 class Choice(NamedTuple):
@@ -78,21 +78,27 @@ def choose_learning_rate(
   return Choice(rate, tuple(x for x in tied if x != rate), at_edge)
 
 
-def next_learning_rate(rates: Sequence[float], choice: Choice) -> float | None:
+def next_learning_rate(
+  rates: Sequence[float], choice: Choice, grid: Sequence[float] | None = None
+) -> float | None:
   """Returns the rate to try beyond an edge; None where there is no need.
 
-  It continues the grid by the ratio of its outermost two rates, and ends at
-  WIDEST times the middle of the grid, either way.
+  It continues the rates by the ratio of the outermost two, up to WIDEST times
+  the largest and down to 1 / WIDEST of the smallest of the grid.
+
+  Args:
+    rates: those that were tried.
+    choice: the best of them.
+    grid: those that were tried at first; None: these are they.
   """
-  rates = sorted(rates)
+  rates, grid = sorted(rates), sorted(rates if grid is None else grid)
   if not choice.at_edge or len(rates) < 2:
     return None
   upwards = choice.rate == rates[-1]
   outer = rates[-1] / rates[-2] if upwards else rates[0] / rates[1]
   beyond = choice.rate * outer
-  middle = rates[len(rates) // 2]
-  far = max(beyond / middle, middle / beyond)
-  return None if far > WIDEST else float(f'{beyond:.6g}')
+  inside = grid[0] / WIDEST * 0.999 <= beyond <= grid[-1] * WIDEST * 1.001
+  return float(f'{beyond:.6g}') if inside else None
 
 
 def _mean_loss(losses, rate: float) -> float:

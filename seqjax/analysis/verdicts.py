@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from seqjax.analysis.statistics import Interval
+from seqjax.analysis.thresholds import Bracket
 
 SUPPORTED = 'SUPPORTED'
 REFUTED = 'REFUTED'
@@ -53,7 +54,8 @@ class Verdict(_Verdict):
     quantity: the effect in words, as 'accuracy lost from lag 1 to lag 128'.
     unit: of the effect, as 'times'; '' where the quantity says it.
     effect, low, high: the effect and its 95 % interval; None where none is
-      claimed. For a refutation it is the best case for the claim.
+      claimed. Of a threshold's ratio the ends of its bracket are known, and no
+      value between them. For a refutation it is the best case for the claim.
     p: of the claim's one test, which is made at LEVEL; None without one.
     seeds: how many runs stand behind it; None where nothing is trained.
     sentence: the claim as it came out, with its condition or with the reason
@@ -73,12 +75,12 @@ class Verdict(_Verdict):
     scope: str = '',
     quantity: str = '',
     unit: str = '',
-    effect: Interval | None = None,
+    effect: Interval | Bracket | None = None,
     p: float | None = None,
     seeds: int | None = None,
     leans: str = '',
   ):
-    """Makes a verdict; `effect` is an interval, and has a `quantity`.
+    """Makes a verdict; `effect` has a `quantity`.
 
     Raises:
       ValueError: there is no such verdict, or the effect has no name.
@@ -92,7 +94,9 @@ class Verdict(_Verdict):
       raise ValueError(
         f'An effect has a quantity, in words, but that of claim {id} has none.'
       )
-    value, low, high = effect or (None, None, None)
+    value, low, high = (None, None, None)
+    if effect is not None:
+      value, low, high = effect if len(effect) == 3 else (None, *effect)
     return super().__new__(
       cls, id, verdict, scope, quantity, unit, value, low, high, p, seeds,
       sentence, leans,
@@ -115,7 +119,7 @@ def on_hardware(verdict: Verdict, devices: Iterable[str]) -> Verdict:
   """
   others = ('cpu', 'tpu')
   gpu = any(not name.lower().startswith(others) for name in devices)
-  if gpu or verdict.verdict not in (SUPPORTED, REFUTED):
+  if gpu or verdict.verdict == UNDECIDED:
     return verdict
   return verdict._replace(
     verdict=CONDITIONAL,

@@ -41,6 +41,31 @@ def tokens(given: Any, vocab: int):
     )
 
 
+def one_array(model: Any, given: Any):
+  """Raises ValueError unless a model's input is one array, and no pair."""
+  if not _is_array(given):
+    raise ValueError(
+      f'{type(model).__name__} reads one array, a row for each sequence, but '
+      f'a {type(given).__name__} was given; Seq2Seq reads a source and a '
+      'target.'
+    )
+
+
+def pair(model: Any, given: Any):
+  """Raises ValueError unless a model's input is a source and a target."""
+  sides = given if isinstance(given, tuple | list) else ()
+  if len(sides) != 2 or not all(map(_is_array, sides)):
+    what = ', '.join(type(side).__name__ for side in sides)
+    raise ValueError(
+      f'{type(model).__name__} reads a pair of arrays (source, target), but a '
+      f'{type(given).__name__} {f"of ({what}) " if sides else ""}was given.'
+    )
+
+
+def _is_array(given: Any) -> bool:
+  return hasattr(given, 'ndim') and hasattr(given, 'dtype')
+
+
 def _integers(given: Any):
   """Raises ValueError unless these are integers; empty ones may be any.
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Float, Shaped
 
 from seqjax.errors import check_fields, unknown
-from seqjax.models import specs
+from seqjax.models import checks, specs
 from seqjax.models.stack import Stack
 from seqjax.nn.mixer import SequenceLayer
 from seqjax.ops import pooling
@@ -60,6 +60,7 @@ class Classifier(nn.Module):
   def __call__(
     self, x: Shaped[Array, 'B T *I'], segments: Segments | None = None
   ) -> Float[Array, 'B *C']:
+    checks.one_array(self, x)
     batch_size, num_positions = x.shape[:2]
     check(segments, batch_size, num_positions)
     types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
@@ -124,6 +125,7 @@ class MLPClassifier(nn.Module):
   def __call__(
     self, x: Shaped[Array, 'B T *I'], segments: Segments | None = None
   ) -> Float[Array, 'B C']:
+    checks.one_array(self, x)
     batch_size, num_positions = x.shape[:2]
     check(segments, batch_size, num_positions)
     if num_positions > self.max_length and not self.truncate:

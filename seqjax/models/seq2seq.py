@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Float, Shaped
 
-from seqjax.models import specs
+from seqjax.models import checks, specs
 from seqjax.models.block import Block, streaming
 from seqjax.models.stack import Stack, check_mixers
 from seqjax.nn.cross_attention import CrossAttention, Memory
@@ -109,6 +109,7 @@ class Seq2Seq(nn.Module):
     segments: tuple[Segments | None, Segments | None] | None = None,
   ) -> Float[Array, 'B T *C']:
     """Computes the outputs for a source, and a target given one step late."""
+    checks.pair(self, inputs)
     source, target = inputs
     if isinstance(segments, Segments):
       raise ValueError(

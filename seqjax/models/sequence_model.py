@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Float, Shaped
 
-from seqjax.models import specs
+from seqjax.models import checks, specs
 from seqjax.models.stack import Stack
 from seqjax.nn.mixer import SequenceLayer, StreamingLayer
 from seqjax.ops.segments import check, zero_padding
@@ -89,6 +89,7 @@ class SequenceModel(StreamingLayer):
 
   def _begin(self, x, segments):
     """Embeds inputs; padding is zero before and after, whatever it held."""
+    checks.one_array(self, x)
     check(segments, *x.shape[:2])
     x = zero_padding(x, segments)
     return zero_padding(self._embed(x), segments)

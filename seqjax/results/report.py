@@ -3,6 +3,7 @@
 A verdict has the fields of `seqjax.analysis.verdicts.Verdict`.
 """
 
+import math
 import textwrap
 from collections.abc import Iterable
 from typing import Any
@@ -45,21 +46,38 @@ def effect(verdict: Any) -> str:
   As in 'time of the LSTM over that of attention: 2.5 [2.1, 2.9] times, p =
   0.0002'.
   """
-  named = f'{verdict.quantity}: ' if verdict.effect is not None else ''
-  return named + size(verdict)
+  known = verdict.effect is not None or verdict.low is not None
+  return (f'{verdict.quantity}: ' if known else '') + size(verdict)
 
 
 def size(verdict: Any) -> str:
   """Returns the number of an effect with interval, unit and p; '' without one.
 
-  As in '2.5 [2.1, 2.9] times, p = 0.0002'.
+  As in '2.5 [2.1, 2.9] times, p = 0.0002', or 'between 2 and 4 times' where
+  only the ends of a bracket are known.
   """
   p = '' if verdict.p is None else f'p = {verdict.p:.2g}'
-  if verdict.effect is None:
+  if verdict.effect is not None:
+    said = f'{verdict.effect:.3g} [{verdict.low:.3g}, {verdict.high:.3g}]'
+  elif verdict.low is not None:
+    said = _bracket(verdict.low, verdict.high)
+  else:
     return p
-  said = f'{verdict.effect:.3g} [{verdict.low:.3g}, {verdict.high:.3g}]'
   said += f' {verdict.unit}' if verdict.unit else ''
   return ', '.join(filter(None, (said, p)))
+
+
+def _bracket(low: float, high: float) -> str:
+  """Returns 'between 2 and 4', with one end where only that is known."""
+  if low == 0 and math.isinf(high):
+    return 'not known'
+  if low == 0:
+    return f'below {high:.3g}'
+  return (
+    f'above {low:.3g}'
+    if math.isinf(high)
+    else f'between {low:.3g} and {high:.3g}'
+  )
 
 
 def _paragraph(verdict: Any) -> str:

@@ -71,14 +71,18 @@ def machines(
 ) -> dict[str, list[Mapping[str, Any]]]:
   """Splits rows by the machine that they were measured on, first seen first.
 
-  The keys name it: the device and how many of its cores were used. Rows of one
+  The keys name it: the device and how many of its cores were used, and the
+  precision where rows differ in that, which are kept apart too. Rows of one
   machine read from several files stay together.
   """
+  rows = list(rows)
+  precisions = {row.get('precision') for row in rows}
   found = {}
   for row in rows:
     cores = row.get('cpus')
     cores = f'{cores} core{"s" * (cores != 1)}' if cores else ''
-    name = ', '.join(filter(None, (row.get('device'), cores)))
+    precision = row.get('precision') if len(precisions) > 1 else ''
+    name = ', '.join(filter(None, (row.get('device'), cores, precision)))
     found.setdefault(name, []).append(row)
   return found
 

@@ -48,7 +48,13 @@ def test_a_rate_at_an_edge_of_its_grid_is_told_and_the_grid_extended():
   assert not tied.at_edge
   assert selection.next_learning_rate([*scores], tied) is None
   assert not selection.choose_learning_rate({1e-3: [0.5]}).at_edge
-  far = [1e-3, 3e-3, 0.2, 1.0]
-  edge = selection.Choice(1.0, (), True)
-  assert selection.next_learning_rate([1e-3, 3e-3, 1e-2, 1.0], edge) is None
-  assert selection.next_learning_rate(far, edge) == 5.0
+
+
+def test_a_grid_is_extended_to_ten_times_its_ends_and_no_further():
+  """Of those of the first grid, however far it has come."""
+  grid, edge = [1e-3, 3e-3, 1e-2], selection.Choice(0.1, (), True)
+  rates = [*grid, 3e-2, 0.1]
+  assert selection.next_learning_rate(rates, edge, grid) is None
+  assert selection.next_learning_rate(rates, edge) is not None
+  low = selection.Choice(1e-4, (), True)
+  assert selection.next_learning_rate([1e-4, 3e-4, *grid], low, grid) is None

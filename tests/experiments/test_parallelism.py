@@ -18,7 +18,7 @@ from experiments.parallelism import (
   recalled,
   sweep,
 )
-from experiments.parallelism.ratios import PRIMARY, Cell, ratios
+from experiments.parallelism.ratios import PRIMARY, Cell, cell_of, ratios
 from seqjax.analysis.verdicts import (
   CONDITIONAL,
   REFUTED,
@@ -334,14 +334,17 @@ def test_ties_within_the_margins_refute(ratio):
   mixed = rows({PRIMARY: 3.0, OTHER: 1.17, LONG: 1.19}, spread=0.05)
   found = judged(mixed, '2.1c')
   assert found.verdict == SUPPORTED
-  assert found.sentence == 'It holds in 1 of 3 cells, and does not in 0.'
+  assert 'Of 3 settings with 5 processes it holds in 1 and' in found.sentence
 
 
 def test_the_cells_that_answer_otherwise_are_named():
   """The rarer answer, by its lengths and sizes."""
   found = judged(rows({PRIMARY: 3.0, OTHER: 0.5, LONG: 4.0}), '2.1c')
   assert found.verdict == CONDITIONAL
-  assert 'It fails at positions 256 (1M blocks, batch 1).' in found.sentence
+  assert (
+    'It fails at positions 256 (a block of 1M parameters, batch 1).'
+    in found.sentence
+  )
 
 
 def test_missing_rows_are_named_with_the_command_that_makes_them():
@@ -415,8 +418,10 @@ def test_suspect_times_are_used_and_said():
   'changed, word',
   [
     ({}, REFUTED),
-    ({'converged': False}, CONDITIONAL),
-    ({'deviation': 0.1}, CONDITIONAL),
+    ({'converged': False}, UNDECIDED),
+    ({'deviation': math.nan}, UNDECIDED),
+    ({'iterations': 63}, CONDITIONAL),
+    ({'deviation': 0.1}, UNDECIDED),
     ({'iterations': 1024}, CONDITIONAL),
   ],
 )
@@ -426,7 +431,9 @@ def test_parallelism_is_judged_by_the_exact_check(changed, word):
   assert found.verdict == word and '5 for 64 positions' in found.sentence
   assert ('lstm (trained weights)' in found.sentence) and found.low is not None
   failing = [row | {'converged': False} for row in checked()]
-  assert judged(failing, '2.1a').verdict == SUPPORTED
+  assert judged(failing, '2.1a').verdict == UNDECIDED
+  slow = [row | {'iterations': row['positions'] - 1} for row in checked()]
+  assert judged(slow, '2.1a').verdict == SUPPORTED
   alone = judged(checked('random'), '2.1a')
   assert alone.verdict == UNDECIDED and 'with trained weights' in alone.sentence
 
@@ -476,8 +483,10 @@ def test_seconds_to_a_solved_task_need_recalls_steps(tmp_path, monkeypatch):
   monkeypatch.setattr(recalled, 'PATH', tmp_path / 'none.csv')
   assert recalled.seconds(made, ('lstm', 'attention')) == ''
   for kept, said in (
-    (solved, 'attention 0.4 s (3 seeds, to lag 128)'),
+    (solved, 'attention 0.4 s (3 of 3 seeds, to lag 128)'),
     ([row | {'steps_to_solve': None} for row in solved], ''),
+    ([row | ({'steps_to_solve': None} if row['seed'] else {})
+      for row in solved], ''),
     ([{k: v for k, v in row.items() if k != 'steps_to_solve'}
       for row in solved], ''),
   ):  # fmt: skip
@@ -512,7 +521,7 @@ def test_a_figure_is_drawn_from_tables_of_two_machines(tmp_path):
   read = table.read(tmp_path / 'a.csv', tmp_path / 'b.csv')
   plot.draw(read, str(tmp_path / 'figure.svg'))
   text = (tmp_path / 'figure.svg').read_text()
-  assert 'Training, 1M blocks' in text and 'Decoding, 1M' in text
+  assert 'Training, a block of 1M' in text and 'Decoding, a' in text
   assert text.count('>length / d<') <= plot.PANELS - 1
   assert f'lstm {GPU}' in text and 'suspect' in text
   assert 'attention' in claims.summary(ours)
@@ -562,3 +571,20 @@ def test_variants_look_like_nothing_else():
   looks = [*plot.LOOKS.values(), *mixers]
   assert len(set(looks)) == len(looks)
   assert len({(look.dashes, look.marker) for look in looks}) == len(looks)
+
+
+@pytest.mark.parametrize('bad', [math.nan, None, 0.0])
+def test_a_time_that_is_no_number_has_no_ratio(bad):
+  """One process fewer, and nothing is lost of the others."""
+  made = rows({PRIMARY: 3.0, OTHER: 3.0}, shares={PRIMARY: 3.0, OTHER: 3.0})
+  row = next(r for r in made if cell_of(r) == OTHER and r['mixer'] == 'lstm')
+  row['seconds'] = row['share_of_peak'] = bad
+  assert judged(made, '2.1c').verdict == SUPPORTED
+  assert judged(made, '2.1b').verdict == SUPPORTED
+
+
+def test_an_undecided_primary_contrast_decides_nothing():
+  """Whatever two other settings say."""
+  made = rows({PRIMARY: 1.17, OTHER: 3.0, LONG: 0.5})
+  found = judged(made, '2.1c')
+  assert found.verdict == UNDECIDED

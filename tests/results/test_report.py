@@ -1,6 +1,11 @@
 """Verdicts as people read them."""
 
+import math
+
+import pytest
+
 from seqjax.analysis.statistics import Interval
+from seqjax.analysis.thresholds import Bracket
 from seqjax.analysis.verdicts import Verdict
 from seqjax.results import report
 
@@ -58,3 +63,21 @@ def test_a_markdown_row_holds_scope_effect_and_interval():
   )
   assert 'fades \\| stays' in lines[3] and lines[3].endswith('| - | 3 |')
   assert 'UNDECIDED, leans to REFUTED (2 of 3 seeds)' in lines[3]
+
+
+@pytest.mark.parametrize(
+  'ends, said',
+  [
+    ((2, 8), 'between 2 and 8 times'),
+    ((2, math.inf), 'above 2 times'),
+    ((0, 8), 'below 8 times'),
+    ((0, math.inf), 'not known times'),
+  ],
+)
+def test_of_a_bracket_only_the_ends_are_said(ends, said):
+  """No value between them was measured."""
+  verdict = Verdict(
+    '2.9', 'SUPPORTED', sentence='So.', quantity='ratio', unit='times',
+    effect=Bracket(*ends),
+  )  # fmt: skip
+  assert report.effect(verdict) == f'ratio: {said}'
