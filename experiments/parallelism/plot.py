@@ -28,10 +28,10 @@ def draw(rows: Rows, path: str):
     for work in ('training', 'decoding')
   )
   panels = {
-    f'Training, {cell.sizes}': (_ratios, _like(training, cell))
+    f'Training {cell.title}': (_ratios, _like(training, cell))
     for cell in panels_of_training(training)[: PANELS - 1]
   } | {
-    f'Decoding, {cell.sizes}': (_decoding, _like(decoding, cell))
+    f'Decoding, {cell.title}': (_decoding, _like(decoding, cell))
     for cell in panels_of_decoding(decoding)
   }
   panels = panels or {"Newton's method": (_iterations, rows)}
@@ -41,7 +41,7 @@ def draw(rows: Rows, path: str):
   plotting.footer(
     figure,
     rows,
-    'Equal parameters. Above 1: slower than attention. d: width of attention.\n'
+    'At equal numbers of parameters. Above 1: slower than attention.\n'
     'Geometric means over processes. Hollow: suspect times.',
   )
   plotting.save(figure, path)
@@ -84,8 +84,8 @@ def _ratios(area: Any, rows: Rows):
   area.set_xscale('log', base=2)
   area.set_yscale('log', base=2)
   area.axhline(1, color='#1a1a1a', linewidth=1.4, zorder=1.5)
-  area.set_xlabel('length / d', fontsize=9)
-  area.set_ylabel("time / attention's", fontsize=9)
+  area.set_xlabel('length / width of attention', fontsize=9)
+  area.set_ylabel('time over that of attention', fontsize=9)
   for axis in (area.xaxis, area.yaxis):
     axis.set_minor_locator(ticker.NullLocator())
     axis.set_major_formatter(lambda value, _: f'{value:.3g}')

@@ -30,6 +30,11 @@ class Cell(NamedTuple):
     size = count(self.parameters)
     return f'{kind} of {size} parameters, batch {self.batch_size}'
 
+  @property
+  def title(self) -> str:
+    """Names it in a few words, as 'a block of 1M, batch 16'."""
+    return self.sizes.replace(' parameters', '')
+
   def __str__(self) -> str:
     return f'{self.length} positions, {self.sizes}'
 

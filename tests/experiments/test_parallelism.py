@@ -521,8 +521,8 @@ def test_a_figure_is_drawn_from_tables_of_two_machines(tmp_path):
   read = table.read(tmp_path / 'a.csv', tmp_path / 'b.csv')
   plot.draw(read, str(tmp_path / 'figure.svg'))
   text = (tmp_path / 'figure.svg').read_text()
-  assert 'Training, a block of 1M' in text and 'Decoding, a' in text
-  assert text.count('>length / d<') <= plot.PANELS - 1
+  assert 'Training a block of 1M' in text and 'Decoding, a' in text
+  assert text.count('>length / width of attention<') <= plot.PANELS - 1
   assert f'lstm {GPU}' in text and 'suspect' in text
   assert 'attention' in claims.summary(ours)
   assert '20 GB' in claims.summary(theirs)
