@@ -12,7 +12,7 @@ HELP = {
   'search_up_to': 'Longest lag that is tried in the fixed design.',
 }
 FIRST = {
-  'mixers': ('elman', 'lstm', 'attention', '5-gram'),
+  'mixers': ('elman', 'gru', 'lstm', 'attention', '5-gram'),
   'designs': DESIGNS,
   'lag': 32,
   'search_up_to': 64,
