@@ -93,7 +93,7 @@ def check_laws(entries: Mapping[str, Callable]):
     if make in known:
       continue
     try:
-      testing.assert_mixer_contract(make(WIDTH, CONTEXT), tolerance=10)
+      testing.assert_mixer_contract(make(WIDTH, CONTEXT), tolerance=10.0)
     except testing.LawBroken as broken:
       raise ValueError(
         f'A mixer takes part in an experiment if it keeps the laws of '

@@ -36,7 +36,7 @@ def text_windows(mixers: Mixers) -> list[dict]:
   del mixers
   vocabulary = vocabulary_of(PHRASE)
   seen, after = windows(vocabulary.encode(PHRASE), 5)
-  pairs = {vocabulary.decode(s): vocabulary.decode([a])
+  pairs = {vocabulary.decode(s): vocabulary.decode(np.array([a]))
            for s, a in zip(seen, after, strict=True)}  # fmt: skip
   rows = [
     check(f"'{seen}' is followed by '{after}'", 'text', 5, 1,

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Num
 
 from seqjax.nn.mixer import CausalMixer
 from seqjax.ops import lyapunov
@@ -102,7 +102,7 @@ def lyapunov_exponent(
 
 
 def rates(
-  lags: Float[Array | np.ndarray, ' L'],
+  lags: Num[Array | np.ndarray, ' L'],
   log_norms: Float[Array | np.ndarray, 'S L'],
 ) -> Float[np.ndarray, ' S']:
   """Fits a line to each seed's logarithms by least squares.

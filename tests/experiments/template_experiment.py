@@ -31,7 +31,7 @@ def rows(*scores: float, device: str = 'cpu', seconds: float | None = 1.5):
   taken = {} if seconds is None else {'run_seconds': seconds}
   return [
     {'run': f'seed={i}', 'mixer': 'lstm', 'lag': lag, 'seed': i,
-     'accuracy': score, 'chance': 0.125, 'device': device, **PLACE, **taken}
+     'score': score, 'chance': 0.125, 'device': device, **PLACE, **taken}
     for i, score in enumerate(scores)
     for lag in (4, 16)
   ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 import math
 
+import jaxtyping
 import numpy as np
 import pytest
 
@@ -43,8 +44,11 @@ def test_checks_hold_for_a_mixer_of_ones_own(claim, tmp_path):
 
 
 @pytest.mark.parametrize('kind', shapes.SUPPORTED)
-def test_models_take_the_shapes_that_they_are_for_and_refuse_others(kind):
-  """One task of each shape, without training."""
+def test_models_take_the_shapes_that_they_are_for_and_refuse_others(
+  kind, monkeypatch
+):
+  """One task of each shape, without training, as users run it."""
+  monkeypatch.setattr(jaxtyping.config, 'jaxtyping_disable', True)
   for shape, (name, _) in shapes.EXAMPLES.items():
     task = main.shapes.TASKS[name]()
     model = shapes.build(kind, task, MIXERS['gru'](8))

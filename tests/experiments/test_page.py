@@ -309,7 +309,7 @@ def without_jinja2(monkeypatch):
 
 def test_without_jinja2_no_cell_is_run(without_jinja2, tmp_path, capsys):
   """One sentence names the extra, exit code 2, and nothing is written."""
-  argv = ['recall', '--mixers=lstm', '--lags=8', f'--workdir={tmp_path}']
+  argv = ['recall', '--mixers=lstm', '--lag=8', f'--workdir={tmp_path}']
   with pytest.raises(SystemExit) as exit:
     command.main('experiments.recall', argv)
   assert exit.value.code == 2

@@ -1,6 +1,7 @@
 """Every mixer reads any width, or says in one sentence why it does not."""
 
 import jax
+import jaxtyping
 import numpy as np
 import pytest
 
@@ -81,7 +82,10 @@ def test_heads_are_one_only_where_two_do_not_fit(mixer, heads):
     (lambda: Attention('ten', 8), 'features to be a whole number'),
   ],
 )
-def test_heads_that_were_requested_are_never_replaced(make, message):
+def test_heads_that_were_requested_are_never_replaced(
+  make, message, monkeypatch
+):
   """They are refused where they do not fit."""
+  monkeypatch.setattr(jaxtyping.config, 'jaxtyping_disable', True)
   with pytest.raises(ValueError, match=message):
     make()
