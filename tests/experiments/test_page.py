@@ -186,7 +186,7 @@ def test_an_experiment_without_a_summary_shows_its_first_rows(write):
   """Without the columns that the foot of the page holds."""
   found = write(rows(*([0.9] * page.MOST_ROWS)))
   heads = [given for given in found.all('th') if given.get('scope') == 'col']
-  assert heads and 'mixer lag seed accuracy chance' in found.text
+  assert heads and 'mixer lag seed score chance' in found.text
   assert 'The first 20 of 40 rows' in found.text
   assert found.text.count('lstm 16') == page.MOST_ROWS / 2
 

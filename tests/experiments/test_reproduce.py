@@ -22,6 +22,7 @@ RECALL = folders.find('recall')
 SMALL = {
   'steps': 25, 'batch_size': 4, 'seeds': 1, 'tuning_seeds': 1,
   'learning_rates': (3e-3,),
+  'beyond': 1,
 }  # fmt: skip
 
 

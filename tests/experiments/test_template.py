@@ -57,7 +57,7 @@ def test_the_template_runs_plots_and_gives_a_verdict(done, checkout):
   assert 'chance' in (mine / 'figure.svg').read_text()
   assert 'Page: ' in done.stdout
   page = (mine / 'report' / 'index.html').read_text(encoding='utf-8')
-  assert '--lags=2' in page and 'summed over 2 runs' in page
+  assert '--lags=2' in page and 'summed over 1 run' in page
   assert (mine / 'report' / 'figures' / 'template.svg').exists()
 
 
