@@ -218,7 +218,8 @@ def main_folder() -> pathlib.Path:
 def test_one_cell_says_where_its_results_lie(tmp_path):
   """And how training goes on the way, although there is no terminal."""
   options = (
-    '--lag=8', '--beyond=1', '--steps=20', '--batch_size=4', '--seeds=1', '--tuning_seeds=1',
+    '--lag=8', '--beyond=1', '--steps=20', '--batch_size=4', '--seeds=1',
+    '--tuning_seeds=1',
     '--learning_rates=0.003', f'--workdir={tmp_path}',
   )  # fmt: skip
   done = processes.call('experiments.recall.main', *options)

@@ -264,6 +264,7 @@ def checked(*kinds, **changed):
     {
       'work': 'exact', 'mixer': mixer, 'weights': kind, 'positions': length,
       'parameters': 25000, 'training_loss': 0.1, 'device': CPU, 'cpus': 2,
+      'jax': '0.10.2', 'precision': 'float32', 'commit': 'abc',
       'iterations': 5, 'converged': True, 'deviation': 1e-6,
     } | (changed if kind == 'trained' else {})
     for mixer in ('lstm', 'gru')
