@@ -30,7 +30,8 @@ _MOST = (
   '11 seeds that agree'
 )
 _OTHERS = (
-  'Another network, or size, that answers otherwise makes it CONDITIONAL.'
+  'Another network, or size, that answers otherwise makes it CONDITIONAL, and '
+  'so does one of which most seeds do.'
 )
 CLAIMS = {
   '1.12': Claim(
@@ -61,8 +62,8 @@ CLAIMS = {
   '2.7b': Claim(
     'Attention does not fade beyond the lags that it is trained on.',
     'The opposite of 2.2b, asked of attention with rotary positions. Another '
-    'scheme of positions, or size, that answers otherwise makes it '
-    'CONDITIONAL.',
+    'scheme of positions, or size, that answers otherwise, or of which most '
+    'seeds do, makes it CONDITIONAL.',
   ),
   '2.9a': Claim(
     'The LSTM eases the problem of long lags.',
@@ -169,11 +170,17 @@ def _word(primary: Answer, answers: Answers) -> str:
   """Returns the primary answer as a verdict; others can only make it depend."""
   if primary.holds is None:
     return UNDECIDED
-  if any(
-    a.holds is not None and a.holds != primary.holds for a in answers.values()
-  ):
+  if (not primary.holds) in map(_side, answers.values()):
     return CONDITIONAL
   return SUPPORTED if primary.holds else REFUTED
+
+
+def _side(answer: Answer) -> bool | None:
+  """Returns an answer, or the side that most seeds are on; None of neither."""
+  yes, of = answer.votes
+  if answer.holds is not None or 2 * yes == of:
+    return answer.holds
+  return 2 * yes > of
 
 
 def _sentence(answers: Answers, primary: str) -> str:
@@ -202,8 +209,9 @@ def _unsolved(fixed: Mapping[Key, Curve]) -> Verdict:
   word = SUPPORTED if answer.holds else UNDECIDED
   common = lstm.at(fixed_of(fixed, 'elman').points)
   all_learnt = bool((common.scores >= common.solved).all())
-  if all_learnt and rules.eases(lstm, fixed_of(fixed, 'elman')).holds:
-    word = REFUTED
+  behind = rules.eases(lstm, fixed_of(fixed, 'elman'))
+  if all_learnt and behind.holds:
+    return _compared('2.9b', REFUTED, behind, fixed, 'lstm', 'elman')
   return _compared('2.9b', word, answer, fixed, 'attention', 'lstm')
 
 

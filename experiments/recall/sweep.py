@@ -4,15 +4,15 @@ from collections.abc import Sequence
 
 from experiments.recall.main import COUNTS, DESIGNS, SCHEMES, Config
 
-# Those that claims are about, and a linear recurrence; any other of the
-# catalogue can be named in --mixers.
-MIXERS = ('elman', 'gru', 'lstm', 'mingru', 'attention')
+# Those that claims are about; any other of the catalogue, or scheme of
+# positions, can be named in --mixers.
+MIXERS = ('elman', 'gru', 'lstm', 'attention', '5-gram')
 HELP = {
   'wide': 'Those of mixers that also train with ten times the parameters.',
   'search_up_to': 'Longest lag that is tried in the fixed design.',
 }
 FIRST = {
-  'mixers': ('elman', 'gru', 'lstm', 'attention', '5-gram'),
+  'mixers': MIXERS,
   'designs': DESIGNS,
   'lag': 32,
   'search_up_to': 64,
@@ -24,7 +24,7 @@ FIRST = {
   'steps': 300,
 }
 FULL = {
-  'mixers': (*MIXERS, *SCHEMES, *COUNTS),
+  'mixers': MIXERS,
   'designs': DESIGNS,
   'lag': 64,
   'search_up_to': 128,
@@ -37,9 +37,15 @@ FULL = {
 }
 PRESETS = {
   'first': FIRST,
-  'quick': FIRST | {'mixers': (*MIXERS, '5-gram')},
+  'quick': FIRST | {'mixers': (*MIXERS, 'mingru')},
   'full': FULL,
-  'gpu': FULL | {'lag': 256, 'search_up_to': 512, 'steps': 3000},
+  'gpu': FULL
+  | {
+    'mixers': (*MIXERS, 'mingru', *SCHEMES),
+    'lag': 256,
+    'search_up_to': 512,
+    'steps': 3000,
+  },
 }
 TIMES_WIDE = 10
 
