@@ -34,10 +34,13 @@ GRID = (1e-3, 3e-3, 1e-2)
 
 def test_a_grid_is_extended_while_its_best_rate_is_at_the_edge():
   """Upwards and downwards, by the ratio of its last two rates, to an end."""
-  train, calls = trained(lambda rate, _: -abs(math.log(rate / 0.03)))
+  train, calls = trained(lambda rate, _: -abs(math.log(rate / 0.012)))
   found = fit.tune('a', train, GRID, range(3))
-  assert found.choice.rate == pytest.approx(0.0333333) and len(calls) == 5
-  assert not found.choice.at_edge
+  assert calls == [*GRID, pytest.approx(1e-2 * 1e-2 / 3e-3, rel=1e-4)]
+  assert found.choice.rate == 1e-2 and not found.choice.at_edge
+  train, calls = trained(lambda rate, _: rate)
+  found = fit.tune('a', train, GRID, range(3))
+  assert found.choice.at_edge and 0.03 < found.choice.rate <= 0.1
   train, calls = trained(lambda rate, _: -rate)
   found = fit.tune('a', train, GRID, range(3))
   assert found.choice.at_edge and 1e-4 <= found.choice.rate < 2e-4
