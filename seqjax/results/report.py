@@ -6,6 +6,7 @@ A verdict has the fields of `seqjax.analysis.verdicts.Verdict`.
 import math
 import textwrap
 from collections.abc import Iterable
+from numbers import Real
 from typing import Any
 
 from seqjax.results import table
@@ -67,7 +68,7 @@ def size(verdict: Any) -> str:
   return ', '.join(filter(None, (said, p)))
 
 
-def _bracket(low: float, high: float) -> str:
+def _bracket(low: Real, high: Real) -> str:
   """Returns 'between 2 and 4', with one end where only that is known."""
   if low == 0 and math.isinf(high):
     return 'not known'
