@@ -78,12 +78,14 @@ class Section:
     self.rows = table.read(part.table) if part.table else []
     self.name = part.found.name
     self.question, self.aim = part.found.question, part.found.aim
-    verdicts, self.trouble = _attempt(part.found, _verdicts, self.rows)
+    verdicts, self.trouble = _attempt(
+      part.found, Experiment.verdicts, self.rows
+    )
     self.judged = _judged(
       part.found, [_of_failed(v, part.failed) for v in verdicts or []],
       self.trouble,
     )  # fmt: skip
-    summaries, trouble = _attempt(part.found, _summaries, self.rows)
+    summaries, trouble = _attempt(part.found, Experiment.summaries, self.rows)
     self.summaries = summaries or {}
     self.trouble = self.trouble or trouble
     self.figure, self.lacks = _drawing(part)
@@ -110,7 +112,7 @@ class Section:
 
   @property
   def time(self) -> str:
-    """How long the runs took in all; '' where that was not recorded."""
+    """Seconds that the runs took in all; '' where that was not recorded."""
     machines = table.machines(self.rows).values()
     seconds = [records.total_seconds(rows) for rows in machines]
     if not seconds or None in seconds:
@@ -220,10 +222,6 @@ def _attempt(found: Experiment, make: Callable, rows: Rows) -> tuple[Any, str]:
     return None, str(error)
 
 
-def _verdicts(found: Experiment, rows: Rows) -> list[Verdict]:
-  return found.verdicts(rows)
-
-
 def _of_failed(verdict: Verdict, failed: Sequence[tuple[str, str]]) -> Verdict:
   """Returns what is left of a verdict where cells of its experiment failed.
 
@@ -238,10 +236,6 @@ def _of_failed(verdict: Verdict, failed: Sequence[tuple[str, str]]) -> Verdict:
   return verdict._replace(
     verdict=UNDECIDED, sentence=f'{said} {verdict.sentence}'
   )
-
-
-def _summaries(found: Experiment, rows: Rows) -> dict[str, str]:
-  return found.summaries(rows)
 
 
 def _judged(

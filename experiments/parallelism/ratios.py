@@ -16,7 +16,7 @@ Rows = Sequence[dict[str, Any]]
 
 
 class Cell(NamedTuple):
-  """What is timed side by side."""
+  """A setting in which mixers are timed side by side."""
 
   parameters: int
   block: str

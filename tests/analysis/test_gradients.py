@@ -95,7 +95,7 @@ KINDS = ('lru', 'mlstm', 'attention', 'gated_conv')
 
 @pytest.mark.parametrize('name', KINDS)
 def test_gradients_of_inputs_equal_those_of_the_whole_sequence(name):
-  """By differentiating a call; a convolution's window ends in zeros."""
+  """Differentiates a call; a convolution's window ends in zeros."""
   mixer, length = MIXERS[name](8, 20), 20
   variables, x = made(mixer, length)
 

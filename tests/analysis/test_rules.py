@@ -31,7 +31,7 @@ def failing(seeds, bad, worst=0.3, column=-1):
 
 
 def test_fading_and_flat_are_opposites():
-  """Of whatever curve; where one is open, so is the other."""
+  """Holds for every curve; where one is open, so is the other."""
   for made in (ONE, FADING, failing(11, 3), curve(0.1, 0.1), failing(4, 4)):
     fades, flat = rules.fades(made), rules.flat(made)
     assert flat.holds is (None if fades.holds is None else not fades.holds)
@@ -72,7 +72,7 @@ def test_few_seeds_decide_nothing(seeds):
 
 
 def test_eleven_seeds_that_agree_decide_and_ten_do_not():
-  """By a coin: two of 2^11 throws are all equal, 2 / 2^10 is above .05 / 43."""
+  """Counts throws of a coin: 2 in 2^11 are all equal, below .05 / 43."""
   for seeds, decided in ((10, False), (11, True)):
     made = failing(seeds, seeds)
     assert (rules.fades(made).holds is not None) == decided
@@ -159,7 +159,7 @@ HIGH = curve(1, 1, 1, 0.99, 0.2)
 
 
 def test_eases_comes_out_each_way():
-  """By how many of the points each seed learns."""
+  """Counts how many of the points each seed learns."""
   answer = rules.eases(HIGH, LOW)
   assert answer.holds is True and answer.p < LEVEL
   assert answer.effect == (2, 8)  # 64 to 128 over 16 to 32

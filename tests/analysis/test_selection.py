@@ -51,7 +51,7 @@ def test_a_rate_at_an_edge_of_its_grid_is_told_and_the_grid_extended():
 
 
 def test_a_grid_is_extended_to_ten_times_its_ends_and_no_further():
-  """Of those of the first grid, however far it has come."""
+  """Takes the ends of the first grid, however far it has come."""
   grid, edge = [1e-3, 3e-3, 1e-2], selection.Choice(0.1, (), True)
   rates = [*grid, 3e-2, 0.1]
   assert selection.next_learning_rate(rates, edge, grid) is None

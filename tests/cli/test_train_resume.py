@@ -505,7 +505,7 @@ def test_sequences_that_are_too_long_are_told_with_those_that_fit(
 def test_a_step_that_cannot_fit_is_refused_before_it_is_compiled(
   tmp_path, monkeypatch
 ):
-  """By the sizes of small batches; what fits begins to train."""
+  """Judges by the sizes of small batches; what fits begins to train."""
   config = dataclasses.replace(SMALL, mixer='elman', batch_size=64)
   one, two = (build.bytes_needed(config, n) for n in (1, 2))
   needed = one + 63 * (two - one)

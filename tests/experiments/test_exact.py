@@ -127,7 +127,7 @@ def test_a_planted_error_flips_the_verdict_and_is_named(
 
 @pytest.mark.parametrize('claim', EACH)
 def test_a_claim_that_no_subject_keeps_is_refuted(claim):
-  """Where one keeps it, it is conditional."""
+  """One that keeps it makes the claim conditional."""
   made = rows()
   made = [
     row | {'got': 4} if row['claim'] == f'claim {claim}' else row

@@ -172,7 +172,7 @@ def test_few_seeds_decide_nothing_and_lean():
 
 
 def test_missing_rows_name_the_command():
-  """Where there is no Elman network of radius 1.1."""
+  """Names the Elman network of radius 1.1 that is not there."""
   found = judged(at(-0.4), names=('elman', 'lstm'))
   assert found['2.4a'].verdict == SUPPORTED
   assert found['2.4b'].verdict == UNDECIDED

@@ -172,7 +172,7 @@ def test_rows_of_another_experiment_are_not_judged(write, monkeypatch):
 
 
 def test_cells_that_failed_are_listed_with_the_reason(write):
-  """What has finished is judged by the claims' own rules."""
+  """Judges nothing by those that happened to finish."""
   found = write(
     rows(1.0, 1.0), figure=None, failed=[('runs/seed=2', 'No memory.')], cells=3
   )

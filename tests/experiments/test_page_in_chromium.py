@@ -171,7 +171,7 @@ def test_the_first_key_offers_to_skip_to_the_verdicts(tab, index):
 
 
 def test_a_table_opens_and_scrolls_by_the_keyboard(tab, index):
-  """What is closed is opened by a key, and what is wide moves by arrows."""
+  """Opens by a key what is closed, and moves by arrows what is wide."""
   tab.open(index, 390, dark=False)
   tab.evaluate('document.querySelector("summary").focus()')
   tab.press(*ENTER)
