@@ -66,13 +66,8 @@ def run(
       values['mixers'] = tuple(entries)
   given = found.axes(preset or default_preset(found)) | values
   configs = axes.cells(found, entries, **given)
-  check_laws(
-    {
-      n: make
-      for n, make in (entries or {}).items()
-      if n in given.get('mixers', ())
-    }
-  )
+  named = given.get('mixers', ())
+  check_laws({n: make for n, make in (entries or {}).items() if n in named})
   job = reproduce.Job(found, configs, pathlib.Path(workdir))
   if failed := reproduce.run_cells(job, entries):
     raise RuntimeError('; '.join(f'{cell}: {why}' for cell, why in failed))

@@ -242,7 +242,8 @@ def _mixed(config, mixers, record) -> list[dict[str, Any]]:
   task = Recall(lag=config.lag, design='mixed')
   made = models(config, mixers)
   fitted = fit.fit(made, task, config.plan, record, tests(config))
-  return _columns(fitted, config, mixers, config.lag)
+  mixer = make_mixer(mixers[config.mixer], config, config.lag)
+  return _columns(fitted, mixer, config.lag)
 
 
 def _searched(config, mixers, record) -> list[dict[str, Any]]:
@@ -278,12 +279,11 @@ def _at_lag(config, mixers, record, lag) -> list[dict[str, Any]]:
     batches = EXAMPLES // fit.BATCH_SIZE
     made = models(config, mixers)
     rows = fit.fit(made, task, config.plan, record, [(task, batches)])
-  return _columns(rows, config, mixers, lag)
+  return _columns(rows, mixer, lag)
 
 
-def _columns(rows, config, mixers, lag) -> list[dict[str, Any]]:
+def _columns(rows, mixer: CausalMixer, lag: int) -> list[dict[str, Any]]:
   """Names a row's group and score, and says what was trained."""
-  mixer = make_mixer(mixers[config.mixer], config, lag)
   return [
     {
       'trained_lag': lag,
