@@ -79,13 +79,13 @@ class Section:
     self.name = part.found.name
     self.question, self.aim = part.found.question, part.found.aim
     verdicts, self.trouble = _attempt(
-      part.found, Experiment.verdicts, self.rows
+      part.found, part.found.verdicts, self.rows
     )
     self.judged = _judged(
       part.found, [_of_failed(v, part.failed) for v in verdicts or []],
       self.trouble,
     )  # fmt: skip
-    summaries, trouble = _attempt(part.found, Experiment.summaries, self.rows)
+    summaries, trouble = _attempt(part.found, part.found.summaries, self.rows)
     self.summaries = summaries or {}
     self.trouble = self.trouble or trouble
     self.figure, self.lacks = _drawing(part)
@@ -217,7 +217,7 @@ def _attempt(found: Experiment, make: Callable, rows: Rows) -> tuple[Any, str]:
     return None, 'No cell has finished, so there are no rows to judge it by.'
   try:
     with folders.own_columns(found):
-      return make(found, rows), ''
+      return make(rows), ''
   except ValueError as error:
     return None, str(error)
 

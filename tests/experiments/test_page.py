@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from experiments import command, drawing, folders, page, report, reproduce
+from seqjax.analysis.thresholds import Bracket
 from seqjax.analysis.verdicts import Claim, Verdict
 from tests.experiments import template_experiment
 from tests.experiments.template import claims, plot
@@ -384,3 +385,15 @@ def test_the_committed_page_is_what_the_committed_tables_say(committed):
     for root in (page.DOCS, committed)
   )
   assert there == anew
+
+
+def test_a_bracket_is_shown_with_what_it_is_of(write, monkeypatch):
+  """As an interval is: its ends alone could be of anything."""
+  verdict = Verdict(
+    'T.1', 'SUPPORTED', sentence='So.', quantity='ratio of thresholds',
+    unit='times', effect=Bracket(2, 8),
+  )  # fmt: skip
+  monkeypatch.setattr(
+    template_experiment.Template, 'verdicts', lambda *_: [verdict]
+  )
+  assert 'ratio of thresholds between 2 and 8 times' in write(rows(*GOOD)).text
