@@ -11,16 +11,20 @@ import dataclasses
 import functools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from numbers import Real
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import numpy as np
 
-from seqjax import results, training
+from seqjax import errors, results, training
 from seqjax.analysis import selection
 from seqjax.cli import build
+from seqjax.experiment import option
 from seqjax.launch.monitor import Monitor
+from seqjax.models import features_for
+from seqjax.nn import CausalMixer
 from seqjax.ops.algorithms import by_platform
 
 BATCH_SIZE = 64  # examples that are scored at a time
@@ -58,6 +62,70 @@ class Plan:
   tuning_seeds: int = 3
   log_every: int = 25
   stop_when_solved: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Budget:
+  """The options of a cell that trains: what every entry is given alike."""
+
+  learning_rates: tuple[float, ...] = option(
+    (1e-3, 3e-3, 1e-2),
+    'Peak learning rates to choose from; more are tried beyond the best one'
+    ' where it is the largest or the smallest.',
+  )
+  steps: int = option(300, 'Number of updates of a training.')
+  batch_size: int = option(32, 'Number of examples per update.')
+  parameters: int = option(25000, 'Parameters per mixer, within a tenth.')
+  solved: float = option(
+    0.99, 'Validation score of every group that counts as solved.'
+  )
+  seeds: int = option(11, 'Number of seeds.')
+  first_seed: int = option(0, 'The first seed.')
+  tuning_seeds: int = option(3, 'Number of seeds that choose the settings.')
+
+  def __post_init__(self):
+    errors.check_fields(self)
+    for name in ('steps', 'batch_size', 'parameters', 'seeds', 'tuning_seeds'):
+      at_least(self, name, 1)
+    at_least(self, 'first_seed', 0)
+    rates = self.learning_rates
+    if not rates or min(rates) <= 0 or len(set(rates)) < len(rates):
+      raise ValueError(
+        'learning_rates are positive and each stands there once, but '
+        f'learning_rates={rates} was given.'
+      )
+
+  def plan(self, stop_when_solved: bool = False, **changed: Any) -> Plan:
+    """Returns the budget of `fit`; other fields of `Plan` can be changed."""
+    shared = {f.name for f in dataclasses.fields(Plan)}
+    given = {k: v for k, v in vars(self).items() if k in shared}
+    return Plan(**given | {'stop_when_solved': stop_when_solved} | changed)
+
+
+def at_least(config: Any, name: str, bound: Real):
+  """Refuses a field of a config that is below a bound, with ValueError."""
+  if getattr(config, name) < bound:
+    raise ValueError(
+      f'{name} is a number of at least {bound}, but {name}='
+      f'{getattr(config, name)} was given.'
+    )
+
+
+def mixer_of_size(
+  make: Callable[..., CausalMixer], parameters: int, context: int
+) -> CausalMixer:
+  """Makes a mixer at the width that has so many parameters, within a tenth.
+
+  Args:
+    make: makes a mixer of (features, context).
+    parameters: of the mixer; embedding and readout are not counted.
+    context: the longest sequence that it reads.
+
+  Raises:
+    ValueError: no width has so many; names the nearest.
+  """
+  features = features_for(lambda width: make(width, context), parameters)
+  return make(features, context)
 
 
 class Member(NamedTuple):

@@ -19,6 +19,7 @@ from seqjax.analysis.verdicts import (
   Verdict,
   condition,
   judge,
+  lacking,
   leaning,
 )
 from seqjax.results import table
@@ -110,8 +111,7 @@ def _verdict(
 ) -> Verdict:
   primary, sign = PRIMARY[claim], SIGN[claim]
   if primary not in found:
-    sentence = f'There are no rows of {primary}; {COMMAND} makes them.'
-    return Verdict(claim, UNDECIDED, sentence=sentence)
+    return lacking(claim, [primary], COMMAND)
   named = {name: found[name] for name in found if name in NAMED}
   answers = {name: changes(slopes, sign) for name, slopes in named.items()}
   word = judge({name: answer.holds for name, answer in answers.items()})

@@ -16,6 +16,7 @@ from seqjax.analysis.verdicts import (
   Claim,
   Verdict,
   condition,
+  lacking,
   leaning,
 )
 from seqjax.results import table
@@ -141,8 +142,8 @@ def _judged(
     quantity: the effect in words.
   """
   needed = names if claim.startswith('2.2') else (primary,)
-  if lacking := _missing(found, needed, 'mixed'):
-    return _lacking(claim, lacking)
+  if absent := _missing(found, needed, 'mixed'):
+    return lacking(claim, absent, COMMAND)
   chosen = {key: found[key] for key in found if key.mixer in names}
   answers = {curve.entry: rule(curve) for curve in chosen.values()}
   tested = answers[primary]
@@ -193,8 +194,8 @@ def _sentence(answers: Answers, primary: str) -> str:
 
 def _eases(fixed: Mapping[Key, Curve]) -> Verdict:
   """Compares how many of the lags a seed learns, LSTM against Elman."""
-  if lacking := _missing(fixed, ('lstm', 'elman'), 'fixed'):
-    return _lacking('2.9a', lacking)
+  if absent := _missing(fixed, ('lstm', 'elman'), 'fixed'):
+    return lacking('2.9a', absent, COMMAND)
   answer = rules.eases(fixed_of(fixed, 'lstm'), fixed_of(fixed, 'elman'))
   word = {True: SUPPORTED, False: REFUTED, None: UNDECIDED}[answer.holds]
   return _compared('2.9a', word, answer, fixed, 'lstm', 'elman')
@@ -202,8 +203,8 @@ def _eases(fixed: Mapping[Key, Curve]) -> Verdict:
 
 def _unsolved(fixed: Mapping[Key, Curve]) -> Verdict:
   """Asks whether something learns lags that the LSTM does not."""
-  if lacking := _missing(fixed, ('attention', 'lstm', 'elman'), 'fixed'):
-    return _lacking('2.9b', lacking)
+  if absent := _missing(fixed, ('attention', 'lstm', 'elman'), 'fixed'):
+    return lacking('2.9b', absent, COMMAND)
   lstm = fixed_of(fixed, 'lstm')
   answer = rules.eases(fixed_of(fixed, 'attention'), lstm)
   word = SUPPORTED if answer.holds else UNDECIDED
@@ -251,8 +252,8 @@ def _compared(
 
 def _context_of_counts(mixed: Mapping[Key, Curve]) -> Verdict:
   """N-grams at chance beyond their context, and a network that is not."""
-  if lacking := _missing(mixed, ('5-gram', 'lstm', 'attention'), 'mixed'):
-    return _lacking('1.12', lacking)
+  if absent := _missing(mixed, ('5-gram', 'lstm', 'attention'), 'mixed'):
+    return lacking('1.12', absent, COMMAND)
   gone = {
     key.mixer: rules.vanishes(curve, LAG_OF_COUNTS)
     for key, curve in mixed.items()
@@ -295,11 +296,6 @@ def _missing(
   """Lists the mixers that have no curve."""
   there = {key.mixer for key in found}
   return [f'{name} ({design} lags)' for name in names if name not in there]
-
-
-def _lacking(claim: str, names: Sequence[str]) -> Verdict:
-  sentence = f'There are no rows of {", ".join(names)}; {COMMAND} makes them.'
-  return Verdict(claim, UNDECIDED, sentence=sentence)
 
 
 def _scope(rows: Rows, design: str) -> str:

@@ -20,11 +20,11 @@ import jax
 from experiments import command, fit
 from experiments.recall import counting
 from experiments.recall.curves import SOLVED
-from seqjax import errors, experiment, results
+from seqjax import experiment, results
 from seqjax.analysis import thresholds
 from seqjax.errors import Catalog
 from seqjax.experiment import option
-from seqjax.models import SequenceModel, features_for, num_parameters
+from seqjax.models import SequenceModel, num_parameters
 from seqjax.nn import (
   GRU,
   LSTM,
@@ -90,7 +90,7 @@ INITIALISATIONS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(fit.Budget):
   """The options of one cell: a mixer with all of its seeds."""
 
   mixer: str = option('lstm', 'Sequence mixer to train.', among=NAMES)
@@ -104,44 +104,11 @@ class Config:
   beyond: int = option(
     8, 'Test mixed lags also at 2, 4, ... up to so many times the longest.'
   )
-  learning_rates: tuple[float, ...] = option(
-    (1e-3, 3e-3, 1e-2),
-    'Peak learning rates to choose from; more are tried beyond the best one'
-    ' where it is the largest or the smallest.',
-  )
-  steps: int = option(300, 'Number of updates of a training.')
-  batch_size: int = option(32, 'Number of examples per update.')
-  parameters: int = option(25000, 'Parameters per mixer, within a tenth.')
-  solved: float = option(
-    0.99, 'Validation accuracy at every lag that counts as solved.'
-  )
-  seeds: int = option(11, 'Number of seeds.')
-  first_seed: int = option(0, 'The first seed.')
-  tuning_seeds: int = option(3, 'Number of seeds that choose the settings.')
 
   def __post_init__(self):
-    errors.check_fields(self)
-    least = ('lag', 'steps', 'batch_size', 'parameters', 'seeds')
-    least = dict.fromkeys((*least, 'tuning_seeds', 'beyond'), 1)
-    for name, bound in (least | {'first_seed': 0}).items():
-      if getattr(self, name) < bound:
-        raise ValueError(
-          f'{name} is a number of at least {bound}, but {name}='
-          f'{getattr(self, name)} was given.'
-        )
-    rates = self.learning_rates
-    if not rates or min(rates) <= 0 or len(set(rates)) < len(rates):
-      raise ValueError(
-        'learning_rates are positive and each stands there once, but '
-        f'learning_rates={rates} was given.'
-      )
-
-  @property
-  def plan(self) -> fit.Plan:
-    """The budget, in which a network of mixed lags has its whole schedule."""
-    shared = {f.name for f in dataclasses.fields(fit.Plan)}
-    given = {k: v for k, v in vars(self).items() if k in shared}
-    return fit.Plan(**given, stop_when_solved=self.design == 'fixed')
+    super().__post_init__()
+    fit.at_least(self, 'lag', 1)
+    fit.at_least(self, 'beyond', 1)
 
 
 def run(
@@ -195,9 +162,7 @@ def check(
 
 def make_mixer(make: Callable, config: Config, lag: int) -> CausalMixer:
   """Makes the mixer at the width that has the wanted number of parameters."""
-  context = lag + 1
-  features = features_for(lambda width: make(width, context), config.parameters)
-  return make(features, context)
+  return fit.mixer_of_size(make, config.parameters, context=lag + 1)
 
 
 def models(
@@ -241,7 +206,7 @@ def _mixed(config, mixers, record) -> list[dict[str, Any]]:
   """Returns a row for each seed and tested lag."""
   task = Recall(lag=config.lag, design='mixed')
   made = models(config, mixers)
-  fitted = fit.fit(made, task, config.plan, record, tests(config))
+  fitted = fit.fit(made, task, config.plan(), record, tests(config))
   mixer = make_mixer(mixers[config.mixer], config, config.lag)
   return _columns(fitted, mixer, config.lag)
 
@@ -272,14 +237,34 @@ def _at_lag(config, mixers, record, lag) -> list[dict[str, Any]]:
   mixer = make_mixer(mixers[config.mixer], config, lag)
   task = Recall(lag=lag)
   if mixer.receptive_field is not None and mixer.receptive_field <= lag:
+    _check_blind(mixer, lag)
     seeds = range(config.first_seed, config.first_seed + config.seeds)
     guess = {'group': lag, 'score': task.chance, 'examples': 0}
     rows = [{'seed': seed, 'steps_taken': 0} | guess for seed in seeds]
   else:
     batches = EXAMPLES // fit.BATCH_SIZE
     made = models(config, mixers)
-    rows = fit.fit(made, task, config.plan, record, [(task, batches)])
+    plan = config.plan(stop_when_solved=True)
+    rows = fit.fit(made, task, plan, record, [(task, batches)])
   return _columns(rows, mixer, lag)
+
+
+def _check_blind(mixer: CausalMixer, lag: int):
+  """Holds a mixer to its receptive field, since nothing is trained beyond it.
+
+  Raises:
+    ValueError: its last output depends on an input `lag` positions earlier.
+  """
+  x = jax.random.normal(jax.random.key(0), (1, lag + 1, mixer.features))
+  variables = mixer.init(jax.random.key(1), x)
+  whole, cut = (
+    mixer.apply(variables, given)[0, -1] for given in (x, x.at[0, 0].add(1.0))
+  )
+  if (whole != cut).any():
+    raise ValueError(
+      f'A mixer with receptive_field={mixer.receptive_field} sees as many '
+      f'positions, but its output depends on one {lag} positions earlier.'
+    )
 
 
 def _columns(rows, mixer: CausalMixer, lag: int) -> list[dict[str, Any]]:

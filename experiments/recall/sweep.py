@@ -24,12 +24,12 @@ FIRST = {
   'steps': 300,
 }
 FULL = {
-  'mixers': MIXERS,
+  'mixers': (*MIXERS, 'mingru', *SCHEMES),
   'designs': DESIGNS,
   'lag': 64,
   'search_up_to': 128,
   'parameters': 25000,
-  'wide': ('lstm', 'attention'),
+  'wide': ('lstm', 'attention', 'elman'),
   'learning_rates': (1e-3, 3e-3, 1e-2),
   'seeds': 11,
   'tuning_seeds': 3,
@@ -41,7 +41,6 @@ PRESETS = {
   'full': FULL,
   'gpu': FULL
   | {
-    'mixers': (*MIXERS, 'mingru', *SCHEMES),
     'lag': 256,
     'search_up_to': 512,
     'steps': 3000,

@@ -107,6 +107,18 @@ class Verdict(_Verdict):
     return self._replace(scope='; '.join(filter(None, (scope, self.scope))))
 
 
+def lacking(claim: str, names: Iterable[str], command: str) -> Verdict:
+  """Returns the verdict on a claim of which rows are missing.
+
+  Args:
+    claim: its id.
+    names: whose rows are missing.
+    command: what makes them.
+  """
+  sentence = f'There are no rows of {", ".join(names)}; {command} makes them.'
+  return Verdict(claim, UNDECIDED, sentence=sentence)
+
+
 def on_hardware(verdict: Verdict, devices: Iterable[str]) -> Verdict:
   """Returns the verdict on a claim about hardware in general.
 

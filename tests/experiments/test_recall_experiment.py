@@ -60,11 +60,25 @@ def test_a_search_tries_the_ladder_and_skips_what_a_mixer_cannot_see(
   assert all(row['examples'] == row['steps_taken'] == 0 for row in rows)
 
 
+def test_a_mixer_that_sees_further_than_it_says_is_refused():
+  """Nothing is trained beyond a receptive field, so it is held to it."""
+
+  class Claims4(WindowMLP):
+    @property
+    def receptive_field(self):
+      return 4
+
+  with pytest.raises(ValueError, match='receptive_field=4'):
+    main._check_blind(Claims4(8, tau=8), 6)
+  main._check_blind(Claims4(8, tau=8), 9)
+
+
 def test_a_search_narrows_the_longest_lag_that_is_learnt(tmp_path, monkeypatch):
   """Ends of the bracket lie within a factor of 1.5, with all seeds at each."""
 
   def learns_to_20(models, task, plan, record, tests):
     del models, record, tests
+    assert plan.stop_when_solved
     score = 1.0 if task.lag <= 20 else 0.125
     row = {'group': task.lag, 'score': score, 'examples': 1024}
     return [row | {'seed': seed} for seed in range(plan.seeds)]
@@ -81,9 +95,8 @@ def test_a_search_narrows_the_longest_lag_that_is_learnt(tmp_path, monkeypatch):
 
 def test_a_mixed_network_has_its_whole_schedule():
   """What is measured beyond training is not read off in mid-schedule."""
-  assert not main.Config(design='mixed').plan.stop_when_solved
-  assert main.Config(design='fixed').plan.stop_when_solved
-  assert main.Config(seeds=4, first_seed=7).plan.first_seed == 7
+  assert not main.Config(design='mixed').plan().stop_when_solved
+  assert main.Config(seeds=4, first_seed=7).plan().first_seed == 7
 
 
 def test_each_recurrent_network_has_as_many_initialisations():
