@@ -24,7 +24,7 @@ FIRST = {
   'steps': 300,
 }
 FULL = {
-  'mixers': (*MIXERS, 'mingru', *SCHEMES),
+  'mixers': (*MIXERS, *SCHEMES),
   'designs': DESIGNS,
   'lag': 64,
   'search_up_to': 128,
