@@ -2,6 +2,10 @@
 
     python -m experiments.recall --mixers=lstm,mamba2 --lags=32,128 --seeds=3
 
+A mixer of one's own is named by its module, as in
+--mixers=my_package.my_module:MyMixer, and held to the laws of `seqjax.testing`
+before anything runs.
+
 Every axis of the experiment's presets is an option, and so is every field of
 its Config that cells do not set themselves; what is not given is as in the
 preset. Everything is written under --workdir. The option --preset=full (or
@@ -23,6 +27,7 @@ from absl import flags
 from experiments import axes, folders, reproduce
 from experiments.folders import Experiment
 from seqjax import experiment, results, testing
+from seqjax.errors import Importable, is_imported
 from seqjax.experiment import option
 from seqjax.launch import cell_pool, exits
 from seqjax.nn import MIXERS
@@ -223,6 +228,8 @@ def _run(
   `whole`: they are those of a preset whose table is committed.
   """
   configs = axes.cells(found, **given)
+  named = filter(is_imported, given.get('mixers', ()))
+  check_laws({name: Importable('mixer', {})[name] for name in named})
   found.check(configs)
   job = reproduce.Job(found, configs, reproduce.in_checkout(workdir))
   with cell_pool.stoppable():

@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from experiments import axes, folders, page, report
+from experiments import axes, beside, folders, page, report
 from experiments.folders import Experiment
 from seqjax import experiment, results
 from seqjax.experiment import option
@@ -135,7 +135,8 @@ def conclude(job: Job, failed: Sequence[Failure], to: pathlib.Path) -> str:
     'figure and verdicts.md need all of them.'
   )
   if finished:
-    said += f' Table of those: {write_table(job, job.root)}'
+    path, _ = write_table(job, job.root)
+    said += f' Table of those: {path}'
   return said
 
 
@@ -177,20 +178,30 @@ def write_page(
 
 def publish(job: Job, to: pathlib.Path) -> str:
   """Writes table, verdicts and figure of a job; returns the text to print."""
-  path = write_table(job, to)
+  path, beside_them = write_table(job, to)
   rows = table.read(path)
-  said = [report.write(job.found, rows, to / 'verdicts.md')]
+  said = [report.write(job.found, rows, to / 'verdicts.md'), beside_them]
   figure = to / 'figure.svg'
   said += [f'Figure: {figure}'] if job.found.draw(rows, str(figure)) else []
   return '\n\n'.join([*filter(None, said), f'Table: {path}'])
 
 
-def write_table(job: Job, to: pathlib.Path) -> pathlib.Path:
-  """Writes the rows of the cells that have finished; returns the path."""
+def write_table(job: Job, to: pathlib.Path) -> tuple[pathlib.Path, str]:
+  """Writes the rows of the cells that have finished.
+
+  Those of a mixer that the committed table lacks stand among its rows.
+
+  Returns:
+    The path, and a sentence on rows that were added; '' if none were asked for.
+  """
   rows = [row for folder in _finished(job) for row in results.collate(folder)]
+  path, said = to / 'results.csv', ''
   to.mkdir(parents=True, exist_ok=True)
-  table.write(job.found.tabulate(rows), to / 'results.csv')
-  return to / 'results.csv'
+  table.write(job.found.tabulate(rows), path)
+  if to != job.found.folder:
+    rows, said = beside.joined(job.found, table.read(path))
+    table.write(rows, path)
+  return path, said
 
 
 def _finished(job: Job) -> list[pathlib.Path]:

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import difflib
 import functools
+import importlib
 import numbers
 import types
 import typing
@@ -219,3 +220,54 @@ class Catalog(dict[str, Any]):
 
   def __or__(self, other: Mapping[str, Any]) -> 'Catalog':
     return Catalog(self.what, {**self, **other}, self.listing)
+
+
+class Importable(Catalog):
+  """A catalogue that also has what other modules define, by module:name.
+
+  MIXERS = Importable('mixer', {'lstm': LSTM})
+  MIXERS['my_package.my_module:MyMixer']  # imported
+  """
+
+  def __contains__(self, name: object) -> bool:
+    return super().__contains__(name) or (
+      is_imported(name) and not self._refused(name)
+    )
+
+  def unknown(self, name: str) -> str:
+    refused = self._refused(name) if is_imported(name) else ''
+    return refused or super().unknown(name)
+
+  def __missing__(self, name: str) -> Any:
+    if name not in self:
+      raise UnknownName(self.unknown(name))
+    module, _, attribute = name.partition(':')
+    return getattr(importlib.import_module(module), attribute)
+
+  def __or__(self, other: Mapping[str, Any]) -> 'Importable':
+    return Importable(self.what, {**self, **other}, self.listing)
+
+  def _refused(self, name: str) -> str:
+    """Returns why a name cannot be imported; '' if it can."""
+    module, _, attribute = name.partition(':')
+    try:
+      found = importlib.import_module(module)
+    except Exception as error:
+      return (
+        f'The {self.what} {name!r} is that of a module, {module!r}, which '
+        f'cannot be imported from here: {error}'
+      )
+    if not callable(getattr(found, attribute, None)):
+      defined = [x for x in vars(found) if callable(getattr(found, x))]
+      return unknown(f'{self.what} of {module}', attribute, defined)
+    return ''
+
+
+def is_imported(name: object) -> bool:
+  """Tells if a name is that of something in a module, as in 'my.module:Name'.
+
+  Both parts are identifiers, so that the name of a hybrid, say, is none.
+  """
+  module, colon, attribute = str(name).partition(':')
+  parts = [*module.split('.'), attribute]
+  return bool(colon) and all(part.isidentifier() for part in parts)

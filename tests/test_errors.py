@@ -5,7 +5,13 @@ import pickle
 
 import pytest
 
-from seqjax.errors import Catalog, UnknownName, unknown
+from seqjax.errors import (
+  Catalog,
+  Importable,
+  UnknownName,
+  is_imported,
+  unknown,
+)
 
 CELLS = Catalog('cell', {'elman': 1, 'gru': 2, 'lstm': 3})
 
@@ -51,3 +57,29 @@ def test_a_catalog_is_a_dict():
   assert type(dict(CELLS)) is dict and {**CELLS} == CELLS
   assert (CELLS | {'mine': 4})['mine'] == 4 and 'mine' not in CELLS
   assert ({'mine': 4} | CELLS)['mine'] == 4
+
+
+def test_what_a_module_defines_is_in_a_catalogue_of_importable_things():
+  """By module:name; a hybrid's name, or a path of a file, is no such name."""
+  cells = Importable('cell', {'elman': 1}) | {'gru': 2}
+  assert cells['math:sqrt'](4) == 2 and 'math:sqrt' in cells
+  assert cells['gru'] == 2 and 'elman' in cells and 'lstm' not in cells
+  assert not is_imported('gru+math:sqrt') and not is_imported('C:x.py')
+
+
+@pytest.mark.parametrize(
+  'name, message',
+  [
+    ('lstn', "Did you mean 'lstm'"),
+    ('math:sqr', "cell of math 'sqr'. Did you mean 'sqrt'"),
+    ('no_such_module:Cell', "'no_such_module', which cannot be imported"),
+    ('math:pi', "cell of math 'pi'"),
+  ],
+)
+def test_what_cannot_be_imported_is_refused_in_a_sentence(name, message):
+  """Like an unknown name, with what is nearest."""
+  cells = Importable('cell', dict(CELLS))
+  assert name not in cells
+  with pytest.raises(UnknownName, match=message) as error:
+    cells[name]
+  assert len(str(error.value).splitlines()) == 1

@@ -71,6 +71,15 @@ def test_every_committed_verdict_is_what_the_table_says(name):
   assert experiments_report.markdown(found, rows) == page
 
 
+@pytest.mark.parametrize('name', JUDGED)
+def test_every_committed_table_comes_from_one_commit(name):
+  """And from one machine, unless it has the rows of several, each of one."""
+  rows = table.read(folders.ROOT / name / 'results.csv')
+  for machine in table.machines(rows).values():
+    assert len({row['commit'] for row in machine}) == 1
+    assert not machine[0]['commit'].endswith('-dirty')
+
+
 def test_the_readme_holds_the_verdicts_of_all_committed_tables():
   """With the claim in words, as `python -m experiments.report` writes them."""
   found = readme.judged()

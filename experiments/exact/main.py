@@ -15,9 +15,11 @@ from typing import Any
 from experiments import command
 from experiments.exact import counting, lengths, shapes, sharing, tensors
 from seqjax import experiment, results
+from seqjax.errors import Importable
 from seqjax.experiment import option
 from seqjax.nn import MIXERS, CausalMixer
 
+ENTRIES = Importable('mixer', MIXERS, MIXERS.listing)
 CHECKS = {
   '0.1': lengths.any_length,
   '0.2': lengths.place_of_pads,
@@ -41,14 +43,14 @@ class Config:
 
   claim: str = option('0.1', 'Number of the claim.', among=CHECKS)
   mixers: tuple[str, ...] = option(
-    ('gru', 'lstm', 'attention', 'tcn'), 'Mixers to check.', among=MIXERS
+    ('gru', 'lstm', 'attention', 'tcn'), 'Mixers to check.', among=ENTRIES
   )
 
 
 def run(
   config: Config,
   workdir: str,
-  mixers: Mapping[str, Callable[..., CausalMixer]] = MIXERS,
+  mixers: Mapping[str, Callable[..., CausalMixer]] = ENTRIES,
 ) -> dict[str, Any]:
   """Makes all checks of a claim; a finished cell is not run again."""
   experiment.validate(config, mixers=mixers)

@@ -20,7 +20,7 @@ import optax
 from experiments import command
 from seqjax import errors, experiment, results
 from seqjax.analysis import gradients
-from seqjax.errors import Catalog
+from seqjax.errors import Importable
 from seqjax.experiment import option
 from seqjax.nn import GRU, LSTM, MIXERS, CausalMixer, Elman
 
@@ -40,7 +40,7 @@ def _lstm(forget_bias: float) -> Callable[..., CausalMixer]:
 
 # From a name to what makes a mixer of (features, context). By itself, elman has
 # orthogonal weights at spectral radius 1 and tanh; lstm, forget bias 1.
-ENTRIES = Catalog(
+ENTRIES = Importable(
   'mixer',
   {
     **MIXERS,

@@ -22,7 +22,7 @@ from experiments import command
 from experiments.parallelism import exact
 from seqjax import experiment, results
 from seqjax.analysis import decoding, flops, memory, timing
-from seqjax.errors import Catalog
+from seqjax.errors import Importable
 from seqjax.experiment import option
 from seqjax.launch import memory_limits
 from seqjax.models import features_for, num_parameters
@@ -32,7 +32,7 @@ from seqjax.nn import MIXERS, SelfAttention, state_floats
 from seqjax.nn.mixer import SequenceLayer
 
 # From a name to what makes a mixer of (features, context).
-ENTRIES = Catalog(
+ENTRIES = Importable(
   'mixer',
   {
     **MIXERS,

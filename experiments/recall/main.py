@@ -22,7 +22,7 @@ from experiments.recall import counting
 from experiments.recall.curves import SOLVED
 from seqjax import experiment, results
 from seqjax.analysis import thresholds
-from seqjax.errors import Catalog
+from seqjax.errors import Importable
 from seqjax.experiment import option
 from seqjax.models import SequenceModel, num_parameters
 from seqjax.nn import (
@@ -56,7 +56,7 @@ def _window_mlp(features: int, context: int) -> CausalMixer:
 
 
 # From a name to what makes a mixer of (features, context).
-ENTRIES = Catalog(
+ENTRIES = Importable(
   'mixer',
   {
     **MIXERS,
@@ -68,7 +68,7 @@ ENTRIES = Catalog(
 )
 SCHEMES = ('attention (no positions)', 'attention (ALiBi)')
 COUNTS = {f'{order}-gram': order for order in (2, 3, 5)}
-NAMES = Catalog('mixer', {**ENTRIES, **COUNTS}, ENTRIES.listing)
+NAMES = ENTRIES | COUNTS
 # A second initialisation that holds memories longer, of each recurrent network.
 INITIALISATIONS = {
   'elman': {
@@ -117,7 +117,7 @@ def run(
   mixers: Mapping[str, Callable[..., CausalMixer]] = ENTRIES,
 ) -> dict[str, Any]:
   """Tunes, trains and tests one mixer; what has finished is not done again."""
-  experiment.validate(config, mixer={**mixers, **COUNTS})
+  experiment.validate(config, mixer=mixers | COUNTS)
   done = results.finished(workdir, config)
   if done is not None:
     return done

@@ -106,6 +106,42 @@ def test_a_mixer_that_breaks_a_law_is_refused_with_the_law(tmp_path):
   assert not list(tmp_path.iterdir())
 
 
+def windowed(features, context):
+  """Makes a mixer that is none of the catalogue."""
+  return WindowMLP(features, tau=4)
+
+
+def test_a_mixer_of_a_module_takes_part_by_its_name(tmp_path):
+  """From the command line; its cells run in processes of their own."""
+  name = 'tests.experiments.test_command:windowed'
+  options = {'mixers': name, 'designs': 'mixed'} | SMALL
+  options |= {'learning_rates': 0.003, 'workdir': tmp_path}
+  done = processes.call(
+    'experiments.recall', *(f'--{k}={v}' for k, v in options.items())
+  )
+  assert done.returncode == 0, done.stderr
+  assert name in (tmp_path / 'results.csv').read_text()
+  assert name in (tmp_path / 'verdicts.md').read_text()
+
+
+def test_a_mixer_of_a_module_keeps_the_laws_first(tmp_path, capsys):
+  """One sentence and exit code 2 otherwise, and nothing is written."""
+  name = f'--mixers={__name__}:peeking'
+  with pytest.raises(SystemExit) as exit:
+    command.main(
+      'experiments.recall', ['recall', name, f'--workdir={tmp_path}']
+    )
+  assert exit.value.code == 2
+  said = capsys.readouterr().err.strip()
+  assert 'breaks one: ' in said and len(said.splitlines()) == 1
+  assert not list(tmp_path.iterdir())
+
+
+def peeking(features, context):
+  """Makes a mixer that breaks a law."""
+  return Peeking(features, tau=4)
+
+
 def test_an_experiment_without_mixers_of_callers_says_so(tmp_path):
   """Before any of its cells runs."""
   with pytest.raises(ValueError, match="'peers' takes no mixers"):
