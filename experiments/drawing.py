@@ -2,7 +2,7 @@
 
 `seqjax.results.plotting` writes text as text, inside matplotlib's groups: a
 panel is `axes_N`, and holds two `matplotlib.axis_N` with their ticks, titles
-and notes as `text_N`, and the labels of lines by a name of their own.
+and notes as texts `text_N`, and the labels of lines by a name of their own.
 """
 
 import pathlib
@@ -89,12 +89,12 @@ def _groups(element: ElementTree.Element, name: str) -> Iterator:
 def _texts(
   element: ElementTree.Element, name: str = '', style: re.Pattern = _ANY
 ) -> list[str]:
-  """Returns the texts in the groups of a name that are in a style."""
+  """Returns the texts of a name that are in a style."""
   return [
     ' '.join(''.join(text.itertext()).split())
-    for group in _groups(element, name)
-    for text in group.iterfind(f'{_SVG}text')
-    if style.search(text.get('style', ''))
+    for text in element.iterfind(f'{_SVG}text')
+    if text.get('id', '').startswith(name)
+    and style.search(text.get('style', ''))
   ]
 
 

@@ -13,6 +13,7 @@ current figure) is never touched.
 """
 
 import os
+import pathlib
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
@@ -21,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from seqjax.errors import needs
-from seqjax.results import json_files, labels
+from seqjax.results import json_files, labels, svg
 
 Values = Sequence[Any] | np.ndarray
 
@@ -424,11 +425,16 @@ def save(figure: Any, path: str | os.PathLike):
       labels.make_headroom(axes)
       labels.label_ends(axes)
   settings = {'svg.hashsalt': 'seqjax', 'svg.fonttype': 'none'}
-  metadata = _METADATA[os.path.splitext(path)[1]]
-  with matplotlib.rc_context(settings):
-    json_files.write_atomically(
-      path,
-      lambda temporary: figure.savefig(
-        temporary, dpi=160, metadata=metadata, facecolor='white'
-      ),
+  suffix = os.path.splitext(path)[1]
+
+  def write(temporary):
+    figure.savefig(
+      temporary, dpi=160, metadata=_METADATA[suffix], facecolor='white'
     )
+    if suffix == '.svg':
+      drawn = pathlib.Path(temporary)
+      text = svg.compact(drawn.read_text(encoding='utf-8'))
+      drawn.write_text(text, encoding='utf-8')
+
+  with matplotlib.rc_context(settings):
+    json_files.write_atomically(path, write)
