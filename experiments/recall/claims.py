@@ -9,7 +9,6 @@ from experiments.recall.main import COUNTS, LAG_OF_COUNTS, SCHEMES
 from seqjax.analysis import rules, thresholds
 from seqjax.analysis.rules import Answer, Curve
 from seqjax.analysis.verdicts import (
-  CONDITIONAL,
   REFUTED,
   SUPPORTED,
   UNDECIDED,
@@ -147,7 +146,7 @@ def _judged(
   chosen = {key: found[key] for key in found if key.mixer in names}
   answers = {curve.entry: rule(curve) for curve in chosen.values()}
   tested = answers[primary]
-  word = _word(tested, answers)
+  word = rules.led_by(tested, answers.values())
   shown = primary
   if word == REFUTED:  # the best case for the claim, of those that were tested
     for_it = max if claim.startswith('2.2') else min
@@ -165,23 +164,6 @@ def _judged(
     seeds=min(curve.num_seeds for curve in chosen.values()),
     leans=leaning(*tested.votes) if word == UNDECIDED else '',
   )
-
-
-def _word(primary: Answer, answers: Answers) -> str:
-  """Returns the primary answer as a verdict; others can only make it depend."""
-  if primary.holds is None:
-    return UNDECIDED
-  if (not primary.holds) in map(_side, answers.values()):
-    return CONDITIONAL
-  return SUPPORTED if primary.holds else REFUTED
-
-
-def _side(answer: Answer) -> bool | None:
-  """Returns an answer, or the side that most seeds are on; None of neither."""
-  yes, of = answer.votes
-  if answer.holds is not None or 2 * yes == of:
-    return answer.holds
-  return 2 * yes > of
 
 
 def _sentence(answers: Answers, primary: str) -> str:
@@ -264,7 +246,7 @@ def _context_of_counts(mixed: Mapping[Key, Curve]) -> Verdict:
     for key, curve in mixed.items()
     if key.mixer in ('lstm', 'attention') and _can_answer(curve)
   }
-  word = _word(gone['5-gram'], gone)
+  word = rules.led_by(gone['5-gram'], gone.values())
   if word == SUPPORTED and True not in {a.holds for a in controls.values()}:
     word = UNDECIDED
   above = [name for name, answer in controls.items() if answer.holds]

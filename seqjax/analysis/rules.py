@@ -12,7 +12,7 @@ is then far too narrow. With LEVEL it takes eleven seeds that agree.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import stats
 
-from seqjax.analysis import contrasts
+from seqjax.analysis import contrasts, verdicts
 from seqjax.analysis.statistics import (
   COVERAGE,
   LEVEL,
@@ -111,6 +111,32 @@ def most(
   if p < level:
     return Answer(2 * yes > of, **told)
   return Answer(None, why=f'{why}{yes} of {of} seeds', **told)
+
+
+def led_by(tested: Answer, answers: Iterable[Answer]) -> str:
+  """Returns the verdict of one answer, which others can only make depend.
+
+  Args:
+    tested: the answer of the claim's one primary contrast.
+    answers: those of the other entries that the claim is about.
+
+  Returns:
+    CONDITIONAL where another answer, or the side that most of its seeds are on
+    if it is not known, is the opposite; else the verdict of `tested`.
+  """
+  if tested.holds is None:
+    return verdicts.UNDECIDED
+  if (not tested.holds) in map(_side, answers):
+    return verdicts.CONDITIONAL
+  return verdicts.SUPPORTED if tested.holds else verdicts.REFUTED
+
+
+def _side(answer: Answer) -> bool | None:
+  """Returns an answer, or the side that most seeds are on; None of neither."""
+  yes, of = answer.votes
+  if answer.holds is not None or 2 * yes == of:
+    return answer.holds
+  return 2 * yes > of
 
 
 def learnt(curve: Curve, level: Real = LEVEL) -> Answer:

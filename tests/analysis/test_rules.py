@@ -6,8 +6,14 @@ import numpy as np
 import pytest
 
 from seqjax.analysis import rules
-from seqjax.analysis.rules import Curve
+from seqjax.analysis.rules import Answer, Curve
 from seqjax.analysis.statistics import LEVEL
+from seqjax.analysis.verdicts import (
+  CONDITIONAL,
+  REFUTED,
+  SUPPORTED,
+  UNDECIDED,
+)
 
 POINTS = (8, 16, 32, 64, 128)
 
@@ -21,6 +27,7 @@ def curve(*means, seeds=11, entry='ours', points=POINTS, **changes):
 
 ONE = curve(1, 1, 1, 1, 1)
 FADING = curve(1, 0.98, 0.8, 0.5, 0.2)
+YES, NO, OPEN = Answer(True), Answer(False), Answer(None)
 
 
 def failing(seeds, bad, worst=0.3, column=-1):
@@ -248,3 +255,24 @@ def test_votes_count_the_seeds_that_answer_by_themselves():
   assert rules.generalises(some._replace(trained=64), 2).votes == (3, 5)
   assert rules.vanishes(failing(5, 2, worst=0.1), 128).votes == (2, 5)
   assert rules.eases(ONE, FADING).votes == (3, 3)
+
+
+@pytest.mark.parametrize(
+  'tested, others, word',
+  [
+    (YES, [YES, YES], SUPPORTED),
+    (NO, [NO, OPEN], REFUTED),
+    (OPEN, [YES, NO], UNDECIDED),
+    (YES, [YES, NO], CONDITIONAL),
+    (NO, [NO, YES], CONDITIONAL),
+    (YES, [YES, OPEN], SUPPORTED),
+    (YES, [OPEN._replace(votes=(3, 11))], CONDITIONAL),
+    (NO, [OPEN._replace(votes=(3, 11))], REFUTED),
+    (YES, [], SUPPORTED),
+  ],
+)
+def test_others_make_a_tested_answer_depend_and_never_decide_it(
+  tested, others, word
+):
+  """One that is not known counts by the side that most of its seeds are on."""
+  assert rules.led_by(tested, others) == word
