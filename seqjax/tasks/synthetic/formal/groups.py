@@ -16,7 +16,7 @@ from seqjax.tasks.synthetic._random import integers
 from seqjax.tasks.task import Classification, at_least
 from seqjax.typing import Array, Batch, Spec, TaskShape
 
-GROUPS = ('s3', 'z60', 'a5', 's5')
+GROUPS = ('z2', 'z5', 's3', 'z60', 'a5', 's5')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +38,8 @@ class GroupWord(Classification):
 
   Attributes:
     group: 's3', 'a5', 's5' (permutations, in lexicographic order; those of A5
-      are even) or 'z60' (integers modulo 60, under addition).
+      are even), or 'z2', 'z5', 'z60' (integers modulo 2, 5 or 60, under
+      addition; the word problem of Z2 is parity).
     length: T, in positions.
   """
 
@@ -104,9 +105,9 @@ class GroupWord(Classification):
 @functools.cache
 def multiplication_table(group: str) -> np.ndarray:
   """Returns products as [first, second]; element 0 is neutral."""
-  if group == 'z60':
-    numbers = np.arange(60, dtype=np.int32)
-    return (numbers[:, None] + numbers) % 60
+  if group[0] == 'z':
+    numbers = np.arange(int(group[1:]), dtype=np.int32)
+    return (numbers[:, None] + numbers) % len(numbers)
   elements = _permutations(group)
   index = {element: i for i, element in enumerate(elements)}
   return np.array(

@@ -1,0 +1,1 @@
+"""Measures who tracks a state beyond the trained length."""

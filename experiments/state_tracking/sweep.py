@@ -1,0 +1,67 @@
+"""The cells of each preset."""
+
+from collections.abc import Sequence
+
+from experiments.state_tracking.main import SCHEMES, Config
+
+RECURRENT = ('elman', 'lstm')
+ATTENTION = ('attention', *SCHEMES)
+OTHERS = ('mingru', 'lru', 'deltanet', 'deltanet (negative)', 'tcn')
+HELP = {'s3_alone': 'Those of mixers that are trained on the group S3 alone.'}
+LENGTHS = {'z2': 24}  # that leave strings to hold out; others: 10
+FULL = {
+  'mixers': (*RECURRENT, *ATTENTION, *OTHERS),
+  'tasks': ('z2', 's3'),
+  's3_alone': OTHERS,
+  'parameters': 8000,
+  'learning_rates': (3e-3, 1e-2, 3e-2),
+  'seeds': 8,
+  'tuning_seeds': 2,
+  'steps': 500,
+  'batch_size': 64,
+}
+PRESETS = {
+  'quick': FULL
+  | {
+    'mixers': ('lstm', *ATTENTION),
+    'tasks': ('s3',),
+    'seeds': 5,
+    'tuning_seeds': 1,
+  },
+  'full': FULL,
+}
+
+
+def cells(
+  mixers: Sequence[str],
+  tasks: Sequence[str],
+  s3_alone: Sequence[str],
+  parameters: int,
+  learning_rates: Sequence[float],
+  seeds: int,
+  tuning_seeds: int,
+  steps: int,
+  batch_size: int,
+) -> list[Config]:
+  """Returns a cell for each mixer and task, at the task's trained length."""
+  return [
+    Config(
+      mixer=mixer,
+      task=task,
+      length=LENGTHS.get(task, 10),
+      parameters=parameters,
+      learning_rates=tuple(learning_rates),
+      seeds=seeds,
+      tuning_seeds=tuning_seeds,
+      steps=steps,
+      batch_size=batch_size,
+    )
+    for task in tasks
+    for mixer in mixers
+    if task == 's3' or mixer not in s3_alone
+  ]
+
+
+def shared(config: Config) -> Config:
+  """Nothing is compiled for two cells: each has a mixer or task of its own."""
+  return config
