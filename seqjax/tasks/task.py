@@ -121,6 +121,8 @@ class BaseTask:
       lower bound of it; infinite where examples are continuous, or where they
       are held out in another way.
     reference: the publication that the task is from; 'here' for our own.
+    traced: names of whole numbers on which no shape depends: tasks that differ
+      in these alone share what training and evaluation compile.
     chance_name: the name of chance where it depends on the files that are
       read, and so on the machine; None where it does not.
   """
@@ -128,6 +130,7 @@ class BaseTask:
   on_device: ClassVar[bool] = True
   bits: ClassVar[float] = math.inf
   reference: ClassVar[str] = 'here'
+  traced: ClassVar[tuple[str, ...]] = ()
   chance_name: ClassVar[str | None] = None
 
   def __init_subclass__(cls, **kwargs: Any):

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Int
 
 from seqjax.errors import check_value
+from seqjax.training import traced
 from seqjax.typing import Array, Batch, Segments
 
 NUM_RANGES = 3  # of lengths; one compiled function each
@@ -77,12 +78,14 @@ def evaluate(
   draw = functools.partial(
     task.batch, jax.random.key(0), batch_size=batch_size, split=split
   )
+  static, numbers = traced.split(task)
   drawn = [
     _drawn_scores(
       params,
       step,
+      numbers,
       model=model,
-      task=task,
+      task=static,
       rows=rows,
       batch_size=batch_size,
       split=split,
@@ -119,9 +122,16 @@ def evaluate_loss(
   drawn = functools.partial(
     task.batch, jax.random.key(0), batch_size=batch_size, split=split
   )
+  static, numbers = traced.split(task)
   losses = [
     _drawn_loss(
-      params, step, model=model, task=task, batch_size=batch_size, split=split
+      params,
+      step,
+      numbers,
+      model=model,
+      task=static,
+      batch_size=batch_size,
+      split=split,
     )
     if task.on_device
     else _loss(params, drawn(step), model=model, task=task)
@@ -200,10 +210,20 @@ def overall(scores: Mapping[Any, tuple[float, float]]) -> float:
   jax.jit, static_argnames=('model', 'task', 'rows', 'batch_size', 'split')
 )
 def _drawn_scores(
-  params, step: int | Int[Array, ''], *, model, task, rows, batch_size, split
+  params,
+  step: int | Int[Array, ''],
+  numbers: traced.Numbers,
+  *,
+  model,
+  task,
+  rows,
+  batch_size,
+  split,
 ):
   """Returns what `_scores` does of a batch that is generated here."""
-  batch = task.batch(jax.random.key(0), step, batch_size, split)
+  batch = traced.join(task, numbers).batch(
+    jax.random.key(0), step, batch_size, split
+  )
   return _scores(params, batch, model=model, task=task, rows=rows)
 
 
@@ -211,10 +231,19 @@ def _drawn_scores(
   jax.jit, static_argnames=('model', 'task', 'batch_size', 'split')
 )
 def _drawn_loss(
-  params, step: int | Int[Array, ''], *, model, task, batch_size, split
+  params,
+  step: int | Int[Array, ''],
+  numbers: traced.Numbers,
+  *,
+  model,
+  task,
+  batch_size,
+  split,
 ):
   """Returns what `_loss` does of a batch that is generated here."""
-  batch = task.batch(jax.random.key(0), step, batch_size, split)
+  batch = traced.join(task, numbers).batch(
+    jax.random.key(0), step, batch_size, split
+  )
   return _loss(params, batch, model=model, task=task)
 
 

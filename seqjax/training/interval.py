@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
-from seqjax.training import sharding
+from seqjax.training import sharding, traced
 from seqjax.training.state import Parts, TrainState
 from seqjax.training.step import FINITE, train_step
 from seqjax.typing import Array, Batch
@@ -28,7 +28,6 @@ class Progress(NamedTuple):
     return cls(state, jnp.full((), FINITE, jnp.int32))
 
 
-@functools.partial(jax.jit, static_argnames=('parts', 'batch_size'))
 def drawn(
   progress: Progress,
   stop: int | Int[Array, ''],
@@ -38,11 +37,23 @@ def drawn(
 ) -> Progress:
   """Steps until `stop`, or until a step is at fault; batches drawn on the way.
 
-  `stop` is traced: an interval of any length is the same compiled function.
+  `stop` is traced: an interval of any length is the same compiled function, and
+  so is one of any value of a task's traced numbers.
   """
+  task, numbers = traced.split(parts.task)
+  parts = parts._replace(task=task)
+  return _drawn(progress, stop, numbers, parts=parts, batch_size=batch_size)
+
+
+@functools.partial(jax.jit, static_argnames=('parts', 'batch_size'))
+def _drawn(
+  progress, stop, numbers: traced.Numbers, *, parts: Parts, batch_size: int
+) -> Progress:
+  """Runs `drawn`, given the traced numbers of the task."""
+  task = traced.join(parts.task, numbers)
 
   def draw(state):
-    batch = parts.task.batch(state.key, state.step, batch_size)
+    batch = task.batch(state.key, state.step, batch_size)
     return sharding.split_rows(batch, parts.mesh)
 
   return _advance_until(progress, stop, draw, parts)

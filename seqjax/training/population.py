@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 
 from seqjax.errors import unknown
 from seqjax.ops.algorithms import by_platform
-from seqjax.training import interval
+from seqjax.training import interval, traced
 from seqjax.training import optimizer as optimizers
 from seqjax.training.loop import NotFinite, check_finite, follow, stops
 from seqjax.training.recipe import Recipe
@@ -164,7 +164,10 @@ def _together(states: TrainState, recipe: Recipe, how: str):
   """Runs all members' intervals in one call to the device."""
   parts, batch_size = recipe.parts, recipe.batch_size
   for stop, is_end in stops(int(states.step[0]), recipe):
-    progress = _interval(states, stop, parts, batch_size, how)
+    task, numbers = traced.split(parts.task)
+    progress = _interval(
+      states, stop, numbers, parts._replace(task=task), batch_size, how
+    )
     for i in np.flatnonzero(np.asarray(progress.fault) != FINITE).tolist():
       with _naming(i):
         check_finite(select_members(progress, i))
@@ -180,11 +183,13 @@ def _together(states: TrainState, recipe: Recipe, how: str):
 def _interval(
   states: TrainState,
   stop: int | Int[Array, ''],
+  numbers: traced.Numbers,
   parts: Parts,
   batch_size: int,
   how: str,
 ) -> interval.Progress:
   """Runs an interval of `train` for each member."""
+  parts = parts._replace(task=traced.join(parts.task, numbers))
 
   def run(state):
     progress = interval.Progress.begin(state)

@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 from jaxtyping import Float, Int
 
 from seqjax.training import optimizer as optimizers
+from seqjax.training import traced
 from seqjax.typing import Array
 
 MEANS = ('loss', 'gradient_norm', 'padding')  # metrics of an interval
@@ -76,7 +77,7 @@ def init(
   on, None for all other.
   """
   drawn = None if task.on_device else task.batch(key, 0, 1)
-  parts = Parts(model, task, optimizer)
+  parts = Parts(model, traced.split(task)[0], optimizer)
   return _init(key, drawn, learning_rate, parts, carried_rows)
 
 

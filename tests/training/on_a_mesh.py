@@ -58,8 +58,8 @@ def case(task, mesh, *, carried):
   progress = interval.Progress.begin(state)
   mesh = sharding.check(mesh, BATCH_SIZE)
   if task.on_device:
-    lowered = interval.drawn.lower(
-      progress, 8, parts=Parts(**parts, mesh=mesh), batch_size=BATCH_SIZE
+    lowered = interval._drawn.lower(
+      progress, 8, {}, parts=Parts(**parts, mesh=mesh), batch_size=BATCH_SIZE
     )
   else:
     batch = task.batch(KEY, 0, BATCH_SIZE)

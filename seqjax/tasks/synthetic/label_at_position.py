@@ -37,6 +37,7 @@ class LabelAtPosition(Classification):
   length: int = 32
 
   shape: ClassVar[TaskShape] = TaskShape.MANY_TO_ONE
+  traced: ClassVar[tuple[str, ...]] = ('position',)
   ceiling: ClassVar[float] = 1.0
 
   def __post_init__(self):

@@ -73,18 +73,20 @@ class FixedTrainingSet(_Wrapper):
       inputs   3  9 14  8 12 16     3  9 14  8 12 16
       targets  -  -  -  -  -  3     -  -  -  -  -  3
 
-  The set depends on `seed` alone; the key of a run decides the order, with
-  replacement. Validation and test, and with them chance and ceiling, are
-  those of the wrapped task.
+  The set depends on `seed` alone, or is another one for every run; the key of
+  a run decides the order, with replacement. Validation and test, and with them
+  chance and ceiling, are those of the wrapped task.
 
   Attributes:
     task: any task that samples its batches on the device.
     num_examples: the number of different training examples.
-    seed: fixes them.
+    seed: fixes them; None: the key of a run does.
   """
 
   num_examples: int = 1024
-  seed: int = 0
+  seed: int | None = 0
+
+  traced: ClassVar[tuple[str, ...]] = ('num_examples',)
 
   def __post_init__(self):
     super().__post_init__()
@@ -95,7 +97,9 @@ class FixedTrainingSet(_Wrapper):
       return self.task.batch(key, step, batch_size, split)
     order_key = jax.random.fold_in(key, step)
     index = integers(order_key, (batch_size,), 0, self.num_examples)
-    set_key = jax.random.key(self.seed, impl='threefry2x32')
+    set_key = key
+    if self.seed is not None:
+      set_key = jax.random.key(self.seed, impl='threefry2x32')
     one_each = jax.vmap(lambda i: self.task.batch(set_key, i, 1))(index)
     return jax.tree.map(lambda leaf: leaf[:, 0], one_each)
 

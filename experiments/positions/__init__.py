@@ -1,0 +1,1 @@
+"""Measures what a network of fixed size knows about places."""
