@@ -33,6 +33,7 @@ VALIDATION_BATCHES = 16  # at the end, to choose by
 WEIGHT_DECAY = 0.01
 
 Models = Mapping[str, Callable[[Any], nn.Module]]
+Examine = Callable[[nn.Module, Any], list[dict[str, Any]]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,7 +168,8 @@ def fit(
   task: Any,
   plan: Plan,
   record: results.Run,
-  tests: Iterable[tuple[Any, int]],
+  tests: Iterable[tuple[Any, int]] = (),
+  examine: Examine | None = None,
 ) -> list[dict[str, Any]]:
   """Tunes and trains an entry, and tests each seed of what was chosen.
 
@@ -178,12 +180,16 @@ def fit(
     plan: the budget.
     record: the run that each training is logged to.
     tests: (task, number of batches of 64 examples) whose test split is scored.
+    examine: measures a network that was chosen: from the model of the task and
+      its parameters to rows of columns. None: nothing else is measured.
 
   Returns:
-    A row for each seed and each group of the tests: `variant`,
+    A row for each seed and each group of the tests, and for each row of
+    `examine`, which a network that is not finite does not have: `variant`,
     `learning_rate`, `rates_tried`, `at_edge`, `seed`, `validation`,
     `validation_loss`, `steps_taken`, `steps_to_solve` and `seconds_to_solve`
-    (None where it was not solved), `group`, `score`, `examples`.
+    (None where it was not solved); then `group`, `score`, `examples`, or the
+    columns of `examine`.
 
   Raises:
     ValueError: no learning rate of any variant stays finite.
@@ -216,10 +222,18 @@ def fit(
     'at_edge': best.choice.at_edge,
   }
   tests = [(models[best.variant](t), t, batches) for t, batches in tests]
+  model = models[best.variant](task)
+
+  def measured(member: Member) -> list[dict[str, Any]]:
+    rows = test_rows(member, tests)
+    if examine is not None and member.params is not None:
+      rows += examine(model, member.params)
+    return rows
+
   return [
-    common | {'seed': seed} | _outcome(member, clock) | scored
+    common | {'seed': seed} | _outcome(member, clock) | found
     for seed, member in members.items()
-    for scored in test_rows(member, tests)
+    for found in measured(member)
   ]
 
 

@@ -1,0 +1,261 @@
+"""Measures how much a memory of fixed size holds, and how directly it is read.
+
+    python -m experiments.capacity --mixers=deltanet,mamba2 --widths=16,32
+    python -m experiments.capacity.main --mixer=gru --part=copy --features=8
+
+The first command trains many cells and ends with a table, a figure and
+verdicts; the second is one cell. A cell tunes and trains one mixer with several
+seeds at one of three tasks: to recall the values of keys, to copy symbols, or
+to copy a string from an encoder to a decoder, with attention or without.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import command, fit
+from seqjax import experiment, results, training
+from seqjax.analysis.influence import effect_of_edit
+from seqjax.experiment import option
+from seqjax.models import Seq2Seq, SequenceModel, features_for, num_parameters
+from seqjax.nn import MIXERS, CausalMixer
+from seqjax.nn.mixer import state_floats
+from seqjax.tasks.synthetic.copying import CopyMemory
+from seqjax.tasks.synthetic.mqar import MQAR
+from seqjax.tasks.synthetic.transduction import Transduction
+
+PARTS = ('recall', 'copy', 'translate')
+LENGTHS = (8, 12, 16, 20, 24, 28, 32)  # of sources, that are told apart
+BATCHES = 32  # of 64 test examples, for each score
+EDITED = 1024  # rows, a question in each
+BANDS = (8, 16, 24, 32)  # longest distances, in positions, that are told apart
+TASKS = {
+  'recall': MQAR(vocab=32, length=32, num_pairs=8, power=1.0),
+  'copy': CopyMemory(num_symbols=8, num_copied=8, delay=1),
+  'translate': Transduction(length=32, num_symbols=10),
+}
+LAYERS = {'recall': 2, 'copy': 1, 'translate': 1}
+
+Rows = list[dict[str, Any]]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(fit.Budget):
+  """The options of one cell: a mixer at one task, with all of its seeds."""
+
+  mixer: str = option('gru', 'Sequence mixer to train.', among=MIXERS)
+  part: str = option(
+    'recall',
+    'Task: values of keys (recall), symbols (copy), or a string that an encoder'
+    ' hands to a decoder (translate).',
+    among=PARTS,
+  )
+  features: int = option(
+    0, 'Width of the mixer; 0: by the number of parameters.'
+  )
+  attention: bool = option(
+    False, 'Let the decoder of translate read all positions of the source.'
+  )
+  parameters: int = option(
+    25000, 'Parameters of the whole encoder-decoder, within a tenth.'
+  )
+  seeds: int = option(8, 'Number of seeds.')
+
+  def __post_init__(self):
+    super().__post_init__()
+    translates = self.part == 'translate'
+    if translates != (self.features == 0) or self.attention > translates:
+      raise ValueError(
+        'The part translate has a number of parameters and may have attention, '
+        f'the others have features, but part={self.part!r} was given with '
+        f'features={self.features} and attention={self.attention}.'
+      )
+
+
+def run(
+  config: Config,
+  workdir: str,
+  mixers: Mapping[str, Callable[..., CausalMixer]] = MIXERS,
+) -> dict[str, Any]:
+  """Trains one mixer and measures it; what has finished is not done again."""
+  experiment.validate(config, mixer=mixers)
+  done = results.finished(workdir, config)
+  if done is not None:
+    return done
+  model = check(config, mixers)
+  with results.Run(workdir, config) as record:
+    print(
+      f'Training {config.mixer} to {config.part}; written to {workdir}.',
+      flush=True,
+    )
+    plan = config.plan(stop_when_solved=True)
+    task = TASKS[config.part]
+    models = {'default': lambda task: model}
+    rows = fit.fit(models, task, plan, record, examine=MEASURES[config.part])
+    return record.finish(
+      rows=[_named(row, config, model) for row in rows], chance=task.chance
+    )
+
+
+def check(
+  config: Config, mixers: Mapping[str, Callable[..., CausalMixer]] = MIXERS
+) -> nn.Module:
+  """Makes the model of a cell.
+
+  No block has a perceptron: the mixers alone have to remember.
+
+  Raises:
+    ValueError: the mixer refuses the width, cannot hand its state over to a
+      decoder, or no width gives the model as many parameters.
+  """
+  task, layers = TASKS[config.part], LAYERS[config.part]
+  context = 2 * max(LENGTHS)
+
+  def make(features: int) -> nn.Module:
+    made = (mixers[config.mixer](features, context),) * layers
+    if config.part != 'translate':
+      return SequenceModel(task.input, task.output, made, expansion=0)
+    score = 'dot' if config.attention else None
+    return Seq2Seq(
+      task.input, task.output, made, made, attention=score, expansion=0
+    )
+
+  features = config.features or features_for(make, config.parameters)
+  model = make(features)
+  num_parameters(model)  # a mixer may refuse its width only now
+  return model
+
+
+def _named(row: dict[str, Any], config: Config, model: nn.Module) -> dict:
+  """Says what was trained; a training that is not finite has no measure."""
+  mixers = model.decoder if config.part == 'translate' else model.mixers
+  row = {k: v for k, v in row.items() if k not in ('group', 'score')}
+  return {'measure': None, 'at': None, 'value': None} | row | {
+    'width': mixers[0].features,
+    'carry_floats': sum(map(state_floats, mixers)),
+    'model_parameters': num_parameters(model),
+  }  # fmt: skip
+
+
+def recalled(model: nn.Module, params: Any) -> Rows:
+  """Measures the accuracy, and the effects of edits by distance."""
+  scores = training.evaluate(
+    model,
+    params,
+    TASKS['recall'],
+    batches=BATCHES,
+    batch_size=fit.BATCH_SIZE,
+    split='test',
+  )
+  right = sum(score * weight for score, weight in scores.values())
+  examples = sum(weight for _, weight in scores.values())
+  accuracy = right / examples
+  task = TASKS['recall']
+  return [
+    _row('accuracy', task.num_pairs, accuracy, examples),
+    *edits(model, params, task),
+  ]
+
+
+def edits(model: nn.Module, params: Any, task: MQAR) -> Rows:
+  """Edits a key, or its value, and asks for the value.
+
+  Returns:
+    By what is edited and by the distance from the question back to the key, in
+    bands: how many nats the log-probability of the answer falls, on average.
+  """
+  batch = task.batch(jax.random.key(0), 0, EDITED, 'test')
+  inputs, weights = np.array(batch.inputs), np.array(batch.weights)
+  rng = np.random.default_rng(0)
+  rows = np.arange(EDITED)
+  question = np.argmax(weights * rng.random(weights.shape), axis=1)
+  distance = np.array(batch.group)[rows, question]
+  key = question - distance
+  answers = jnp.asarray(np.array(batch.targets)[rows, question])
+  found = []
+  for edited, position in {'key': key, 'value': key + 1}.items():
+    first = 0 if edited == 'key' else task.num_keys
+    effect = _effect(
+      model,
+      {'params': params},
+      jnp.asarray(inputs),
+      answers,
+      position=jnp.asarray(position),
+      value=jnp.asarray(_another(inputs, position, first, task.num_keys, rng)),
+      question=jnp.asarray(question),
+    )
+    for low, high in zip((0, *BANDS[:-1]), BANDS, strict=True):
+      there = (distance > low) & (distance <= high)
+      fall = -float(np.mean(np.array(effect)[there]))
+      found.append(_row(f'edit of the {edited}', high, fall, int(there.sum())))
+  return found
+
+
+# Compiled once for all seeds of a model.
+_effect = jax.jit(effect_of_edit, static_argnames='model')
+
+
+def _another(inputs, position, first: int, count: int, rng) -> np.ndarray:
+  """Returns a token for each row, of those from `first` on that it lacks.
+
+  Of a row that has all of them, any other than the one that is edited.
+  """
+  rows, kind = np.arange(len(inputs)), np.arange(first, first + count)
+  wanted = 2.0 * ~(inputs[:, :, None] == kind).any(axis=1)
+  wanted += 1.0 + rng.random(wanted.shape)
+  wanted[rows, inputs[rows, position] - first] = 0
+  return kind[np.argmax(wanted, axis=1)]
+
+
+def copied(model: nn.Module, params: Any) -> Rows:
+  """Measures how many bits of the symbols the answers know.
+
+  The bits of the symbols less those that the answers still lack, by the test
+  loss: a lower bound of the information that the memory has carried.
+  """
+  task = TASKS['copy']
+  nats = training.evaluate_loss(
+    model,
+    params,
+    task,
+    batches=BATCHES,
+    batch_size=fit.BATCH_SIZE,
+    split='test',
+  )
+  lacking = task.num_copied * nats / math.log(2)
+  examples = BATCHES * fit.BATCH_SIZE
+  return [_row('bits', task.bits, max(0.0, task.bits - lacking), examples)]
+
+
+def translated(model: nn.Module, params: Any) -> Rows:
+  """Measures the token accuracy by the length of the source."""
+  scores = training.evaluate(
+    model,
+    params,
+    TASKS['translate'],
+    batches=BATCHES,
+    batch_size=fit.BATCH_SIZE,
+    split='test',
+  )
+  return [
+    _row('accuracy', length, *scores[length])
+    for length in LENGTHS
+    if length in scores
+  ]
+
+
+def _row(measure: str, at: float, value: float, examples: float) -> dict:
+  found = {'measure': measure, 'at': at, 'value': float(value)}
+  return found | {'examples': int(examples)}
+
+
+MEASURES = {'recall': recalled, 'copy': copied, 'translate': translated}
+
+if __name__ == '__main__':
+  command.one_cell(Config, run, workdir='runs/capacity')

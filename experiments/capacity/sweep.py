@@ -1,0 +1,93 @@
+"""The cells of each preset."""
+
+from collections.abc import Sequence
+
+from experiments.capacity.main import PARTS, Config
+
+# Those that claims are about; any other of the catalogue can be named in
+# --mixers.
+MIXERS = ('deltanet', 'attention', 'gru')
+HELP = {
+  'mixers': 'Mixers that are asked for the values of keys.',
+  'widths': 'Their widths.',
+  'copying': 'Mixers that copy symbols.',
+  'copy_widths': 'Their widths.',
+  'translating': 'Mixers of an encoder-decoder, with attention and without.',
+  'steps': 'The most updates of a training that recalls; a part may take more.',
+}
+# How many times the updates of `recall` a part takes, the same for all.
+TIMES = {'recall': 1, 'copy': 8, 'translate': 1.5}
+FULL = {
+  'parts': PARTS,
+  'mixers': MIXERS,
+  'widths': (8, 16, 32),
+  'copying': ('gru',),
+  'copy_widths': (4, 16, 64),
+  'translating': ('gru',),
+  'learning_rates': (3e-3, 1e-2, 3e-2),
+  'seeds': 8,
+  'tuning_seeds': 1,
+  'steps': 400,
+}
+PRESETS = {
+  'quick': FULL
+  | {
+    'parts': ('recall', 'copy'),
+    'mixers': ('deltanet', 'attention'),
+    'widths': (16,),
+    'copy_widths': (4, 16),
+    'learning_rates': (1e-2,),
+    'seeds': 5,
+  },
+  'full': FULL,
+}
+
+
+def cells(
+  parts: Sequence[str],
+  mixers: Sequence[str],
+  widths: Sequence[int],
+  copying: Sequence[str],
+  copy_widths: Sequence[int],
+  translating: Sequence[str],
+  learning_rates: Sequence[float],
+  seeds: int,
+  tuning_seeds: int,
+  steps: int,
+) -> list[Config]:
+  """Returns a cell for each mixer, task and width; the longest come first."""
+  made = {
+    'translate': [
+      {'mixer': name, 'attention': reads}
+      for name in translating
+      for reads in (False, True)
+    ],
+    'recall': [
+      {'mixer': name, 'features': width}
+      for name in mixers
+      for width in sorted(widths, reverse=True)
+    ],
+    'copy': [
+      {'mixer': name, 'features': width}
+      for name in copying
+      for width in copy_widths
+    ],
+  }
+  return [
+    Config(
+      part=part,
+      steps=int(TIMES[part] * steps),
+      learning_rates=tuple(learning_rates),
+      seeds=seeds,
+      tuning_seeds=tuning_seeds,
+      **own,
+    )
+    for part, each in made.items()
+    if part in parts
+    for own in each
+  ]
+
+
+def shared(config: Config) -> Config:
+  """Nothing is compiled for two cells: each has a model of its own."""
+  return config

@@ -1,0 +1,1 @@
+"""Measures how the error of a forecast grows with its horizon."""
