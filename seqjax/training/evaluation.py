@@ -14,6 +14,7 @@ from jaxtyping import Int
 
 from seqjax.errors import check_value
 from seqjax.training import traced
+from seqjax.training.recipe import check_carries
 from seqjax.typing import Array, Batch, Segments
 
 NUM_RANGES = 3  # of lengths; one compiled function each
@@ -53,6 +54,7 @@ def evaluate(
   batch_size: int,
   split: str = 'validation',
   at_once: int | None = None,
+  carried: bool = False,
 ) -> Scores:
   """Returns {group: (mean score, total weight)} over a split's first batches.
 
@@ -63,8 +65,13 @@ def evaluate(
   at most `at_once` rows of a batch at a time, which is what memory depends on;
   None: all.
 
+  `carried` reads a contiguous text as one: each batch goes on from the carry
+  of the one before, and the first from an empty one. The model streams, and the
+  task is `sequential`, as in `train`.
+
   Raises:
-    ValueError: no batches, or empty ones.
+    ValueError: no batches, or empty ones; a model or a task that cannot be
+      carried.
   """
   for name, given in {'batches': batches, 'batch_size': batch_size}.items():
     check_value('evaluate', name, int, given)
@@ -74,26 +81,30 @@ def evaluate(
       f'batches={batches} and batch_size={batch_size} were given.'
     )
   rows = _rows(batch_size, batch_size if at_once is None else at_once)
-  # All are on their way before the first is waited for.
+  carry = _first_carry(model, task, batch_size) if carried else None
   draw = functools.partial(
     task.batch, jax.random.key(0), batch_size=batch_size, split=split
   )
   static, numbers = traced.split(task)
-  drawn = [
-    _drawn_scores(
-      params,
-      step,
-      numbers,
-      model=model,
-      task=static,
-      rows=rows,
-      batch_size=batch_size,
-      split=split,
-    )
-    if task.on_device
-    else _scores(params, draw(step), model=model, task=task, rows=rows)
-    for step in range(batches)
-  ]
+  drawn = []
+  for step in range(batches):  # all are on their way before one is waited for
+    if task.on_device:
+      carry, scored = _drawn_scores(
+        params,
+        carry,
+        step,
+        numbers,
+        model=model,
+        task=static,
+        rows=rows,
+        batch_size=batch_size,
+        split=split,
+      )
+    else:
+      carry, scored = _scores(
+        params, carry, draw(step), model=model, task=task, rows=rows
+      )
+    drawn.append(scored)
   scores, weights, valid, groups = zip(*drawn, strict=True)
   scores, weights = _flat(scores), _flat(weights)
   members = {None: np.ones(len(scores), bool)}
@@ -114,29 +125,36 @@ def evaluate_loss(
   batches: int,
   batch_size: int,
   split: str = 'validation',
+  carried: bool = False,
 ) -> float:
   """Returns the mean of `task.loss` over a split's first batches, in nats.
 
-  Dropout is off, and batches count alike.
+  Dropout is off, and batches count alike. `carried` is that of `evaluate`.
+
+  Raises:
+    ValueError: a model or a task that cannot be carried.
   """
-  drawn = functools.partial(
+  carry = _first_carry(model, task, batch_size) if carried else None
+  draw = functools.partial(
     task.batch, jax.random.key(0), batch_size=batch_size, split=split
   )
   static, numbers = traced.split(task)
-  losses = [
-    _drawn_loss(
-      params,
-      step,
-      numbers,
-      model=model,
-      task=static,
-      batch_size=batch_size,
-      split=split,
-    )
-    if task.on_device
-    else _loss(params, drawn(step), model=model, task=task)
-    for step in range(batches)
-  ]
+  losses = []
+  for step in range(batches):
+    if task.on_device:
+      carry, loss = _drawn_loss(
+        params,
+        carry,
+        step,
+        numbers,
+        model=model,
+        task=static,
+        batch_size=batch_size,
+        split=split,
+      )
+    else:
+      carry, loss = _loss(params, carry, draw(step), model=model, task=task)
+    losses.append(loss)
   return float(np.mean([np.float64(loss) for loss in losses]))
 
 
@@ -206,11 +224,18 @@ def overall(scores: Mapping[Any, tuple[float, float]]) -> float:
   return weighted / total if total else math.nan
 
 
+def _first_carry(model: nn.Module, task: Any, batch_size: int) -> Any:
+  """Returns an empty carry; ValueError where none can be handed on."""
+  check_carries(model, task)
+  return model.initialize_carry(batch_size)
+
+
 @functools.partial(
   jax.jit, static_argnames=('model', 'task', 'rows', 'batch_size', 'split')
 )
 def _drawn_scores(
   params,
+  carry,
   step: int | Int[Array, ''],
   numbers: traced.Numbers,
   *,
@@ -224,7 +249,7 @@ def _drawn_scores(
   batch = traced.join(task, numbers).batch(
     jax.random.key(0), step, batch_size, split
   )
-  return _scores(params, batch, model=model, task=task, rows=rows)
+  return _scores(params, carry, batch, model=model, task=task, rows=rows)
 
 
 @functools.partial(
@@ -232,6 +257,7 @@ def _drawn_scores(
 )
 def _drawn_loss(
   params,
+  carry,
   step: int | Int[Array, ''],
   numbers: traced.Numbers,
   *,
@@ -244,29 +270,41 @@ def _drawn_loss(
   batch = traced.join(task, numbers).batch(
     jax.random.key(0), step, batch_size, split
   )
-  return _loss(params, batch, model=model, task=task)
+  return _loss(params, carry, batch, model=model, task=task)
 
 
 @functools.partial(jax.jit, static_argnames=('model', 'task'))
-def _loss(params, batch: Batch, *, model, task):
-  outputs = model.apply({'params': params}, batch.inputs, batch.segments)
-  return task.loss(outputs, batch)
+def _loss(params, carry, batch: Batch, *, model, task):
+  """Returns the carry after a batch, if there was one, and its loss."""
+  carry, outputs = _read(model, params, carry, batch)
+  return carry, task.loss(outputs, batch)
 
 
 @functools.partial(jax.jit, static_argnames=('model', 'task', 'rows'))
-def _scores(params, batch: Batch, *, model, task, rows):
-  """Returns (score, weight, valid, group), so many rows at a time."""
+def _scores(params, carry, batch: Batch, *, model, task, rows):
+  """Returns the carry and (score, weight, valid, group), by so many rows."""
 
-  def score(batch):
-    outputs = model.apply({'params': params}, batch.inputs, batch.segments)
-    return task.score(outputs, batch)
+  def score(carry, batch):
+    carry, outputs = _read(model, params, carry, batch)
+    return carry, task.score(outputs, batch)
 
   if len(jax.tree.leaves(batch)[0]) == rows:
-    scores, weights = score(batch)
+    carry, (scores, weights) = score(carry, batch)
   else:
-    parts = jax.tree.map(lambda x: x.reshape(-1, rows, *x.shape[1:]), batch)
-    scores, weights = jax.lax.map(score, parts)
-  return scores, weights, _valid(batch, weights), batch.group
+    parts = jax.tree.map(
+      lambda x: x.reshape(-1, rows, *x.shape[1:]), (carry, batch)
+    )
+    carry, (scores, weights) = jax.lax.map(lambda part: score(*part), parts)
+    carry = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), carry)
+  return carry, (scores, weights, _valid(batch, weights), batch.group)
+
+
+def _read(model, params, carry, batch: Batch):
+  """Reads a batch: the carry after it, if there was one, and the outputs."""
+  apply = functools.partial(model.apply, {'params': params})
+  if carry is None:
+    return None, apply(batch.inputs, batch.segments)
+  return apply(carry, batch.inputs, batch.segments, method='unroll')
 
 
 def _valid(batch: Batch, weights) -> Array:

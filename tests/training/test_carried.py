@@ -1,6 +1,7 @@
 """Carried training: windows of a stream are read as the stream would be."""
 
 import dataclasses
+import functools
 from typing import ClassVar
 
 import jax
@@ -191,6 +192,52 @@ def test_what_is_not_finite_stops_a_carried_run():
   assert 'The carry is not finite' in str(training.NotFinite(5, KEY, name))
 
 
+@pytest.mark.parametrize('on_device, at_once', [(True, ROWS), (False, 1)])
+def test_an_evaluation_reads_a_text_as_one(on_device, at_once, text):
+  """Scores and losses are those of one long text, by group."""
+  task = Stream() if on_device else text
+  spec = TOKENS if on_device else task.input
+  model = SequenceModel(spec, spec, (GRU(8), Attention(8, 8)), expansion=0)
+  batches = [task.batch(jax.random.key(0), i, ROWS) for i in range(2)]
+  whole = jax.tree.map(lambda *leaves: np.concatenate(leaves, 1), *batches)
+  params = jax.jit(model.init)(KEY, whole.inputs)['params']
+  outputs = jax.jit(model.apply)(
+    {'params': params}, whole.inputs, whole.segments
+  )
+  bits, weights = task.score(outputs, whole)
+  expected = np.average(bits, weights=weights)
+  options = {'batches': 2, 'batch_size': ROWS, 'split': 'train'}
+  score = functools.partial(training.evaluate, model, params, task, **options)
+  found = score(carried=True, at_once=at_once)
+  np.testing.assert_allclose(training.overall(found), expected, rtol=1e-5)
+  alone = training.overall(score())
+  assert abs(alone - expected) > 1e-3  # a window by itself knows less
+  if not on_device:
+    assert list(found) == list(range(task.length))
+  losses = [
+    task.loss(part, batch)
+    for part, batch in zip(np.split(outputs, 2, axis=1), batches, strict=True)
+  ]
+  loss = training.evaluate_loss(model, params, task, carried=True, **options)
+  np.testing.assert_allclose(loss, np.mean(losses), rtol=1e-5)
+
+
+def test_an_evaluation_begins_with_an_empty_carry():
+  """Its first batch is scored as one by itself."""
+  task, model = Stream(), _model(GRU(8))
+  params = model.init(KEY, jnp.zeros((1, 1), jnp.int32))['params']
+  first, again, alone = (
+    training.evaluate(
+      model, params, task, batches=1, batch_size=ROWS, carried=carried
+    )
+    for carried in (True, True, False)
+  )
+  assert first == again
+  np.testing.assert_allclose(
+    training.overall(first), training.overall(alone), rtol=1e-6
+  )
+
+
 @pytest.mark.parametrize(
   'model, task, message',
   [
@@ -209,10 +256,16 @@ def test_what_is_not_finite_stops_a_carried_run():
     ),
   ],
 )
-def test_what_cannot_be_carried_is_refused(model, task, message):
-  """When `train` is called."""
+@pytest.mark.parametrize(
+  'use', [training.train, training.evaluate, training.evaluate_loss]
+)
+def test_what_cannot_be_carried_is_refused(use, model, task, message):
+  """When `train` or `evaluate` is called."""
   with pytest.raises(ValueError, match=message):
-    _train(model, task)
+    if use is training.train:
+      _train(model, task)
+    else:
+      use(model, {}, task, batches=1, batch_size=ROWS, carried=True)
 
 
 def test_a_state_with_and_one_without_a_carry_are_not_mixed_up():

@@ -1,0 +1,1 @@
+"""Compares counts with networks as models of a text."""
