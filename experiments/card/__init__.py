@@ -1,0 +1,1 @@
+"""Measures the same few properties of every mixer."""

@@ -1,0 +1,107 @@
+"""The report card: a line for each mixer, a column for each property."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from seqjax.analysis.contrasts import share_interval
+from seqjax.analysis.rules import MIN_SEEDS
+from seqjax.analysis.statistics import Interval, mean_interval
+from seqjax.results import table
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+class Entry(NamedTuple):
+  """What one mixer shows of one property.
+
+  Attributes:
+    values: of the seeds that have one.
+    solved: how many of how many seeds count as learnt; None where nothing is.
+    interval: the mean with its interval; None of fewer than five values, or
+      where they are all equal.
+  """
+
+  values: np.ndarray
+  solved: tuple[int, int] | None
+  interval: Interval | None
+
+  @property
+  def mean(self) -> float:
+    """The mean over seeds; NaN where none has a value."""
+    return float(self.values.mean()) if len(self.values) else np.nan
+
+  @property
+  def text(self) -> str:
+    """'0.98 [0.95, 1] 5/5', as far as there is one."""
+    if not len(self.values):
+      said = '-'
+    elif self.interval is None:
+      said = f'{self.mean:.3g}'
+    else:
+      low, high = self.interval.low, self.interval.high
+      said = f'{self.mean:.3g} [{low:.3g}, {high:.3g}]'
+    return said if self.solved is None else f'{said} {self.share}'
+
+  @property
+  def share(self) -> str:
+    """'4/5': the seeds that count as learnt."""
+    return '' if self.solved is None else '{}/{}'.format(*self.solved)
+
+  @property
+  def share_interval(self) -> Interval | None:
+    """The share of seeds that learn, with its interval."""
+    return None if self.solved is None else share_interval(*self.solved)
+
+
+def entries(rows: Rows) -> dict[str, dict[str, Entry]]:
+  """Returns {mixer: {property: entry}}, in the order of the table."""
+  grouped = {}
+  for row in rows:
+    of_mixer = grouped.setdefault(row['mixer'], {})
+    of_mixer.setdefault(row['property'], []).append(row)
+  return {
+    mixer: {name: _entry(part) for name, part in found.items()}
+    for mixer, found in grouped.items()
+  }
+
+
+def _entry(rows: Rows) -> Entry:
+  seeds = [row['seed'] for row in rows]
+  if len(set(seeds)) < len(seeds):
+    raise ValueError(
+      'A card has one row for each mixer, property and seed, but two of '
+      f'{rows[0]["mixer"]}, {rows[0]["property"]}.'
+    )
+  values = [row['value'] for row in rows if row['value'] is not None]
+  values = np.array([x for x in values if np.isfinite(x)], float)
+  known = [row['solved'] for row in rows if row['solved'] is not None]
+  solved = (sum(known), len(known)) if known else None
+  several = len(values) >= MIN_SEEDS and np.ptp(values) > 0
+  return Entry(values, solved, mean_interval(values) if several else None)
+
+
+def properties(found: Mapping[str, Mapping[str, Entry]]) -> list[str]:
+  """Returns the properties that some mixer has, in order."""
+  return list(dict.fromkeys(name for each in found.values() for name in each))
+
+
+def summary(rows: Rows) -> str:
+  """Returns the card as text, a table for each group of properties."""
+  found = entries(rows)
+  names = properties(found)
+  groups = dict.fromkeys(name.partition(':')[0] for name in names)
+  parts = [
+    'Means over seeds with their 95 % intervals, and how many seeds count as '
+    'learnt; "-" where no seed has a value.'
+  ]
+  for group in groups:
+    own = [name for name in names if name.partition(':')[0] == group]
+    lines = [
+      {'mixer': mixer} | {n: each[n].text if n in each else '-' for n in own}
+      for mixer, each in found.items()
+      if any(n in each for n in own)
+    ]
+    parts.append(table.format(lines, ['mixer', *own]))
+  return '\n\n'.join(parts)

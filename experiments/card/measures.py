@@ -1,0 +1,131 @@
+"""Measures one mixer by another experiment, and reads properties off its rows.
+
+A measure is a cell of another experiment at one small budget, which is that of
+every mixer, and a function from the rows of this cell to properties. Those are
+read by the functions that the verdicts of that experiment come from.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from experiments.capacity import claims as capacity_claims
+from experiments.capacity import main as capacity
+from experiments.gradients import claims as gradients_claims
+from experiments.gradients import main as gradients
+from experiments.recall import curves
+from experiments.recall import main as recall
+from experiments.state_tracking import claims as state_claims
+from experiments.state_tracking import main as state_tracking
+from seqjax.analysis import rules
+
+TIMES = (1, 2, 4, 8)  # of the trained lag
+SOLVES_FAR = 8  # times the trained length
+Rows = Sequence[Mapping[str, Any]]
+
+
+class Property(NamedTuple):
+  """One property of a mixer, seed by seed.
+
+  Attributes:
+    name: as it heads a column.
+    values: a number for each seed; NaN where there is none.
+    solved: for each seed, whether it counts as learnt; None where nothing is
+      learnt.
+  """
+
+  name: str
+  values: np.ndarray
+  solved: np.ndarray | None = None
+
+
+class Measure(NamedTuple):
+  """A cell of another experiment.
+
+  Attributes:
+    main: the module with its Config and its run.
+    options: the fields of Config, but for the mixer and the seeds.
+    read: from the rows of the cell to properties.
+  """
+
+  main: ModuleType
+  options: Mapping[str, Any]
+  read: Callable[[Rows], list[Property]]
+
+
+def of_recall(rows: Rows) -> list[Property]:
+  """Reads how much accuracy is lost with the lag, and updates to solve."""
+  (curve,) = curves.curves(rows, 'mixed').values()
+  curve = curve.at([x for x in curve.points if x != recall.LAG_OF_COUNTS])
+  inside = curve.between(1, curve.trained)
+  able = np.all(inside.scores >= curve.solved, axis=1)
+  found = []
+  for times in TIMES:
+    until = curve.between(1, times * curve.trained)
+    lost = until.scores[:, 0] - until.scores.min(axis=1)
+    name = f'recall: lost by {times}x the trained lag'
+    found.append(Property(name, lost, able & (lost <= rules.MARGIN)))
+  steps = {row['seed']: row['steps_to_solve'] for row in rows}
+  taken = np.array([steps[seed] or np.nan for seed in sorted(steps)], float)
+  solved = ~np.isnan(taken)
+  return [*found, Property('recall: updates to solve', taken, solved)]
+
+
+def of_pairs(rows: Rows) -> list[Property]:
+  """Reads the accuracy of recall by content, and the size of the carry."""
+  (group,) = capacity_claims.groups(rows)
+  able = group.main >= capacity_claims.LEARNT
+  floats = np.full(group.num_seeds, float(group.floats))
+  return [
+    Property('recall of 8 pairs: accuracy', group.main, able),
+    Property('recall of 8 pairs: numbers carried', floats),
+  ]
+
+
+def of_states(rows: Rows) -> list[Property]:
+  """Reads the accuracy at the trained length and at 8 times that."""
+  task = rows[0]['task']
+  (curve,) = state_claims.curves(rows, task).values()
+  label = {'z2': 'parity', 's3': 'S3'}[task]
+  near, far = (curve.at([n]).scores[:, 0] for n in (1, SOLVES_FAR))
+  return [
+    Property(f'{label}: at 1x', near, state_claims.learns(curve)),
+    Property(f'{label}: at 8x', far, state_claims.generalises(curve)),
+  ]
+
+
+def of_gradients(rows: Rows) -> list[Property]:
+  """Reads the rate of gradients: nats a position; -infinity of a window."""
+  return [Property('gradient: nats per position', gradients_claims.rates(rows))]
+
+
+_STATES = {
+  'parameters': 8000,
+  'learning_rates': (3e-3, 1e-2, 3e-2),
+  'steps': 500,
+  'batch_size': 64,
+}
+MEASURES = {
+  'recall': Measure(
+    recall, {'lag': 32, 'steps': 300, 'parameters': 25000}, of_recall
+  ),
+  'pairs': Measure(
+    capacity,
+    {
+      'part': 'recall',
+      'features': 16,
+      'steps': 400,
+      'learning_rates': (3e-3, 1e-2, 3e-2),
+    },
+    of_pairs,
+  ),
+  'parity': Measure(
+    state_tracking, _STATES | {'task': 'z2', 'length': 24}, of_states
+  ),
+  's3': Measure(
+    state_tracking, _STATES | {'task': 's3', 'length': 10}, of_states
+  ),
+  'gradient': Measure(gradients, {'features': 32, 'length': 257}, of_gradients),
+}

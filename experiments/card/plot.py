@@ -1,0 +1,83 @@
+"""Draws the card as a heat map: a row for each mixer, a column a property."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from experiments.card import claims
+from seqjax.results import plotting
+
+TITLE = 'What each mixer shows, from the best (blue) to the worst (orange)'
+BEST, MIDDLE, WORST = '#9ecae1', '#f7f7f7', '#fdbe85'
+LOWER = ('lost', 'updates', 'carried')  # in names of which less is better
+Rows = Sequence[Mapping[str, Any]]
+
+
+def draw(rows: Rows, path: str):
+  """Draws a cell for each mixer and property, with its number and share."""
+  from matplotlib.colors import LinearSegmentedColormap
+
+  found = claims.entries(rows)
+  names, mixers = claims.properties(found), list(found)
+  figure, (panel,) = plotting.new(
+    TITLE,
+    columns=1,
+    width=3.0 + 0.95 * len(names),
+    height=2.2 + 0.26 * len(mixers),
+  )
+  goodness = np.array([[_good(found, m, n) for n in names] for m in mixers])
+  scale = [WORST, MIDDLE, BEST]
+  colors = LinearSegmentedColormap.from_list('card', scale, bad='white')
+  panel.imshow(goodness, cmap=colors, vmin=0, vmax=1, aspect='auto')
+  for i, mixer in enumerate(mixers):
+    for j, name in enumerate(names):
+      panel.text(
+        j, i, _text(found[mixer].get(name)), ha='center', va='center',
+        fontsize=7.5,
+      )  # fmt: skip
+  panel.grid(False)
+  panel.set_yticks(range(len(mixers)), mixers)
+  labels = [textwrap.fill(name.replace(':', ':\n', 1), 16) for name in names]
+  panel.set_xticks(range(len(names)), labels, fontsize=7.5)
+  panel.tick_params(length=0)
+  plotting.footer(
+    figure, rows, 'Means over seeds; k/n: seeds that count as learnt.'
+  )
+  plotting.save(figure, path)
+
+
+def _text(entry: claims.Entry | None) -> str:
+  """Returns '0.98  5/5', '-' where there is no number."""
+  if entry is None:
+    return ''
+  said = f'{entry.mean:.3g}' if len(entry.values) else '-'
+  return f'{said}  {entry.share}'.strip()
+
+
+def _good(found: Mapping, mixer: str, name: str) -> float:
+  """Returns how good a mixer is among all, from 0 to 1; NaN without a number.
+
+  By rank, so that one mixer that is far off does not hide what others differ
+  by; mixers of which no seed learnt are the worst, whatever their number.
+  """
+  ranked = sorted({_key(each[name], name) for each in found.values()
+                   if name in each} - {None})  # fmt: skip
+  key = _key(found[mixer][name], name) if name in found[mixer] else None
+  if key is None:
+    return np.nan
+  if len(ranked) == 1:
+    return 0.5
+  return ranked.index(key) / (len(ranked) - 1)
+
+
+def _key(entry: claims.Entry, name: str) -> tuple[float, float] | None:
+  """Orders entries: by the share that learnt, then by the mean, to 2 digits."""
+  share = 0.0 if entry.solved is None else entry.solved[0] / entry.solved[1]
+  if not len(entry.values):
+    return None if entry.solved is None else (share, -np.inf)
+  mean = float(f'{entry.mean:.2g}')
+  if 'gradient' in name:
+    return share, -abs(mean)  # neither vanishes nor explodes
+  return share, -mean if any(word in name for word in LOWER) else mean

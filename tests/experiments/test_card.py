@@ -1,0 +1,159 @@
+"""The report card: properties are read by other experiments' own functions."""
+
+import numpy as np
+import pytest
+
+from experiments import axes, folders
+from experiments.card import claims, main, measures, plot, sweep
+from experiments.recall import main as recall
+from seqjax.nn import MIXERS, WindowMLP
+
+MACHINE = {
+  'device': 'cpu', 'cpus': 2, 'jax': '0.10.2', 'precision': 'float32',
+  'commit': 'abc',
+}  # fmt: skip
+
+
+def recall_rows(beyond, steps=50, lags=(1, 8, 32, 64, 128, 256), seeds=5):
+  """Rows of networks that learnt, and score `beyond` at longer lags."""
+  return [
+    {'seed': seed, 'tested_lag': lag, 'trained_lag': 32, 'examples': 1024,
+     'accuracy': 1.0 if lag <= 32 else beyond, 'chance': 0.125,
+     'steps_to_solve': steps, 'steps_taken': 300}
+    for seed in range(seeds) for lag in lags
+  ]  # fmt: skip
+
+
+@pytest.fixture
+def measured(monkeypatch):
+  """Replaces recall's training by rows; returns what it was asked for."""
+  asked = []
+
+  def run(config, workdir, mixers):
+    asked.append((config, mixers))
+    return {'rows': recall_rows(0.5), 'chance': 0.125}
+
+  monkeypatch.setattr(recall, 'run', run)
+  return asked
+
+
+def test_a_cell_asks_another_experiment_and_reads_its_rows(measured, tmp_path):
+  """At the budget of all mixers; a caller's mixer takes part."""
+  mine = {'mine': lambda features, context: WindowMLP(features, tau=4)}
+  config = main.Config('mine', 'recall')
+  rows = main.run(config, tmp_path, mine)['rows']
+  ((asked, mixers),) = measured
+  assert asked == recall.Config(
+    mixer='mine', lag=32, seeds=5, tuning_seeds=1, steps=300
+  )
+  assert {'mine', 'lstm'} <= set(mixers)
+  found = {row['property']: row for row in rows if row['seed'] == 3}
+  assert found['recall: lost by 1x the trained lag']['value'] == 0
+  assert found['recall: lost by 1x the trained lag']['solved'] is True
+  assert found['recall: lost by 8x the trained lag']['value'] == 0.5
+  assert found['recall: lost by 8x the trained lag']['solved'] is False
+  assert found['recall: updates to solve']['value'] == 50
+  assert main.run(config, tmp_path, mine)['rows'] == rows
+  assert len(measured) == 1
+
+
+def test_what_was_not_solved_has_no_number_of_updates():
+  """And counts as not learnt."""
+  rows = [
+    row | {'mixer': 'lstm', 'design': 'mixed', 'parameters': 25000, 'lag': 32,
+           'steps': 300, 'batch_size': 32}
+    for row in recall_rows(1.0, steps=None)
+  ]  # fmt: skip
+  *_, updates = measures.of_recall(rows)
+  assert np.isnan(updates.values).all() and not updates.solved.any()
+
+
+def test_every_measure_fits_the_config_of_its_experiment():
+  """With the number of seeds of the card, and nothing compiled."""
+  for name in measures.MEASURES:
+    config = main.Config('gru', name, seeds=7)
+    assert config.cell.seeds == 7 and config.cell.mixer == 'gru'
+    main.check(config)
+
+
+def test_the_full_card_has_all_mixers_and_all_measures():
+  """Each once."""
+  found = folders.find('card')
+  configs = axes.cells(found, **found.axes('full'))
+  assert len(set(configs)) == len(configs)
+  assert {c.mixer for c in configs} == set(MIXERS)
+  assert {c.measure for c in configs} == set(measures.MEASURES)
+  assert set(sweep.SOME) <= set(MIXERS)
+
+
+def table(values, solved, mixers=('lstm', 'mine'), name='parity: at 8x'):
+  """Rows of a card, each seed of a mixer with a value."""
+  return [
+    {'mixer': mixer, 'property': name, 'seed': seed, 'value': value,
+     'solved': solved} | MACHINE
+    for mixer in mixers for seed, value in enumerate(values)
+  ]  # fmt: skip
+
+
+def test_an_entry_has_number_interval_and_share_of_seeds():
+  """A planted error in one seed changes them."""
+  good = claims.entries(table([1, 1, 1, 1, 1], True))['mine']['parity: at 8x']
+  assert good.text == '1 5/5' and good.share_interval.high == 1
+  rows = table([1, 1, 1, 1, 0.5], True)
+  rows[-1] = rows[-1] | {'solved': False}
+  bad = claims.entries(rows)['mine']['parity: at 8x']
+  assert bad.solved == (4, 5) and bad.interval.low < 0.9 < bad.mean + 0.01
+  assert 'mine' in claims.summary(rows) and '4/5' in claims.summary(rows)
+  empty = table([None] * 5, False)
+  assert claims.entries(empty)['mine']['parity: at 8x'].text == '- 0/5'
+  with pytest.raises(ValueError, match='two of mine'):
+    claims.entries([*rows, rows[-1]])
+
+
+def test_the_heat_map_ranks_by_what_is_better():
+  """More accuracy, less lost, a rate nearer to 0; learnt before the rest."""
+
+  def goodness(name, ours, theirs, solved=(None, None)):
+    rows = [
+      *table(ours, solved[0], ['a'], name),
+      *table(theirs, solved[1], ['b'], name),
+    ]
+    found = claims.entries(rows)
+    return [plot._good(found, mixer, name) for mixer in ('a', 'b')]
+
+  assert goodness('S3: at 1x', [0.9], [0.5]) == [1, 0]
+  assert goodness('recall: lost by 8x the trained lag', [0.9], [0.5]) == [0, 1]
+  assert goodness('gradient: nats per position', [-0.4], [0.01]) == [0, 1]
+  assert goodness('S3: at 1x', [0.9], [0.5], (False, True)) == [0, 1]
+
+
+def test_the_heat_map_names_every_mixer_and_number(tmp_path):
+  """Also where a mixer lacks a property."""
+  rows = [*table([0.25, 0.25], True), *table([3.0], None, ['gru'], 'x: y')]
+  plot.draw(rows, str(tmp_path / 'figure.svg'))
+  drawn = (tmp_path / 'figure.svg').read_text()
+  for words in ('lstm', 'mine', 'gru', '0.25', '2/2', 'parity'):
+    assert words in drawn
+
+
+@pytest.mark.parametrize(
+  'bad, message',
+  [
+    ({'mixer': 'ltsm'}, "Did you mean 'lstm'"),
+    ({'measure': 'party'}, "Did you mean 'parity'"),
+    ({'seeds': 0}, 'seeds=0'),
+  ],
+)
+def test_bad_options_are_refused_before_anything_is_written(
+  bad, message, tmp_path
+):
+  """One sentence, no folder."""
+  with pytest.raises(ValueError, match=message):
+    main.run(main.Config(**bad), tmp_path / 'run')
+  assert not list(tmp_path.iterdir())
+
+
+def test_the_table_has_the_properties_and_not_what_they_were_read_from():
+  """Rows of the other experiment lie below a cell's folder."""
+  rows = table([1.0], True)
+  assert sweep.tabulate([*rows, {'mixer': 'lstm', 'lag': 3}]) == rows
