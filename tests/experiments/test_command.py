@@ -112,16 +112,19 @@ def windowed(features, context):
 
 
 def test_a_mixer_of_a_module_takes_part_by_its_name(tmp_path):
-  """From the command line; its cells run in processes of their own."""
-  name = 'tests.experiments.test_command:windowed'
-  options = {'mixers': name, 'designs': 'mixed'} | SMALL
-  options |= {'learning_rates': 0.003, 'workdir': tmp_path}
-  done = processes.call(
-    'experiments.recall', *(f'--{k}={v}' for k, v in options.items())
+  """Whatever process the cell runs in; its table says who it is."""
+  name = f'{__name__}:windowed'
+  found = folders.find('gradients')
+  small = {'features': 4, 'length': 17, 'seeds': 1}
+  (config, *_) = axes.cells(
+    found, **found.axes('full') | small | {'mixers': (name,)}
   )
-  assert done.returncode == 0, done.stderr
+  folder = reproduce.Job(found, [config], tmp_path).folder(config)
+  reproduce.run_cell('gradients', config, str(folder))
+  said = reproduce.publish(reproduce.Job(found, [config], tmp_path), tmp_path)
+  assert name in said and 'other settings' in said
   assert name in (tmp_path / 'results.csv').read_text()
-  assert name in (tmp_path / 'verdicts.md').read_text()
+  assert name in (tmp_path / 'figure.svg').read_text()
 
 
 def test_a_mixer_of_a_module_keeps_the_laws_first(tmp_path, capsys):
