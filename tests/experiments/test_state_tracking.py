@@ -78,7 +78,12 @@ def test_presets_train_what_a_claim_needs(preset):
   for task in tasks:
     mixers = {config.mixer for config in configs if config.task == task}
     assert mixers >= {claims.PRIMARY, *claims.ATTENTION}
-  assert len({(c.parameters, c.steps, c.batch_size) for c in configs}) == 1
+    budgets = {
+      (config.parameters, config.steps, config.batch_size, config.length)
+      for config in configs
+      if config.task == task
+    }
+    assert len(budgets) == 1
 
 
 NAMES = ('lstm', *claims.ATTENTION)
