@@ -204,7 +204,7 @@ def stateless(rows: Rows, others: Mapping[str, Rows]) -> Answer:
 
 def composes(rows: Rows, others: Mapping[str, Rows]) -> Answer:
   """Tells if the TCN is more often right than a recurrent network."""
-  ours, theirs = scores(others['binary tree']), scores(rows)
+  ours, theirs = scores(others['tcn of 2 taps']), scores(rows)
   effect = contrasts.difference_interval(ours, theirs)
   p = contrasts.means_differ(ours, theirs)
   votes = int((ours > theirs.mean()).sum()), len(ours)
@@ -235,7 +235,7 @@ _JUDGES = {
     'accuracy of the LSTM minus that of {}, one token at a time',
   ),
   '0.12': (
-    'motifs', sweep.RECURRENT, ('binary tree',), composes,
+    'motifs', sweep.RECURRENT, ('tcn of 2 taps',), composes,
     'accuracy of the TCN minus that of {}',
   ),
   '0.13': (

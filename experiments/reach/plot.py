@@ -30,7 +30,7 @@ LOOKS = {
   'window of 9': plotting.look('gold', 'solid', '<'),
   'window of 17': plotting.look('gold', 'dashed', '>'),
   'linear_attention': plotting.look('grey', 'solid', 'P'),
-  'binary tree': plotting.look('pink', 'solid', 'D'),
+  'tcn of 2 taps': plotting.look('pink', 'solid', 'D'),
 }
 
 Rows = Sequence[Mapping[str, Any]]
@@ -144,7 +144,11 @@ def _dots(question: str):
   def draw_panel(area, rows: Rows):
     """Draws a dot for each seed of each network."""
     found = list(_entries(rows, question))
-    plotting.names_axis(area, [label for label, *_ in found])
+    labels = [
+      f'{label}{"" if own[0]["carried"] else ", no state"}'
+      for label, _, _, own in found
+    ]
+    plotting.names_axis(area, labels)
     area.set_xlim(0, 1.03)
     area.set_xlabel('accuracy (dotted: chance; best attainable 1)', fontsize=9)
     area.axvline(

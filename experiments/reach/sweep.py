@@ -17,7 +17,7 @@ STATELESS = ('window of 1', 'tcn')  # which see one token at a time
 ROLES = {
   'lags': (*CONVOLUTIONS, *WINDOWS, *WHOLE),
   'state': (*RECURRENT, *STATELESS),
-  'motifs': ('binary tree', *RECURRENT),
+  'motifs': ('tcn of 2 taps', *RECURRENT),
 }
 LONGER = {'state': 2, 'motifs': 3}  # times as many updates as for lags
 FULL = {
@@ -34,7 +34,7 @@ PRESETS = {
   | {
     'mixers': (
       *('convolutions, 2 layers', 'dilated, 3 layers', 'dilated, 4 layers'),
-      *('window of 9', 'tcn', 'lstm', 'binary tree'),
+      *('window of 9', 'tcn', 'lstm', 'tcn of 2 taps'),
     ),
     'learning_rates': (1e-2,),
     'seeds': 5,

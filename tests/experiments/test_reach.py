@@ -119,7 +119,7 @@ REACH = {
 DEPTH = {'convolutions, 2 layers': 2, 'dilated, 3 layers': 3,
          'dilated, 4 layers': 4}  # fmt: skip
 STATE = {'tcn': 0.7, 'window of 1': 0.7, 'lstm': 0.95}
-MOTIFS = {'binary tree': 0.9, 'lstm': 0.6, 'gru': 0.6}
+MOTIFS = {'tcn of 2 taps': 0.9, 'lstm': 0.6, 'gru': 0.6}
 
 
 def rows(lags=None, state=STATE, motifs=MOTIFS, seeds=8, farthest=None):
@@ -159,7 +159,7 @@ def rows(lags=None, state=STATE, motifs=MOTIFS, seeds=8, farthest=None):
       | {'question': question, 'mixer': name, 'lag': None, 'seed': seed,
          'accuracy': accuracy + 0.002 * math.sin(seed), 'chance': chance,
          'examples': 512, 'receptive_field': None, 'farthest': None,
-         'layers': 1}
+         'layers': 1, 'carried': name not in sweep.STATELESS}
       for name, accuracy in given.items() for seed in range(seeds)
     ]  # fmt: skip
   return found
@@ -264,3 +264,4 @@ def test_figure_and_card_are_drawn_from_rows(tmp_path):
   assert 'window of 9 (R = 9)' in text and 'lag / R' in text
   card = claims.summary(table)
   assert 'derivatives' in card and 'window of 1 ' in card
+  assert 'tcn, no state' in text and 'lstm, no state' not in text
