@@ -128,7 +128,7 @@ def run(
   if done is not None:
     return done
   stacked = check(config, mixers)
-  reach = Stack(stacked, expansion=0).receptive_field
+  reach = window(stacked)
   task, test = tasks(config, reach)
 
   def model(task: Any) -> nn.Module:
@@ -186,6 +186,12 @@ def tasks(config: Config, reach: int | None) -> tuple[Any, Any]:
   tested = sorted(lag for lag in powers | edge if 1 <= lag <= LAG)
   seen = [lag for lag in tested if reach is None or lag < reach]
   return RecallAt(lags=tuple(seen or [1])), RecallAt(lags=tuple(tested))
+
+
+def window(stacked: tuple[CausalMixer, ...]) -> int | None:
+  """Returns the positions that a stack sees; None where it sees all lags."""
+  reach = Stack(stacked, expansion=0).receptive_field
+  return None if reach is None or reach > LAG else reach
 
 
 def farthest(stacked: tuple[CausalMixer, ...], reach: int | None) -> int | None:
