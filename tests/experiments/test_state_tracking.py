@@ -54,7 +54,7 @@ def test_positions_are_averaged_up_to_a_multiple():
     ({'task': 's4'}, "'s4'. Did you mean 's"),
     ({'task': 'z2', 'length': 10}, 'length=10 have 10'),
     ({'length': 0}, 'length=0'),
-    ({'parameters': 3}, '3 parameters within a tenth'),
+    ({'seeds': 0}, 'seeds=0'),
   ],
 )
 def test_bad_options_are_refused_before_anything_is_written(
@@ -78,7 +78,12 @@ def test_presets_train_what_a_claim_needs(preset):
   for task in tasks:
     mixers = {config.mixer for config in configs if config.task == task}
     assert mixers >= {claims.PRIMARY, *claims.ATTENTION}
-  assert len({(c.parameters, c.steps, c.batch_size) for c in configs}) == 1
+    budgets = {
+      (config.parameters, config.steps, config.batch_size, config.length)
+      for config in configs
+      if config.task == task
+    }
+    assert len(budgets) == 1
 
 
 NAMES = ('lstm', *claims.ATTENTION)

@@ -1,0 +1,1 @@
+"""Measures how far networks reach without a state, and with one."""

@@ -1,0 +1,177 @@
+"""Draws accuracy by lag over receptive field, fewest layers, and two tasks."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from experiments.reach import claims
+from experiments.reach.main import KERNEL, LAG
+from seqjax.analysis.rules import MIN_SEEDS
+from seqjax.results import plotting
+
+TITLES = {
+  'lags': 'Accuracy by lag: a window ends where its receptive field R does',
+  'layers': 'Layers of a network, by the longest lag that it learns',
+  'state': 'One token at a time: was it there before?',
+  'motifs': 'Patterns of patterns, four levels deep',
+}
+LOOKS = {
+  'convolutions, 2 layers': plotting.look('pink', 'solid', 'o'),
+  'convolutions, 4 layers': plotting.look('pink', 'dashed', 's'),
+  'convolutions, 8 layers': plotting.look('pink', 'dotted', '^'),
+  'dilated, 2 layers': plotting.look('blue', 'solid', 'v'),
+  'dilated, 3 layers': plotting.look('blue', 'dashed', 'D'),
+  'dilated, 4 layers': plotting.look('blue', 'dotted', 'P'),
+  'kernel of 9': plotting.look('green', 'solid', 'X'),
+  'kernel of 33': plotting.look('green', 'dashed', 'h'),
+  'window of 1': plotting.look('gold', 'dotted', 'p'),
+  'window of 9': plotting.look('gold', 'solid', '<'),
+  'window of 17': plotting.look('gold', 'dashed', '>'),
+  'linear_attention': plotting.look('grey', 'solid', 'P'),
+  'tcn of 2 taps': plotting.look('pink', 'solid', 'D'),
+}
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+def draw(rows: Rows, path: str):
+  """Draws the panels whose questions were asked."""
+  asked = {row['question'] for row in rows}
+  asked |= {'layers'} if 'lags' in asked else set()
+  names = [name for name in TITLES if name in asked]
+  figure, areas = plotting.new(
+    *(TITLES[name] for name in names), columns=1, width=7.2, height=3.9
+  )
+  for name, area in zip(names, areas, strict=True):
+    _PANELS[name](area, rows)
+  parameters = ' and '.join(
+    f'{n:,}' for n in sorted({row['parameters'] for row in rows})
+  )
+  plotting.footer(
+    figure,
+    rows,
+    f'{parameters} parameters each. Lines: means over seeds, bands from the '
+    'lowest seed to the highest. Layers: a full mark at the\nlongest lag that '
+    'most seeds learn, a hollow one at the first that they do not; lines: '
+    'fewest layers whose window holds a lag.',
+  )
+  plotting.save(figure, path)
+
+
+def _look(name: str) -> plotting.Style:
+  return LOOKS.get(name, plotting.style(name))
+
+
+def _entries(rows: Rows, question: str):
+  """Yields (label, name, number of its machine, rows) of every network."""
+  for index, (machine, part) in enumerate(plotting.by_machine(rows).items()):
+    for name, own in claims.entries(part, question).items():
+      yield f'{name} {machine}'.strip(), name, index, own
+
+
+def _lags(area, rows: Rows):
+  """Draws networks with a window, by the lag in units of it."""
+  plotting.fraction_axis(area, 'accuracy')
+  ticks = [2.0**n for n in range(-6, 4)]
+  area.set_xscale('log', base=2)
+  area.set_xticks(
+    ticks, [f'{tick:g}' if tick >= 1 else f'1/{1 / tick:g}' for tick in ticks]
+  )
+  area.set_xticks([], minor=True)
+  area.set_xlabel('lag / R', fontsize=9)
+  for label, name, index, own in _entries(rows, 'lags'):
+    reach = own[0]['receptive_field']
+    if reach is None:
+      continue
+    lags = sorted({row['lag'] for row in own} - {None})
+    accuracy = np.array([claims.scores(own, lag) for lag in lags])
+    band = {}
+    if accuracy.shape[1] >= MIN_SEEDS:
+      band = {'low': accuracy.min(axis=1), 'high': accuracy.max(axis=1)}
+    plotting.line(
+      area,
+      [lag / reach for lag in lags],
+      accuracy.mean(axis=1),
+      f'{label} (R = {reach})',
+      appearance=_look(name),
+      machine=index,
+      seeds=accuracy.T,
+      **band,
+    )
+  plotting.chance_line(area, _chance(rows, 'lags'))
+  plotting.limit_line(area, 1)
+
+
+def _layers(area, rows: Rows):
+  """Draws the fewest layers by lag: as windows allow, and as is learnt."""
+  lags = np.arange(1, LAG + 1)
+  bounds = {
+    'plain: as many as lag / 4': (
+      'pink',
+      lambda lag: math.ceil(lag / (KERNEL - 1)),
+    ),
+    'dilated: as its logarithm': (
+      'blue',
+      lambda lag: math.ceil(math.log2(lag / (KERNEL - 1) + 1)),
+    ),
+    'one: large kernel, all the past': ('grey', lambda lag: 1),
+  }
+  area.set_yscale('log', base=2)
+  plotting.lengths_axis(area, [1, 2, 4, 8, 16, 32, 64], 'lag, positions')
+  area.set_yticks([1, 2, 4, 8, 16], ['1', '2', '4', '8', '16'])
+  area.set_yticks([], minor=True)
+  area.set_ylabel('layers', fontsize=9)
+  for label, (color, bound) in bounds.items():
+    look = plotting.look(color, 'solid', 'None')
+    plotting.line(
+      area, lags, [bound(lag) for lag in lags], label, appearance=look
+    )
+  for _, name, _, own in _entries(rows, 'lags'):
+    last, layers = claims.deepest(own), own[0]['layers']
+    look = _look(name)
+    beyond = [row['lag'] for row in own if (row['lag'] or 0) > last]
+    for lag, fill in ((last, 'full'), (min(beyond, default=0), 'none')):
+      if lag:
+        area.plot(
+          lag, layers, color=look.color, marker=look.marker, fillstyle=fill,
+          linestyle='none', markersize=6, zorder=4,
+        )  # fmt: skip
+
+
+def _dots(question: str):
+  def draw_panel(area, rows: Rows):
+    """Draws a dot for each seed of each network."""
+    found = list(_entries(rows, question))
+    labels = [
+      f'{label}{"" if own[0]["carried"] else ", no state"}'
+      for label, _, _, own in found
+    ]
+    plotting.names_axis(area, labels)
+    area.set_xlim(0, 1.03)
+    area.set_xlabel('accuracy (dotted: chance; best attainable 1)', fontsize=9)
+    area.axvline(
+      _chance(rows, question), color='#777777', linewidth=1, linestyle=':'
+    )
+    for place, (_, name, _, own) in enumerate(found):
+      accuracy = claims.scores(own)
+      offsets = np.linspace(-0.25, 0.25, len(accuracy))
+      area.plot(
+        accuracy, place + offsets, color=_look(name).color, marker='o',
+        markersize=4, linestyle='none',
+      )  # fmt: skip
+
+  return draw_panel
+
+
+_PANELS = {
+  'lags': _lags,
+  'layers': _layers,
+  'state': _dots('state'),
+  'motifs': _dots('motifs'),
+}
+
+
+def _chance(rows: Rows, question: str) -> float:
+  return next(row['chance'] for row in rows if row['question'] == question)
