@@ -277,9 +277,11 @@ def above(ours: Sequence[Bracket], theirs: Sequence[Bracket], times=1) -> float:
   """Returns the p that our thresholds are so many times theirs, or no larger.
 
   A two-sided permutation test of the ranks of our lower ends and of the upper
-  ends of theirs, the nearest that both can lie.
+  ends of theirs, the nearest that both can lie. A threshold is above its lower
+  end, and so above an upper end that is equal to it.
   """
-  near = [b.low for b in ours] + [times * b.high for b in theirs]
+  above_low = 1 + 1e-9
+  near = [above_low * b.low for b in ours] + [times * b.high for b in theirs]
   ranks = stats.rankdata(near)
   ranks, others = ranks[: len(ours)], ranks[len(ours) :]
   if ranks.mean() <= others.mean():
