@@ -119,6 +119,8 @@ GAPS = {
   'sharing': ('0.8', '0.9', '0.10'),
 }
 ELSEWHERE = {'0.8': 'positions', '0.9': 'positions', '0.11': 'reach'}
+# The parts that speak of recurrent networks, where others speak of others.
+PARTS = {'0.8': ('0.8a', '0.8b'), '0.9': ('0.9a',)}
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -212,5 +214,6 @@ def _elsewhere(id: str) -> bool | None:
   if not path.is_file():
     return None
   found = folders.find(ELSEWHERE[id]).verdicts(table.read(path))
-  words = {v.verdict for v in found if v.id.rstrip('abcdef') == id}
+  parts = PARTS.get(id) or [v.id for v in found if v.id.rstrip('abcdef') == id]
+  words = {v.verdict for v in found if v.id in parts}
   return {(SUPPORTED,): True, (REFUTED,): False}.get(tuple(words))

@@ -1,7 +1,7 @@
 """Judges what networks know of a place where they were not trained."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -129,8 +129,8 @@ def verdicts(rows: Rows) -> list[Verdict]:
     _judged('0.6b', by['permutation'], SHARING, worse_permuted, changed),
     _rich(by['data']),
     _judged('0.8a', by['transfer'], (MLP,), unknown_far, lost),
-    _judged('0.8b', by['transfer'], SHARING, known_far, lost),
-    _judged('0.8c', by['transfer'], SCHEMES, known_far, lost),
+    _judged('0.8b', by['transfer'], SHARING, known_far, lost, min),
+    _judged('0.8c', by['transfer'], SCHEMES, known_far, lost, min),
     _hungry('0.9a', by['data'], 'gru'),
     _hungry('0.9b', by['data'], 'tcn'),
     _memorized(by['memory']),
@@ -186,7 +186,7 @@ def worse_permuted(rows: Rows) -> Answer:
   return _permuted(rows, lambda lost: lost > MARGIN)
 
 
-def _permuted(rows: Rows, does) -> Answer:
+def _permuted(rows: Rows, does: Callable[[Scores], Any]) -> Answer:
   plain, permuted = scores.paired(
     table.select(rows, order='plain'), table.select(rows, order='permuted')
   )
@@ -230,7 +230,7 @@ def _unlearnt(own: Scores, name: str) -> str:
   return ''
 
 
-def _most(votes, numbers: Scores) -> Answer:
+def _most(votes: Any, numbers: Scores) -> Answer:
   effect = median_interval(numbers) if len(numbers) >= 6 else None
   return rules.most(votes, effect)
 
@@ -239,10 +239,20 @@ def _judged(
   claim: str,
   found: Mapping[str, Rows],
   names: Sequence[str],
-  rule,
+  rule: Callable[[Rows], Answer],
   quantity: str,
+  best: Callable = max,
 ) -> Verdict:
-  """Judges by the first network, unless another one answers otherwise."""
+  """Judges by the first network, unless another one answers otherwise.
+
+  Args:
+    claim: its id.
+    found: the rows of each network.
+    names: the networks that the claim is about; the first is tested.
+    rule: answers whether the claim holds for a network.
+    quantity: the effect in words.
+    best: which of several effects is best for the claim.
+  """
   if absent := [name for name in names if name not in found]:
     return lacking(claim, absent, COMMAND)
   answers = {name: rule(found[name]) for name in names}
@@ -251,6 +261,12 @@ def _judged(
   others = {answer.holds for answer in answers.values()}
   if first.holds is not None and (not first.holds) in others:
     word = CONDITIONAL
+  shown = names[0]
+  if word == REFUTED:
+    known = [name for name in names if answers[name].effect is not None]
+    shown = best(
+      known, key=lambda name: answers[name].effect.value, default=shown
+    )
   said = condition(
     {f'{name}{_shown(a)}': a.holds for name, a in answers.items()}
   )
@@ -261,8 +277,9 @@ def _judged(
     word,
     sentence=f'The claim{said.removeprefix("it")}{why}; p is that of '
     f'{names[0]}.',
-    quantity=f'{quantity} ({names[0]}, median over seeds)',
-    effect=first.effect,
+    scope=f'rows of {found[shown][0]["length"]} positions',
+    quantity=f'{quantity} ({shown}, median over seeds)',
+    effect=answers[shown].effect,
     p=first.p,
     seeds=min(len({row['seed'] for row in found[name]}) for name in names),
     leans=leaning(*first.votes) if word == UNDECIDED else '',
@@ -273,13 +290,17 @@ def _shown(answer: Answer) -> str:
   return '' if answer.effect is None else f' ({answer.effect.value:.2f})'
 
 
-def above(ours: Sequence[Bracket], theirs: Sequence[Bracket], times=1) -> float:
+def above(
+  ours: Sequence[Bracket], theirs: Sequence[Bracket], times: int = 1
+) -> float:
   """Returns the p that our thresholds are so many times theirs, or no larger.
 
   A two-sided permutation test of the ranks of our lower ends and of the upper
-  ends of theirs, the nearest that both can lie.
+  ends of theirs, the nearest that both can lie. A threshold is above its lower
+  end, and so above an upper end that is equal to it.
   """
-  near = [b.low for b in ours] + [times * b.high for b in theirs]
+  above_low = 1 + 1e-9
+  near = [above_low * b.low for b in ours] + [times * b.high for b in theirs]
   ranks = stats.rankdata(near)
   ranks, others = ranks[: len(ours)], ranks[len(ours) :]
   if ranks.mean() <= others.mean():
@@ -310,11 +331,13 @@ def more_data(ours: Sequence[Bracket], theirs: Sequence[Bracket]) -> Answer:
   return Answer(holds, effect, p=p, votes=votes)
 
 
-def _times(found: Bracket, factor) -> Bracket:
+def _times(found: Bracket, factor: int) -> Bracket:
   return Bracket(factor * found.low, factor * found.high)
 
 
-def _votes(ours: Sequence[Bracket], theirs: Sequence[Bracket]):
+def _votes(
+  ours: Sequence[Bracket], theirs: Sequence[Bracket]
+) -> tuple[int, int]:
   """Returns how many seeds need ten times the examples, middle by middle."""
   ratios = [
     math.sqrt(max(a.low, 1) * a.high) / math.sqrt(max(b.low, 1) * b.high)
@@ -458,6 +481,7 @@ def _memorized(found: Mapping[str, Rows]) -> Verdict:
   answers = {name: memorizes(found[name]) for name in found}
   needed = [answers[name] for name in names]
   word = SUPPORTED if all(a.holds for a in needed) else UNDECIDED
+  own = found[MLP][0]
   worst = max(names, key=lambda n: max(map(_loss, found[n])))
   said = condition({name: a.holds for name, a in answers.items()})
   why = [a.why for a in answers.values() if a.why]
@@ -465,6 +489,7 @@ def _memorized(found: Mapping[str, Rows]) -> Verdict:
   return Verdict(
     '0.16',
     word,
+    scope=f'{own["labels"]} labels of rows of {own["length"]} positions',
     sentence=f'A training loss below {MEMORIZED:g} in every seed: {said}{why}.',
     quantity=f'training loss ({worst}, median over seeds)',
     unit='nats',

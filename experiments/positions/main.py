@@ -244,7 +244,9 @@ def gradients(model: MLPClassifier, task: Motifs, seed: int) -> dict[str, Any]:
     The largest of all absolute gradients at unseen positions, and the smallest
     over seen positions of the largest there.
   """
-  state = training.init(model, task, fit._optimizer(1), jax.random.key(seed), 1)
+  state = training.init(
+    model, task, training.adamw(1), jax.random.key(seed), 1e-3
+  )
 
   @jax.jit
   def largest(params):
