@@ -41,6 +41,7 @@ TASKS = {
   'translate': Transduction(length=32, num_symbols=10),
 }
 LAYERS = {'recall': 2, 'copy': 1, 'translate': 1}
+CONTEXT = {'recall': 32, 'copy': 17, 'translate': 33}  # positions that are read
 
 Rows = list[dict[str, Any]]
 
@@ -115,7 +116,7 @@ def check(
       decoder, or no width gives the model as many parameters.
   """
   task, layers = TASKS[config.part], LAYERS[config.part]
-  context = 2 * max(LENGTHS)
+  context = CONTEXT[config.part]
 
   def make(features: int) -> nn.Module:
     made = (mixers[config.mixer](features, context),) * layers
