@@ -21,7 +21,7 @@ TIMES = {'recall': 1, 'copy': 5, 'translate': 3}
 FULL = {
   'parts': PARTS,
   'mixers': MIXERS,
-  'widths': (16, 24, 32),
+  'widths': (16, 32),
   'widest': ('gru',),
   'copying': ('gru',),
   'copy_widths': (4, 16, 64),
@@ -36,7 +36,6 @@ PRESETS = {
   | {
     'parts': ('recall',),
     'mixers': ('deltanet', 'attention'),
-    'widths': (16, 32),
     'widest': (),
     'learning_rates': (1e-2,),
     'seeds': 5,
