@@ -42,8 +42,8 @@ CLAIMS = {
     f'whose memory is a matrix, is lower, {_TEST}, and by more than .02: '
     'SUPPORTED. REFUTED if the upper end of the difference is at most .02. It '
     'must be learnt at some width, or nothing is told from a binding that is '
-    'not learnt. A network at the plateau of 1 / 8 or below knows at most which '
-    'values there were: that is said, and decides nothing.',
+    'not learnt. A network at the plateau of 1 / 8 or below knows at most '
+    'which values there were: that is said, and decides nothing.',
   ),
   '2.3b': Claim(
     'The bits that a network recalls are bounded by those of its memory, and '
