@@ -36,14 +36,14 @@ _TEST = (
 CLAIMS = {
   '2.3a': Claim(
     'A memory of fixed size is a bottleneck of associative recall.',
-    'Networks of two layers recall the values of 8 keys. At the smallest width '
-    'at which attention, whose memory grows, is learnt by most seeds (accuracy '
-    'at least .95), the accuracy of DeltaNet, whose memory is a matrix, is '
-    f'lower, {_TEST}, and by more than .02: SUPPORTED. REFUTED if the upper '
-    'end of the difference is at most .02. It must be learnt at some width, or '
-    'nothing is told from a binding that is not learnt. A network at the '
-    'plateau of 1 / 8 or below knows at most which values there were: that is '
-    'said, and decides nothing.',
+    'Networks of one or two layers (validation chooses) recall the values of 8 '
+    'keys. At the smallest width at which attention, whose memory grows, is '
+    'learnt by most seeds (accuracy at least .95), the accuracy of DeltaNet, '
+    f'whose memory is a matrix, is lower, {_TEST}, and by more than .02: '
+    'SUPPORTED. REFUTED if the upper end of the difference is at most .02. It '
+    'must be learnt at some width, or nothing is told from a binding that is '
+    'not learnt. A network at the plateau of 1 / 8 or below knows at most '
+    'which values there were: that is said, and decides nothing.',
   ),
   '2.3b': Claim(
     'The bits that a network recalls are bounded by those of its memory, and '

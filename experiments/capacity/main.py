@@ -10,6 +10,7 @@ to copy a string from an encoder to a decoder, with attention or without.
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -40,7 +41,8 @@ TASKS = {
   'copy': CopyMemory(num_symbols=8, num_copied=8, delay=1),
   'translate': Transduction(length=32, num_symbols=10),
 }
-LAYERS = {'recall': 2, 'copy': 1, 'translate': 1}
+LAYERS = {'recall': (1, 2), 'copy': (1,), 'translate': (1,)}  # to choose from
+CONTEXT = {'recall': 32, 'copy': 17, 'translate': 33}  # positions that are read
 
 Rows = list[dict[str, Any]]
 
@@ -88,7 +90,7 @@ def run(
   done = results.finished(workdir, config)
   if done is not None:
     return done
-  model = check(config, mixers)
+  made = check(config, mixers)
   with results.Run(workdir, config) as record:
     print(
       f'Training {config.mixer} to {config.part}; written to {workdir}.',
@@ -96,29 +98,32 @@ def run(
     )
     plan = config.plan(stop_when_solved=True)
     task = TASKS[config.part]
-    models = {'default': lambda task: model}
+    models = {
+      name: lambda _, model=model: model for name, model in made.items()
+    }
     rows = fit.fit(models, task, plan, record, examine=MEASURES[config.part])
     return record.finish(
-      rows=[_named(row, config, model) for row in rows], chance=task.chance
+      rows=[_named(row, made[row['variant']]) for row in rows],
+      chance=task.chance,
     )
 
 
 def check(
   config: Config, mixers: Mapping[str, Callable[..., CausalMixer]] = MIXERS
-) -> nn.Module:
-  """Makes the model of a cell.
+) -> dict[str, nn.Module]:
+  """Makes the models of a cell, one for each number of layers.
 
-  No block has a perceptron: the mixers alone have to remember.
+  No block has a perceptron: the mixers alone have to remember. Attention needs
+  two layers to recall, others learn it sooner with one: validation chooses.
 
   Raises:
     ValueError: the mixer refuses the width, cannot hand its state over to a
       decoder, or no width gives the model as many parameters.
   """
-  task, layers = TASKS[config.part], LAYERS[config.part]
-  context = 2 * max(LENGTHS)
+  task = TASKS[config.part]
 
-  def make(features: int) -> nn.Module:
-    made = (mixers[config.mixer](features, context),) * layers
+  def make(features: int, layers: int) -> nn.Module:
+    made = (mixers[config.mixer](features, CONTEXT[config.part]),) * layers
     if config.part != 'translate':
       return SequenceModel(task.input, task.output, made, expansion=0)
     score = 'dot' if config.attention else None
@@ -126,15 +131,20 @@ def check(
       task.input, task.output, made, made, attention=score, expansion=0
     )
 
-  features = config.features or features_for(make, config.parameters)
-  model = make(features)
-  num_parameters(model)  # a mixer may refuse its width only now
-  return model
+  found = {}
+  for layers in LAYERS[config.part]:
+    features = config.features or features_for(
+      functools.partial(make, layers=layers), config.parameters
+    )
+    model = make(features, layers)
+    num_parameters(model)  # a mixer may refuse its width only now
+    found[f'layers={layers}'] = model
+  return found
 
 
-def _named(row: dict[str, Any], config: Config, model: nn.Module) -> dict:
+def _named(row: dict[str, Any], model: nn.Module) -> dict[str, Any]:
   """Says what was trained; a training that is not finite has no measure."""
-  mixers = model.decoder if config.part == 'translate' else model.mixers
+  mixers = model.decoder if isinstance(model, Seq2Seq) else model.mixers
   row = {k: v for k, v in row.items() if k not in ('group', 'score')}
   return {'measure': None, 'at': None, 'value': None} | row | {
     'width': mixers[0].features,

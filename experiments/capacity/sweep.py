@@ -10,32 +10,33 @@ MIXERS = ('deltanet', 'attention', 'gru')
 HELP = {
   'mixers': 'Mixers that are asked for the values of keys.',
   'widths': 'Their widths.',
+  'widest': 'Those of mixers that are tried at the largest width alone.',
   'copying': 'Mixers that copy symbols.',
   'copy_widths': 'Their widths.',
   'translating': 'Mixers of an encoder-decoder, with attention and without.',
   'steps': 'The most updates of a training that recalls; a part may take more.',
 }
 # How many times the updates of `recall` a part takes, the same for all.
-TIMES = {'recall': 1, 'copy': 8, 'translate': 1.5}
+TIMES = {'recall': 1, 'copy': 5, 'translate': 3}
 FULL = {
   'parts': PARTS,
   'mixers': MIXERS,
-  'widths': (8, 16, 32),
+  'widths': (16, 32),
+  'widest': ('gru',),
   'copying': ('gru',),
   'copy_widths': (4, 16, 64),
   'translating': ('gru',),
   'learning_rates': (3e-3, 1e-2, 3e-2),
   'seeds': 8,
   'tuning_seeds': 1,
-  'steps': 400,
+  'steps': 600,
 }
 PRESETS = {
   'quick': FULL
   | {
-    'parts': ('recall', 'copy'),
+    'parts': ('recall',),
     'mixers': ('deltanet', 'attention'),
-    'widths': (16,),
-    'copy_widths': (4, 16),
+    'widest': (),
     'learning_rates': (1e-2,),
     'seeds': 5,
   },
@@ -47,6 +48,7 @@ def cells(
   parts: Sequence[str],
   mixers: Sequence[str],
   widths: Sequence[int],
+  widest: Sequence[str],
   copying: Sequence[str],
   copy_widths: Sequence[int],
   translating: Sequence[str],
@@ -66,6 +68,7 @@ def cells(
       {'mixer': name, 'features': width}
       for name in mixers
       for width in sorted(widths, reverse=True)
+      if width == max(widths) or name not in widest
     ],
     'copy': [
       {'mixer': name, 'features': width}

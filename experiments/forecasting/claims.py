@@ -289,7 +289,7 @@ def _misleading(found: Mapping[Key, Rollouts]) -> Verdict:
   return Verdict(
     '1.6d',
     word,
-    sentence='; '.join(parts).capitalize() + '.',
+    sentence=f'O{"; ".join(parts)[1:]}.',
     quantity=(
       f'squared error at 64 steps, {first.best} over {first.rival} on '
       f'{PRIMARY[0]}'

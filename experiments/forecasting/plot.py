@@ -11,8 +11,8 @@ from seqjax.analysis.rules import MIN_SEEDS
 from seqjax.results import plotting, table
 
 TITLES = {
-  'relative_error': 'Error of a forecast that reads its own output: {}',
-  'movement': 'Movement of the forecast, 0 for a flat line: {}',
+  'relative_error': '{}: error of a forecast that reads its own output',
+  'movement': '{}: movement of the forecast, 0 for a flat line',
 }
 LABELS = {
   'relative_error': 'squared error / variance',
@@ -47,9 +47,9 @@ def draw(rows: Rows, path: str):
     figure,
     rows,
     f'{(trained or rows)[0]["parameters"]:,} parameters each. Lines: medians '
-    'over seeds; bands: from the lowest seed to the highest. Movement: in the '
-    'second half of the steps up to the horizon.\nTypical: geometric mean over '
-    'forecasts, of which the others are arithmetic means.',
+    'over seeds; bands: from the lowest seed to the highest.\nMovement: in the '
+    'second half of the steps up to the horizon. Typical: the geometric mean '
+    'over forecasts;\nof the other errors it is the arithmetic mean.',
   )
   plotting.save(figure, path)
 

@@ -46,7 +46,9 @@ def test_edits_are_measured_where_the_fact_stands():
     for edited in ('key', 'value')
     for band in main.BANDS
   }
-  assert all(value > 15 for value in found.values())
+  for (edited, _), fall in found.items():  # without the key it knows nothing
+    exact = math.log(16) if 'key' in edited else 20
+    assert fall == pytest.approx(exact, rel=0.01)
   assert sum(row['examples'] for row in rows) == 2 * main.EDITED
 
 
@@ -62,7 +64,7 @@ def test_an_edit_is_another_token_of_its_kind():
 def test_networks_of_equal_size_translate_with_attention_and_without():
   """Parameters of the whole differ by a tenth at most."""
   made = [
-    main.check(main.Config(part='translate', attention=reads))
+    main.check(main.Config(part='translate', attention=reads))['layers=1']
     for reads in (False, True)
   ]
   counts = [main.num_parameters(model) for model in made]
@@ -98,10 +100,11 @@ def test_presets_measure_what_the_claims_need(preset):
   assert len(set(configs)) == len(configs)
   recall = {c.mixer for c in configs if c.part == 'recall'}
   assert {claims.MATRIX, claims.SEES} <= recall
-  assert sum(c.part == 'copy' for c in configs) >= 2
   for name in ('learning_rates', 'seeds', 'tuning_seeds'):
     assert len({getattr(config, name) for config in configs}) == 1
+  assert len({c.features for c in configs if c.mixer == claims.MATRIX}) > 1
   if preset == 'full':
+    assert sum(c.part == 'copy' for c in configs) > 1
     parts = [c.attention for c in configs if c.part == 'translate']
     assert sorted(parts) == [False, True] and claims.VECTOR in recall
 
@@ -176,8 +179,8 @@ def test_recall_is_judged_where_attention_can_do_it(recall, word, said):
   assert found.verdict == word and said in found.sentence
   if word == SUPPORTED:
     assert found.effect == pytest.approx(0.75, abs=0.01)
-    assert found.p < 0.05 / 43 and 'width 8 (200 and' not in found.scope
-    assert '200 and 1,024 numbers' in found.quantity
+    assert found.p < 0.05 / 43
+    assert '(1,024 and 200 numbers)' in found.quantity
 
 
 @pytest.mark.parametrize(
@@ -195,11 +198,14 @@ def test_bits_rise_with_the_carry(bits, word):
 
 
 def test_more_bits_than_a_carry_holds_refute():
-  """A planted error: 24 bits recalled from a carry of no numbers."""
-  made = [
-    row | {'carry_floats': 0} if row['width'] == 16 else row for row in rows()
-  ]
-  found = {v.id: v for v in claims.verdicts(made[::-1])}
+  """A planted error in one row: more bits than 8 numbers have."""
+  made = rows()
+  assert judged()['2.3b'].verdict == SUPPORTED
+  place = next(
+    i for i, r in enumerate(made) if (r['part'], r['width']) == ('copy', 8)
+  )
+  made[place]['value'] = 300.0
+  found = {v.id: v for v in claims.verdicts(made)}
   assert found['2.3b'].verdict == REFUTED
 
 
