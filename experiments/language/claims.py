@@ -32,8 +32,8 @@ WINDOW = 16  # characters of those whose carry is tested
 SHORT, LONG = 4, 64
 BETTER = 1.0  # bits below chance, of what has learnt synonyms
 _SLICES = (
-  'Eleven disjoint stretches of the held-out text of 16,384 characters are '
-  'asked, and a sign test at .05 / 43 takes all of them. '
+  'Eleven disjoint stretches of the held-out text are asked, and a sign test '
+  'at .05 / 43 takes all of them. '
 )
 _SEEDS = (
   'Asked of each of eleven seeds, by a sign test at .05 / 43; networks that '

@@ -14,7 +14,8 @@ from seqjax.models import ngram
 from seqjax.ops.segments import Segments
 from seqjax.tasks.text import Text
 
-SLICES, SLICE = 11, 16384  # disjoint stretches of the test text, in characters
+SLICES = 11  # disjoint stretches that the test text is cut into
+SHORTEST = 1500  # characters of the test text
 WINDOW = 64  # characters: a sentence that may be impossible
 TEXT = 10**6  # characters that are counted, where there are as many
 SIZES = (10**4, 10**5, 3 * 10**5, 10**6)  # and the whole text
@@ -32,14 +33,14 @@ def parts_of(config: Any) -> tuple[dict[str, Part], int]:
   return corpus.parts, corpus.vocabulary.size
 
 
-def check_length(text: Text, split: str):
-  """Raises ValueError where a part of a text is too short for the slices."""
-  corpus = read_corpus(text.corpus, text.level, '')
-  size = len(corpus.parts[split].tokens)
-  if size < SLICES * SLICE:
+def check_length(config: Any):
+  """Raises ValueError where a text is too short to hold some out."""
+  parts, _ = parts_of(config)
+  size = min(len(parts[split].tokens) for split in ('validation', 'test'))
+  if size < SHORTEST:
     raise ValueError(
-      f'The {split} part needs {SLICES * SLICE} characters, but that of '
-      f'{text.corpus} has {size}; give a longer text.'
+      f'A text is split so that {SHORTEST} characters or more are held out, but'
+      f' of {config.corpus} they are {size}; give one of {20 * SHORTEST}.'
     )
 
 
@@ -92,7 +93,8 @@ def text_rows(config: Any) -> Rows:
 
 def _fit(tokens, starts, vocab: int, order: int) -> ngram.NGram:
   segments = Segments(starts[None], np.ones_like(starts[None]))
-  return ngram.fit(tokens[None], segments, vocab=vocab, order=order)
+  tokens = tokens[None].astype(np.int32)
+  return ngram.fit(tokens, segments, vocab=vocab, order=order)
 
 
 def _by_position(model: ngram.NGram, batches) -> dict[int, tuple[float, float]]:
@@ -113,8 +115,9 @@ def _by_position(model: ngram.NGram, batches) -> dict[int, tuple[float, float]]:
 
 def _slices(part: Part) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
   """Yields (number, tokens, whether each counts) of the test's stretches."""
+  size = len(part.tokens) // SLICES // WINDOW * WINDOW
   for i in range(SLICES):
-    inside = slice(i * SLICE, (i + 1) * SLICE)
+    inside = slice(i * size, (i + 1) * size)
     tokens = part.tokens[inside].astype(np.int64)
     yield i, tokens, (tokens > 0) & ~part.starts[inside]
 
@@ -179,7 +182,7 @@ def smoothing_rows(config: Any) -> Rows:
   on the validation text, for each order.
   """
   parts, vocab = parts_of(config)
-  text = parts['train'].tokens[:TEXT]
+  text = parts['train'].tokens[:TEXT].astype(np.int32)
   counts = ngram.count(text[None], vocab=vocab, order=max(SMOOTHED))
   _, *tuning = next(_slices(parts['validation']))
   rows = []
@@ -217,7 +220,7 @@ def smoothing_rows(config: Any) -> Rows:
 def storage_rows(config: Any) -> Rows:
   """Returns entries and bytes by order and size, in disjoint sections."""
   parts, vocab = parts_of(config)
-  tokens = parts['train'].tokens
+  tokens = parts['train'].tokens.astype(np.int32)
   room = len(tokens) // SLICES
   rows = []
   for section in range(SLICES):

@@ -21,7 +21,6 @@ from seqjax import experiment, results
 from seqjax.errors import Catalog
 from seqjax.experiment import option
 from seqjax.nn import MIXERS, CausalMixer
-from seqjax.tasks.text import Text
 
 COUNTS = 'n-grams'
 NAMES = Catalog(
@@ -120,9 +119,7 @@ def check(
       f'num_steps={config.num_steps} was given.'
     )
   if config.part != 'synonyms':
-    text = Text(config.corpus)
-    for split in ('validation', 'test'):
-      counting.check_length(text, split)
+    counting.check_length(config)
   if not counted:
     networks.make_mixer(mixers[config.mixer], config)
 
