@@ -23,6 +23,7 @@ import numpy as np
 from experiments import command, fit
 from seqjax import experiment, results, training
 from seqjax.analysis.influence import effect_of_edit
+from seqjax.errors import Importable
 from seqjax.experiment import option
 from seqjax.models import Seq2Seq, SequenceModel, features_for, num_parameters
 from seqjax.nn import MIXERS, CausalMixer
@@ -31,6 +32,9 @@ from seqjax.tasks.synthetic.copying import CopyMemory
 from seqjax.tasks.synthetic.mqar import MQAR
 from seqjax.tasks.synthetic.transduction import Transduction
 
+ENTRIES = Importable(
+  'mixer', MIXERS, 'python -m experiments.capacity --mixers=help lists them'
+)
 PARTS = ('recall', 'copy', 'translate')
 LENGTHS = (8, 12, 16, 20, 24, 28, 32)  # of sources, that are told apart
 BATCHES = 32  # of 64 test examples, for each score
@@ -51,7 +55,7 @@ Rows = list[dict[str, Any]]
 class Config(fit.Budget):
   """The options of one cell: a mixer at one task, with all of its seeds."""
 
-  mixer: str = option('gru', 'Sequence mixer to train.', among=MIXERS)
+  mixer: str = option('gru', 'Sequence mixer to train.', among=ENTRIES)
   part: str = option(
     'recall',
     'Task: values of keys (recall), symbols (copy), or a string that an encoder'
@@ -83,7 +87,7 @@ class Config(fit.Budget):
 def run(
   config: Config,
   workdir: str,
-  mixers: Mapping[str, Callable[..., CausalMixer]] = MIXERS,
+  mixers: Mapping[str, Callable[..., CausalMixer]] = ENTRIES,
 ) -> dict[str, Any]:
   """Trains one mixer and measures it; what has finished is not done again."""
   experiment.validate(config, mixer=mixers)
@@ -109,7 +113,7 @@ def run(
 
 
 def check(
-  config: Config, mixers: Mapping[str, Callable[..., CausalMixer]] = MIXERS
+  config: Config, mixers: Mapping[str, Callable[..., CausalMixer]] = ENTRIES
 ) -> dict[str, nn.Module]:
   """Makes the models of a cell, one for each number of layers.
 

@@ -16,6 +16,7 @@ from typing import Any
 from experiments import command
 from experiments.costs import loop, population, saving
 from seqjax import experiment, results
+from seqjax.errors import Importable
 from seqjax.experiment import option
 from seqjax.models import num_parameters
 from seqjax.nn import MIXERS
@@ -25,6 +26,10 @@ KINDS = {
   'population': population.rows,
   'saving': saving.rows,
 }
+
+ENTRIES = Importable(
+  'mixer', MIXERS, 'python -m experiments.costs --mixers=help lists them'
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +42,7 @@ class Config:
     'together over one by one; saving: with checkpoints over without.',
     among=KINDS,
   )
-  mixer: str = option('lstm', 'Mixer of the population.', among=MIXERS)
+  mixer: str = option('lstm', 'Mixer of the population.', among=ENTRIES)
   members: int = option(8, 'Number of members of the population.')
   features: int = option(64, 'Width of the model.')
   length: int = option(64, 'Number of positions in a sequence.')
@@ -62,10 +67,10 @@ class Config:
 def run(
   config: Config,
   workdir: str,
-  mixers: Mapping[str, Callable] = MIXERS,
+  mixers: Mapping[str, Callable] = ENTRIES,
 ) -> dict[str, Any]:
   """Times one cell; a finished cell is not timed again."""
-  experiment.validate(config, mixer=MIXERS | mixers)
+  experiment.validate(config, mixer=ENTRIES | mixers)
   check(config, mixers)
   done = results.finished(workdir, config)
   if done is not None:
@@ -74,14 +79,14 @@ def run(
     options = experiment.to_dict(config)
     kind, name = options.pop('kind'), options.pop('mixer')
     print(f'Timing {kind} ({name}); written to {workdir}.', flush=True)
-    make = (MIXERS | mixers)[name]
+    make = (ENTRIES | mixers)[name]
     return record.finish(rows=KINDS[kind](make=make, **options))
 
 
-def check(config: Config, mixers: Mapping[str, Callable] = MIXERS):
+def check(config: Config, mixers: Mapping[str, Callable] = ENTRIES):
   """Raises ValueError where the mixer of a population cannot be made."""
   if config.kind == 'population':
-    make = (MIXERS | mixers)[config.mixer]
+    make = (ENTRIES | mixers)[config.mixer]
     num_parameters(make(config.features, config.length))
 
 

@@ -163,7 +163,7 @@ def _judged(claim: str, found: Mapping[Key, Rollouts]) -> Verdict:
   question = QUESTIONS[claim]
   answers = {key: ask(question, each) for key, each in found.items()}
   tested = answers[PRIMARY]
-  word = _word(tested, answers.values())
+  word = rules.led_by(tested, answers.values())
   shown = PRIMARY
   if word == REFUTED:  # the best case for the claim
     known = [key for key, answer in answers.items() if answer.effect]
@@ -184,23 +184,6 @@ def _judged(claim: str, found: Mapping[Key, Rollouts]) -> Verdict:
     seeds=min(len(each.learnt) for each in found.values()),
     leans=leaning(*tested.votes) if word == UNDECIDED else '',
   )
-
-
-def _word(primary: Answer, answers) -> str:
-  """Returns the primary answer as a verdict; others can only make it depend."""
-  if primary.holds is None:
-    return UNDECIDED
-  if (not primary.holds) in map(_side, answers):
-    return CONDITIONAL
-  return SUPPORTED if primary.holds else REFUTED
-
-
-def _side(answer: Answer) -> bool | None:
-  """Returns an answer, or the side that most seeds are on; None of neither."""
-  yes, of = answer.votes
-  if answer.holds is not None or 2 * yes == of:
-    return answer.holds
-  return 2 * yes > of
 
 
 class Comparison(NamedTuple):

@@ -19,7 +19,7 @@ from jaxtyping import Float
 
 from experiments import command, fit
 from seqjax import experiment, results
-from seqjax.errors import Catalog
+from seqjax.errors import Importable
 from seqjax.experiment import option
 from seqjax.models import SequenceModel, num_parameters, rollout
 from seqjax.nn import MIXERS, CausalMixer, WindowMLP
@@ -39,7 +39,7 @@ def _window(tau: int) -> Callable[..., CausalMixer]:
 
 
 # From a name to what makes a mixer of (features, context).
-ENTRIES = Catalog(
+ENTRIES = Importable(
   'mixer',
   {
     **MIXERS,
@@ -48,7 +48,7 @@ ENTRIES = Catalog(
   },
   'python -m experiments.forecasting --mixers=help lists them',
 )
-NAMES = Catalog('mixer', {**ENTRIES, PERFECT: None}, ENTRIES.listing)
+NAMES = ENTRIES | {PERFECT: None}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -81,7 +81,7 @@ def run(
   mixers: Mapping[str, Callable[..., CausalMixer]] = ENTRIES,
 ) -> dict[str, Any]:
   """Trains one mixer and rolls it out; what has finished is not done again."""
-  experiment.validate(config, mixer={**mixers, PERFECT: None})
+  experiment.validate(config, mixer=mixers | {PERFECT: None})
   done = results.finished(workdir, config)
   if done is not None:
     return done

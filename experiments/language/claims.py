@@ -108,7 +108,7 @@ CLAIMS = {
   '1.15b': Claim(
     'What the carry gains shrinks with longer windows.',
     f'The gain at windows of {SHORT} characters is more than that at {LONG}. '
-    + _SEEDS,
+    + _SEEDS.strip(),
   ),
 }
 

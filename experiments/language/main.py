@@ -18,16 +18,15 @@ from typing import Any
 from experiments import command, fit
 from experiments.language import counting, networks
 from seqjax import experiment, results
-from seqjax.errors import Catalog
+from seqjax.errors import Importable
 from seqjax.experiment import option
 from seqjax.nn import MIXERS, CausalMixer
 
 COUNTS = 'n-grams'
-NAMES = Catalog(
-  'mixer',
-  {**MIXERS, COUNTS: None},
-  'python -m experiments.language --mixers=help lists them',
+ENTRIES = Importable(
+  'mixer', MIXERS, 'python -m experiments.language --mixers=help lists them'
 )
+NAMES = ENTRIES | {COUNTS: None}
 TRAINED = {
   'text': networks.text_rows,
   'carry': networks.carry_rows,
@@ -75,10 +74,10 @@ class Config(fit.Budget):
 def run(
   config: Config,
   workdir: str,
-  mixers: Mapping[str, Callable[..., CausalMixer]] = MIXERS,
+  mixers: Mapping[str, Callable[..., CausalMixer]] = ENTRIES,
 ) -> dict[str, Any]:
   """Measures one cell; a finished cell is not measured again."""
-  experiment.validate(config, mixer={**mixers, COUNTS: None})
+  experiment.validate(config, mixer=mixers | {COUNTS: None})
   done = results.finished(workdir, config)
   if done is not None:
     return done
@@ -93,7 +92,7 @@ def run(
 
 
 def check(
-  config: Config, mixers: Mapping[str, Callable[..., CausalMixer]] = MIXERS
+  config: Config, mixers: Mapping[str, Callable[..., CausalMixer]] = ENTRIES
 ):
   """Refuses in a sentence what `run` could not do.
 

@@ -21,7 +21,7 @@ import numpy as np
 from experiments import command, fit
 from seqjax import experiment, results, training
 from seqjax.analysis import thresholds
-from seqjax.errors import Catalog
+from seqjax.errors import Importable
 from seqjax.experiment import option
 from seqjax.models import MLPClassifier, model_for
 from seqjax.nn import MIXERS, Attention, CausalMixer
@@ -44,7 +44,7 @@ def _positions(scheme: str) -> Callable[..., CausalMixer]:
 
 
 # From a name to what makes a mixer of (features, context).
-ENTRIES = Catalog(
+ENTRIES = Importable(
   'mixer',
   {
     **MIXERS,
@@ -53,7 +53,7 @@ ENTRIES = Catalog(
   },
   'python -m experiments.positions --mixers=help lists them',
 )
-NAMES = Catalog('mixer', {MLP: MLPClassifier, **ENTRIES}, ENTRIES.listing)
+NAMES = Importable('mixer', {MLP: MLPClassifier, **ENTRIES}, ENTRIES.listing)
 
 
 class AnyPlace(Motifs):

@@ -23,7 +23,7 @@ import numpy as np
 from experiments import command, fit
 from seqjax import experiment, results
 from seqjax.analysis import influence
-from seqjax.errors import Catalog
+from seqjax.errors import Importable
 from seqjax.experiment import option
 from seqjax.models import model_for, num_parameters
 from seqjax.models.stack import Stack
@@ -52,7 +52,7 @@ def _window(tau: int) -> Callable[..., CausalMixer]:
 # Entries that are several layers of one mixer.
 LAYERS = {f'convolutions, {n} layers': n for n in (2, 4, 8)}
 # From a name to what makes a mixer of (features, context).
-ENTRIES = Catalog(
+ENTRIES = Importable(
   'mixer',
   {
     **MIXERS,

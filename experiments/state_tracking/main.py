@@ -18,7 +18,7 @@ import numpy as np
 
 from experiments import command, fit
 from seqjax import experiment, results
-from seqjax.errors import Catalog
+from seqjax.errors import Importable
 from seqjax.experiment import option
 from seqjax.models import model_for, num_parameters
 from seqjax.nn import MIXERS, TCN, Attention, CausalMixer, DeltaNet
@@ -43,7 +43,7 @@ SCHEMES = {
   'attention (no positions)': _positions('none'),
 }
 # From a name to what makes a mixer of (features, context).
-ENTRIES = Catalog(
+ENTRIES = Importable(
   'mixer',
   {
     **MIXERS,

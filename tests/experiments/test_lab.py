@@ -1,10 +1,12 @@
 """All experiments together: every claim is judged in one place."""
 
 import collections
+import dataclasses
 
 import pytest
 
 from experiments import folders
+from seqjax.errors import Importable
 
 IDS = {
   f'{text}.{number}'
@@ -35,3 +37,14 @@ def test_a_claim_is_a_sentence_with_a_rule(name):
     for said in claim:
       assert said[0].isupper() and said.endswith('.'), (id, said)
       assert '  ' not in said, (id, said)
+
+
+@pytest.mark.parametrize('name', folders.names())
+def test_every_experiment_on_mixers_takes_those_of_a_module(name):
+  """Named by module:name; peers compares whole libraries."""
+  fields = dataclasses.fields(folders.find(name).main.Config)
+  for field in fields:
+    if field.name in ('mixer', 'mixers'):
+      among = field.metadata['among']
+      assert isinstance(among, Importable), field.name
+      assert 'tests.experiments.test_command:windowed' in among
