@@ -28,6 +28,7 @@ from seqjax.results import table
 COMMAND = 'python -m experiments.forecasting --preset=full'
 PRIMARY = tuple(SERIES)[0], 'window_mlp (tau 4)'  # the textbook's own network
 TIMES = 10  # the error of one step: more has accumulated
+CHAOTIC = 10  # times that squared errors grow, where chaos is to be seen
 FLAT = 0.1  # of the truth's variance over time: less is a flat line
 
 _ASKED = (
@@ -48,7 +49,10 @@ CLAIMS = {
     'The error of many steps grows exponentially.',
     'Up to the first error of half the variance, an exponential describes a '
     "seed's errors better than a power law, by AIC; of a seed with fewer than "
-    f'four horizons before that it is not known. {_ASKED}',
+    'four horizons before that it is not known. A series whose chaos '
+    f'multiplies squared errors by {CHAOTIC} or more within 64 steps is a '
+    "control: if the equation's own errors are not told exponential in most "
+    f'seeds, the rule is blind there, and the series is left out. {_ASKED}',
   ),
   '1.6c': Claim(
     'Forecasts of many steps decay to a flat line.',
@@ -118,13 +122,44 @@ QUESTIONS = {
 
 def verdicts(rows: Rows) -> list[Verdict]:
   """Judges the claims on one machine; without their rows they are undecided."""
+  every = rollouts(rows)
   found = {
     key: each
-    for key, each in rollouts(rows).items()
+    for key, each in every.items()
     if each.mixer in MIXERS and each.series in SERIES
   }
-  judged = [_judged(claim, found) for claim in QUESTIONS]
+  blind = blind_to_chaos(every, rows)
+  told = {key: each for key, each in found.items() if key[0] not in blind}
+  judged = [
+    _judged('1.6a', found),
+    _without(_judged('1.6b', told), blind),
+    _judged('1.6c', found),
+  ]
   return [v.within(_scope(rows)) for v in [*judged, _misleading(found)]]
+
+
+def blind_to_chaos(every: Mapping[Key, Rollouts], rows: Rows) -> list[str]:
+  """Returns the chaotic series on which 1.6b does not see what is known."""
+  rates = {row['series']: row['lyapunov_per_step'] for row in rows}
+  chaotic = [s for s, rate in rates.items() if 2 * 64 * rate > np.log(CHAOTIC)]
+  blind = []
+  for series in chaotic:
+    control = every.get((series, PERFECT))
+    votes = [] if control is None else preferences(control) < 0
+    if 2 * np.sum(votes) <= len(votes):
+      blind.append(series)
+  return blind
+
+
+def _without(verdict: Verdict, blind: Sequence[str]) -> Verdict:
+  """Says which series are left out."""
+  if not blind:
+    return verdict
+  said = (
+    f' Left out: {", ".join(blind)}, where the errors of the equation itself, '
+    'which grow exponentially, are not told so.'
+  )
+  return verdict._replace(sentence=verdict.sentence + said)
 
 
 def ask(question: Question, found: Rollouts) -> Answer:

@@ -190,6 +190,28 @@ def test_a_model_that_is_overtaken_is_misleading():
   assert ahead.verdict == REFUTED and ahead.effect < 1
 
 
+def test_a_series_on_which_the_rule_is_blind_is_left_out():
+  """As told by the equation, whose own errors grow exponentially."""
+
+  def law(name, k):
+    if name == main.PERFECT:
+      return 1e-6 * math.exp(0.1 * k)
+    return 1e-3 * k**1.5
+
+  names = (*sweep.MIXERS, main.PERFECT)
+  made = rows(law, names)
+  for row in made:
+    row['lyapunov_per_step'] = 0.045 if row['series'] == 'lorenz' else 0.006
+  seen = {v.id: v for v in claims.verdicts(made)}['1.6b']
+  assert seen.verdict == REFUTED and 'gru on lorenz' in seen.sentence
+  for row in made:
+    if row['mixer'] == main.PERFECT:
+      row['relative_error'] = 1e-6 * row['horizon'] ** 2
+  blind = {v.id: v for v in claims.verdicts(made)}['1.6b']
+  assert blind.verdict == REFUTED and 'Left out: lorenz' in blind.sentence
+  assert 'gru on lorenz' not in blind.sentence
+
+
 def test_a_second_series_can_make_a_claim_depend():
   """One swapped table turns SUPPORTED into CONDITIONAL."""
   made = rows(crossing, series=('mackey_glass',)) + rows(
