@@ -84,11 +84,6 @@ def _bytes(area, rows: Rows):
   area.set_xticks([], minor=True)
   area.set_xlabel('bytes stored', fontsize=9)
   area.set_ylabel('bits per character', fontsize=9)
-  shown = [h for h in area.get_lines() if h.get_linestyle() == 'None']
-  if shown:
-    area.legend(
-      handles=shown, loc='lower left', fontsize=8, frameon=False, ncols=2
-    )
 
 
 def _short(size: int) -> str:
