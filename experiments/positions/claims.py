@@ -173,7 +173,7 @@ def cuts(rows: Rows) -> Answer:
   chance = rows[0]['chance']
   if why := _unlearnt(control, f'position {kept} of whole rows'):
     return Answer(None, why=why)
-  return _most(inside - outside >= GONE * (1 - chance), inside - outside)
+  return _most(inside - outside >= GONE * (1 - chance), inside - outside, rows)
 
 
 def same_permuted(rows: Rows) -> Answer:
@@ -192,7 +192,7 @@ def _permuted(rows: Rows, does: Callable[[Scores], Any]) -> Answer:
   )
   if why := _unlearnt(plain, f'{rows[0]["mixer"]} on plain motifs'):
     return Answer(None, why=why)
-  return _most(does(plain - permuted), plain - permuted)
+  return _most(does(plain - permuted), plain - permuted, rows)
 
 
 def known_far(rows: Rows) -> Answer:
@@ -200,7 +200,7 @@ def known_far(rows: Rows) -> Answer:
   near, far = scores.near_and_far(rows)
   if why := _unlearnt(near, f'{rows[0]["mixer"]} at trained places'):
     return Answer(None, why=why)
-  return _most(near - far <= MARGIN, near - far)
+  return _most(near - far <= MARGIN, near - far, rows)
 
 
 def unknown_far(rows: Rows) -> Answer:
@@ -209,7 +209,7 @@ def unknown_far(rows: Rows) -> Answer:
   if why := _unlearnt(near, f'{rows[0]["mixer"]} at trained places'):
     return Answer(None, why=why)
   chance = rows[0]['chance']
-  found = _most(near - far >= GONE * (near - chance), near - far)
+  found = _most(near - far >= GONE * (near - chance), near - far, rows)
   if any(row['gradient_unseen'] != 0 for row in rows):
     return found._replace(
       holds=False, why='a gradient at an unseen position is not 0'
@@ -230,9 +230,9 @@ def _unlearnt(own: Scores, name: str) -> str:
   return ''
 
 
-def _most(votes: Any, numbers: Scores) -> Answer:
+def _most(votes: Any, numbers: Scores, rows: Rows) -> Answer:
   effect = median_interval(numbers) if len(numbers) >= 6 else None
-  return rules.most(votes, effect)
+  return rules.most(votes, effect, f'for {rows[0]["mixer"]} it holds in ')
 
 
 def _judged(
@@ -272,11 +272,17 @@ def _judged(
   )
   why = [a.why for a in answers.values() if a.holds is not True and a.why]
   why = f' ({"; ".join(why)})' if why else ''
+  more = ''
+  if word == UNDECIDED and first.p is not None:
+    more = (
+      f' More seeds may decide it: {COMMAND} '
+      f'--questions={found[shown][0]["question"]} --seeds=33.'
+    )
   return Verdict(
     claim,
     word,
     sentence=f'The claim{said.removeprefix("it")}{why}; p is that of '
-    f'{names[0]}.',
+    f'{names[0]}.{more}',
     scope=f'rows of {found[shown][0]["length"]} positions',
     quantity=f'{quantity} ({shown}, median over seeds)',
     effect=answers[shown].effect,

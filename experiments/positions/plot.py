@@ -27,7 +27,7 @@ def draw(rows: Rows, path: str):
   """Draws a panel for each of the two questions that has rows."""
   panels = [name for name in TITLES if table.select(rows, question=name)]
   figure, areas = plotting.new(
-    *(TITLES[name] for name in panels), columns=1, width=7.0, height=4.2
+    *(TITLES[name] for name in panels), columns=1, width=7.8, height=4.2
   )
   for name, area in zip(panels, areas, strict=True):
     draw_panel = {'transfer': _transfer, 'data': _data}[name]
@@ -36,8 +36,8 @@ def draw(rows: Rows, path: str):
     figure,
     rows,
     'Above: means over seeds, bands from the lowest seed to the highest; '
-    'shaded: places in training.\nBelow: bars from the largest number that '
-    'some seed finds too few to the smallest that suffices for all seeds.',
+    'shaded: places in training.\nBelow: bars hold the number of every seed; '
+    'markers are their middle.',
   )
   plotting.save(figure, path)
 
