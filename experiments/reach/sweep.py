@@ -25,7 +25,8 @@ FULL = {
   'questions': QUESTIONS,
   'parameters': 8000,
   'learning_rates': (3e-3, 1e-2, 3e-2),
-  'seeds': 8,
+  'seeds': 11,
+  'first_seed': 100,  # none of those that settings were tried with
   'tuning_seeds': 2,
   'steps': 300,
 }
@@ -50,6 +51,7 @@ def cells(
   parameters: int,
   learning_rates: Sequence[float],
   seeds: int,
+  first_seed: int,
   tuning_seeds: int,
   steps: int,
 ) -> list[Config]:
@@ -63,6 +65,7 @@ def cells(
       parameters=parameters,
       learning_rates=tuple(learning_rates),
       seeds=seeds,
+      first_seed=first_seed,
       tuning_seeds=tuning_seeds,
       steps=steps * LONGER.get(question, 1),
     )

@@ -205,13 +205,13 @@ def _card(curve: Curve, rows: Rows) -> dict[str, str]:
   solved = [each for each in steps.values() if each]
   line['updates to solve'] = f'{np.median(solved):.0f}' if solved else '-'
   edge = ' (at the edge)' if rows[0]['at_edge'] else ''
-  line['rate'] = f'{rows[0]["learning_rate"]:g}{edge}'
+  line['chosen'] = f'{rows[0]["variant"]}, {rows[0]["learning_rate"]:g}{edge}'
   return line
 
 
 def _scope(rows: Rows) -> str:
   row = rows[0]
   return (
-    f'two blocks, {row["parameters"]:,} parameters per mixer, {row["steps"]} '
-    f'updates, trained length {row["length"]}'
+    f'{row["parameters"]:,} parameters in mixers, {row["steps"]} updates, '
+    f'trained length {row["length"]}'
   )

@@ -10,6 +10,7 @@ to 12 times the trained length.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -27,7 +28,8 @@ from seqjax.tasks.task import HELD_OUT_BITS
 
 TIMES = (1, 2, 4, 8, 12)  # of the trained length, up to which all are tested
 EXAMPLES = 512  # of the test split
-NUM_BLOCKS = 2
+# Blocks and the expansion of their perceptrons, of which validation chooses.
+DEPTHS = {'1 bare block': (1, 0), '2 blocks': (2, 2)}
 
 
 def _positions(scheme: str) -> Callable[..., CausalMixer]:
@@ -39,7 +41,6 @@ def _positions(scheme: str) -> Callable[..., CausalMixer]:
 
 SCHEMES = {
   'attention (ALiBi)': _positions('alibi'),
-  'attention (sinusoidal)': _positions('sinusoidal'),
   'attention (no positions)': _positions('none'),
 }
 # From a name to what makes a mixer of (features, context).
@@ -84,12 +85,8 @@ def run(
   done = results.finished(workdir, config)
   if done is not None:
     return done
-  mixer = check(config, mixers)
+  made = check(config, mixers)
   task, test = _tasks(config)
-
-  def model(task: Any) -> nn.Module:
-    return model_for(task, (mixer,) * NUM_BLOCKS)
-
   with results.Run(workdir, config) as record:
     print(
       f'Training {config.mixer} on {config.task}, length {config.length}; '
@@ -97,21 +94,22 @@ def run(
       flush=True,
     )
     tests = [(test, EXAMPLES // fit.BATCH_SIZE)]
-    rows = fit.fit({'default': model}, task, config.plan(), record, tests)
+    rows = fit.fit(models(made), task, config.plan(), record, tests)
+    for row in rows:
+      chosen = made[row['variant']]
+      row['features'] = chosen[0].features
+      row['mixer_parameters'] = sum(map(num_parameters, chosen))
     return record.finish(
       rows=by_times(rows, config.length),
       chance=task.chance,
       ceiling=task.ceiling,
-      features=mixer.features,
-      mixer_parameters=num_parameters(mixer),
-      receptive_field=mixer.receptive_field,
     )
 
 
 def check(
   config: Config, mixers: Mapping[str, Callable[..., CausalMixer]] = ENTRIES
-) -> CausalMixer:
-  """Makes the mixer at the width that has the wanted number of parameters.
+) -> dict[str, tuple[CausalMixer, ...]]:
+  """Makes the mixers of each depth, with the wanted parameters together.
 
   Raises:
     ValueError: no width has so many, or strings are so short that training
@@ -125,7 +123,21 @@ def check(
       f'{task.bits:.0f}.'
     )
   make = (ENTRIES | mixers)[config.mixer]
-  return fit.mixer_of_size(make, config.parameters, context=test.length)
+  return {
+    name: blocks
+    * (fit.mixer_of_size(make, config.parameters // blocks, test.length),)
+    for name, (blocks, _) in DEPTHS.items()
+  }
+
+
+def models(
+  made: Mapping[str, tuple[CausalMixer, ...]],
+) -> dict[str, Callable[[Any], nn.Module]]:
+  """Returns, for each depth, what makes the model of a task."""
+  return {
+    name: functools.partial(model_for, mixers=mixers, expansion=DEPTHS[name][1])
+    for name, mixers in made.items()
+  }
 
 
 def _tasks(config: Config) -> tuple[GroupWord, GroupWord]:

@@ -9,7 +9,6 @@ from seqjax.results import plotting
 
 LOOKS = {
   'attention (ALiBi)': plotting.look('black', 'dotted', 'v'),
-  'attention (sinusoidal)': plotting.look('grey', 'dash-dot', '^'),
   'attention (no positions)': plotting.look('grey', 'dashed', 'P'),
   'deltanet (negative)': plotting.look('gold', 'solid', 'h'),
   'lru': plotting.look('green', 'dashed', 'X'),
@@ -35,7 +34,7 @@ def draw(rows: Rows, path: str):
   plotting.footer(
     figure,
     rows,
-    f'Two blocks, {parameters} parameters per mixer. Lines: means over seeds; '
+    f'{parameters} parameters in mixers. Lines: means over seeds; '
     'bands: from the lowest seed to the highest.\nBeside a name: seeds that '
     f'score {claims.SOLVED:g} or more up to {claims.FAR} times the trained '
     'length, of all. Dashed: the longest that training saw.',

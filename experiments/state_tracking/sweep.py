@@ -16,9 +16,10 @@ FULL = {
   's3_alone': OTHERS,
   'parameters': 8000,
   'learning_rates': (3e-3, 1e-2, 3e-2),
-  'seeds': 8,
+  'seeds': 11,
+  'first_seed': 100,  # none of those that settings were tried with
   'tuning_seeds': 2,
-  'steps': 500,
+  'steps': 600,
   'batch_size': 64,
 }
 PRESETS = {
@@ -40,6 +41,7 @@ def cells(
   parameters: int,
   learning_rates: Sequence[float],
   seeds: int,
+  first_seed: int,
   tuning_seeds: int,
   steps: int,
   batch_size: int,
@@ -53,6 +55,7 @@ def cells(
       parameters=parameters,
       learning_rates=tuple(learning_rates),
       seeds=seeds,
+      first_seed=first_seed,
       tuning_seeds=tuning_seeds,
       steps=steps,
       batch_size=batch_size // SMALLER.get(task, 1),

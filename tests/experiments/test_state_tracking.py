@@ -19,15 +19,16 @@ TINY = {
 }  # fmt: skip
 
 
-def test_a_cell_gives_a_row_for_each_seed_and_multiple(tmp_path):
+def test_a_cell_gives_a_row_for_each_seed_and_multiple(monkeypatch, tmp_path):
   """Also of a mixer of the caller's; and it is not trained twice."""
+  monkeypatch.setattr(main, 'DEPTHS', {'1 bare block': (1, 0)})
   config = main.Config(mixer='mine', **TINY)
   found = main.run(config, tmp_path, {'mine': MinGRU})
   assert [row['times'] for row in found['rows']] == list(main.TIMES)
   for row in found['rows']:
     assert 0 <= row['accuracy'] <= 1 and row['examples'] == main.EXAMPLES
+    assert abs(row['mixer_parameters'] - 200) <= 20
   assert found['chance'] == pytest.approx(1 / 6)
-  assert abs(found['mixer_parameters'] - 200) <= 20
   again = main.run(config, tmp_path, {'mine': MinGRU})
   assert again['rows'] == found['rows']
 
@@ -96,7 +97,8 @@ def rows(far, names=NAMES, seeds=11, tasks=('z2', 's3'), trained=1.0):
      'accuracy': trained if times < 4 else far(name, seed), 'chance': 1 / 6,
      'examples': 512, 'parameters': 8000, 'steps': 500, 'batch_size': 64,
      'length': 10, 'steps_to_solve': 100, 'learning_rate': 0.01,
-     'at_edge': False, 'device': 'cpu', 'cpus': 2, 'jax': '0.10.2',
+     'at_edge': False, 'variant': '2 blocks',
+     'device': 'cpu', 'cpus': 2, 'jax': '0.10.2',
      'precision': 'float32', 'commit': 'abc'}
     for task in tasks for name in names for seed in range(seeds)
     for times in main.TIMES
@@ -211,7 +213,8 @@ def test_the_budget_of_a_cell_reaches_fit(monkeypatch, tmp_path):
   seen = []
   monkeypatch.setattr(fit, 'fit', lambda *given: seen.append(given) or [])
   main.run(main.Config(mixer='lstm', task='z2', length=24), tmp_path)
-  _, task, plan, _, ((test, batches),) = seen[0]
+  models, task, plan, _, ((test, batches),) = seen[0]
+  assert set(models) == set(main.DEPTHS)
   assert not plan.stop_when_solved
   assert (task.length, test.length) == (24, 288)
   assert batches * fit.BATCH_SIZE == main.EXAMPLES
