@@ -29,6 +29,8 @@ def joined(found: Experiment, rows: Rows) -> tuple[Rows, str]:
   if found.alone or not rows or 'mixer' not in rows[0] or not path.is_file():
     return rows, ''
   committed = table.read(path)
+  if 'mixer' not in committed[0]:
+    return rows, ''
   own = {row['mixer'] for row in rows}
   known = {row['mixer'] for row in committed}
   if own <= known:

@@ -87,7 +87,7 @@ def test_the_readme_holds_the_verdicts_of_all_committed_tables():
   for each in found:
     for id, claim in each.claims.items():
       assert f'| {id} {claim.statement} |' in README
-    assert f'experiments/{each.name}/figure.svg' in README
+    assert f'](experiments/{each.name}' in README
 
 
 @pytest.mark.parametrize(

@@ -188,7 +188,9 @@ def test_a_job_ends_with_a_page_of_all_its_experiments(
     assert f'Page: {index}' in capsys.readouterr().out
     text = index.read_text(encoding='utf-8')
     anchors = set(re.findall(r'<section aria-labelledby="([\w-]+)">', text))
-    names = {found.name for found in reproduce.chosen(preset, ())}
+    names = {
+      found.name.replace('_', '-') for found in reproduce.chosen(preset, ())
+    }
     assert anchors == {'verdicts', 'machines'} | (
       names if preset == 'quick' else set()
     )
