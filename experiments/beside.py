@@ -66,13 +66,8 @@ def _settings(row: Mapping[str, Any], fields: Sequence[str]) -> tuple:
 
 
 def _difference(other: set, known: set, fields: Sequence[str]) -> str:
-  """Names the fields that no committed row has at the same value."""
-  first = min(other, key=repr)
-  return (
-    ', '.join(
-      f'{name}={value}'
-      for i, (name, value) in enumerate(zip(fields, first, strict=True))
-      if value not in {each[i] for each in known}
-    )
-    or 'together'
-  )
+  """Names the values that no committed row has; all where each has been."""
+  first = dict(zip(fields, min(other, key=repr), strict=True))
+  values = {name: {each[i] for each in known} for i, name in enumerate(fields)}
+  new = [n for n, value in first.items() if value not in values[n]]
+  return ', '.join(f'{n}={first[n]}' for n in new or fields)

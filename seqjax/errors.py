@@ -219,7 +219,7 @@ class Catalog(dict[str, Any]):
     raise UnknownName(self.unknown(name))
 
   def __or__(self, other: Mapping[str, Any]) -> 'Catalog':
-    return Catalog(self.what, {**self, **other}, self.listing)
+    return type(self)(self.what, {**self, **other}, self.listing)
 
 
 class Importable(Catalog):
@@ -230,37 +230,41 @@ class Importable(Catalog):
   """
 
   def __contains__(self, name: object) -> bool:
-    return super().__contains__(name) or (
-      is_imported(name) and not self._refused(name)
-    )
+    if not is_imported(name):
+      return super().__contains__(name)
+    try:
+      self._imported(str(name))
+    except UnknownName:
+      return False
+    return True
 
   def unknown(self, name: str) -> str:
-    refused = self._refused(name) if is_imported(name) else ''
-    return refused or super().unknown(name)
+    if is_imported(name):
+      try:
+        self._imported(name)
+      except UnknownName as error:
+        return str(error)
+    return super().unknown(name)
 
   def __missing__(self, name: str) -> Any:
-    if name not in self:
-      raise UnknownName(self.unknown(name))
-    module, _, attribute = name.partition(':')
-    return getattr(importlib.import_module(module), attribute)
+    return (
+      self._imported(name) if is_imported(name) else super().__missing__(name)
+    )
 
-  def __or__(self, other: Mapping[str, Any]) -> 'Importable':
-    return Importable(self.what, {**self, **other}, self.listing)
-
-  def _refused(self, name: str) -> str:
-    """Returns why a name cannot be imported; '' if it can."""
+  def _imported(self, name: str) -> Any:
+    """Imports what a name is that of; UnknownName says why it cannot."""
     module, _, attribute = name.partition(':')
     try:
       found = importlib.import_module(module)
-    except Exception as error:
-      return (
+    except Exception as error:  # whatever a caller's module does when it runs
+      raise UnknownName(
         f'The {self.what} {name!r} is that of a module, {module!r}, which '
         f'cannot be imported from here: {error}'
-      )
+      ) from error
     if not callable(getattr(found, attribute, None)):
       defined = [x for x in vars(found) if callable(getattr(found, x))]
-      return unknown(f'{self.what} of {module}', attribute, defined)
-    return ''
+      raise UnknownName(unknown(f'{self.what} of {module}', attribute, defined))
+    return getattr(found, attribute)
 
 
 def is_imported(name: object) -> bool:

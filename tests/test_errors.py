@@ -60,7 +60,7 @@ def test_a_catalog_is_a_dict():
 
 
 def test_what_a_module_defines_is_in_a_catalogue_of_importable_things():
-  """By module:name; a hybrid's name, or a path of a file, is no such name."""
+  """Their names are module:name, unlike a hybrid's or a file's."""
   cells = Importable('cell', {'elman': 1}) | {'gru': 2}
   assert cells['math:sqrt'](4) == 2 and 'math:sqrt' in cells
   assert cells['gru'] == 2 and 'elman' in cells and 'lstm' not in cells

@@ -159,14 +159,7 @@ def _named(row: dict[str, Any], model: nn.Module) -> dict[str, Any]:
 
 def recalled(model: nn.Module, params: Any) -> Rows:
   """Measures the accuracy, and the effects of edits by distance."""
-  scores = training.evaluate(
-    model,
-    params,
-    TASKS['recall'],
-    batches=BATCHES,
-    batch_size=fit.BATCH_SIZE,
-    split='test',
-  )
+  scores = _scores(model, params, 'recall')
   right = sum(score * weight for score, weight in scores.values())
   examples = sum(weight for _, weight in scores.values())
   accuracy = right / examples
@@ -249,19 +242,24 @@ def copied(model: nn.Module, params: Any) -> Rows:
 
 def translated(model: nn.Module, params: Any) -> Rows:
   """Measures the token accuracy by the length of the source."""
-  scores = training.evaluate(
-    model,
-    params,
-    TASKS['translate'],
-    batches=BATCHES,
-    batch_size=fit.BATCH_SIZE,
-    split='test',
-  )
+  scores = _scores(model, params, 'translate')
   return [
     _row('accuracy', length, *scores[length])
     for length in LENGTHS
     if length in scores
   ]
+
+
+def _scores(model: nn.Module, params: Any, part: str) -> dict:
+  """Scores the test split, by group."""
+  return training.evaluate(
+    model,
+    params,
+    TASKS[part],
+    batches=BATCHES,
+    batch_size=fit.BATCH_SIZE,
+    split='test',
+  )
 
 
 def _row(measure: str, at: float, value: float, examples: float) -> dict:

@@ -14,7 +14,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 class Entry(NamedTuple):
-  """What one mixer shows of one property.
+  """One mixer's scores at one property.
 
   Attributes:
     values: of the seeds that have one.

@@ -197,7 +197,7 @@ def _gaps(rows: Rows) -> Verdict:
     f'{gap}: {condition({id: answers[id] for id in ids})}'
     for gap, ids in GAPS.items()
   ]
-  missing = f' These would decide it: {", ".join(runs)}.' if runs else ''
+  missing = f' These measure what is open: {", ".join(runs)}.' if runs else ''
   verdict = UNDECIDED if runs else judge(answers)
   return Verdict('0.17', verdict, sentence=f'{"; ".join(parts)}.{missing}')
 
@@ -216,4 +216,6 @@ def _elsewhere(id: str) -> bool | None:
   found = folders.find(ELSEWHERE[id]).verdicts(table.read(path))
   parts = PARTS.get(id) or [v.id for v in found if v.id.rstrip('abcdef') == id]
   words = {v.verdict for v in found if v.id in parts}
-  return {(SUPPORTED,): True, (REFUTED,): False}.get(tuple(words))
+  if words <= {SUPPORTED, UNDECIDED}:  # a condition is none of the claim's
+    return None if UNDECIDED in words or not words else True
+  return False

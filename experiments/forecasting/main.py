@@ -10,6 +10,7 @@ of the test part, and continues them by reading its own predictions.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -33,18 +34,13 @@ PERFECT = 'perfect'  # the equation itself, from values that are a little off
 FIRST_ERROR = 1e-3  # of those values, in standard deviations of the series
 
 
-def _window(tau: int) -> Callable[..., CausalMixer]:
-  """Makes the perceptron on the last tau values."""
-  return lambda features, context: WindowMLP(features, context, tau=tau)
-
-
 # From a name to what makes a mixer of (features, context).
 ENTRIES = Importable(
   'mixer',
   {
     **MIXERS,
-    'window_mlp (tau 4)': _window(4),
-    'window_mlp (tau 24)': _window(24),
+    'window_mlp (tau 4)': functools.partial(WindowMLP, tau=4),
+    'window_mlp (tau 24)': functools.partial(WindowMLP, tau=24),
   },
   'python -m experiments.forecasting --mixers=help lists them',
 )

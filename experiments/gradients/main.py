@@ -8,6 +8,7 @@ verdicts; the second is one cell: a mixer at initialisation, with all its seeds.
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -27,27 +28,23 @@ from seqjax.nn import GRU, LSTM, MIXERS, CausalMixer, Elman
 PARTS = 8  # lags are multiples of the longest one over this, and 1
 RAW_NORM, CLIP = 100.0, 1.0  # of a gradient before it is clipped, and after
 
-
-def _elman(**options: Any) -> Callable[..., CausalMixer]:
-  return lambda features, context: Elman(features, context, **options)
-
-
-def _lstm(forget_bias: float) -> Callable[..., CausalMixer]:
-  return lambda features, context: LSTM(
-    features, context, forget_bias=forget_bias
-  )
-
-
 # From a name to what makes a mixer of (features, context). By itself, elman has
 # orthogonal weights at spectral radius 1 and tanh; lstm, forget bias 1.
 ENTRIES = Importable(
   'mixer',
   {
     **MIXERS,
-    **{f'elman (radius {r:g})': _elman(spectral_radius=r)
-       for r in (0.9, 1.1, 1.2, 1.5)},
-    'elman (relu)': _elman(activation='relu', initialization='identity'),
-    **{f'lstm (forget bias {b:g})': _lstm(b) for b in (0.0, 3.0, 5.0)},
+    **{
+      f'elman (radius {r:g})': functools.partial(Elman, spectral_radius=r)
+      for r in (0.9, 1.1, 1.2, 1.5)
+    },
+    'elman (relu)': functools.partial(
+      Elman, activation='relu', initialization='identity'
+    ),
+    **{
+      f'lstm (forget bias {b:g})': functools.partial(LSTM, forget_bias=b)
+      for b in (0.0, 3.0, 5.0)
+    },
     'lstm (chrono)': lambda features, context: LSTM(
       features, context, max_lag=context
     ),
@@ -56,7 +53,7 @@ ENTRIES = Importable(
     ),
   },
   'python -m experiments.gradients --mixers=help lists them',
-)  # fmt: skip
+)
 
 
 @dataclasses.dataclass(frozen=True)

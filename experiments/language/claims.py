@@ -13,8 +13,6 @@ from seqjax.analysis.rules import MIN_SEEDS, Answer
 from seqjax.analysis.statistics import median_interval
 from seqjax.analysis.verdicts import (
   CONDITIONAL,
-  REFUTED,
-  SUPPORTED,
   UNDECIDED,
   Claim,
   Verdict,
@@ -173,7 +171,9 @@ def _judged(
 def _answer(setting: Setting) -> Answer:
   margins, shown, why = setting
   shown = margins if shown is None else shown
-  if not why and len(margins) < MIN_SEEDS:
+  if why:  # seeds that decide nothing lean to no side
+    return Answer(None, None, why)
+  if len(margins) < MIN_SEEDS:
     why = f'{len(margins)} seeds are fewer than {MIN_SEEDS}'
   if not why and np.isnan(margins).any():
     why = 'a training did not stay finite'
@@ -188,20 +188,7 @@ def _word(answers: Mapping[str, Answer], primary: str) -> str:
   """Returns the primary answer; where settings differ, CONDITIONAL."""
   if {True, False} <= {answer.holds for answer in answers.values()}:
     return CONDITIONAL
-  holds = answers[primary].holds
-  if holds is None:
-    return UNDECIDED
-  if (not holds) in map(_side, answers.values()):
-    return CONDITIONAL
-  return SUPPORTED if holds else REFUTED
-
-
-def _side(answer: Answer) -> bool | None:
-  """Returns an answer, or the side that most seeds are on; None of neither."""
-  yes, of = answer.votes
-  if answer.holds is not None or 2 * yes == of or answer.why.count('learnt'):
-    return answer.holds
-  return 2 * yes > of
+  return rules.led_by(answers[primary], answers.values())
 
 
 def _column(rows: Rows, name: str = 'bits', by: str = 'slice') -> np.ndarray:

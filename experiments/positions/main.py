@@ -10,6 +10,7 @@ between an embedding and a readout.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -36,20 +37,13 @@ FEWEST, STEP = 16, 4  # training examples of the smallest set, and its multiples
 ENOUGH = 0.9  # accuracy that a number of training examples is asked to give
 
 
-def _positions(scheme: str) -> Callable[..., CausalMixer]:
-  """Makes attention that is told positions in another way."""
-  return lambda features, context: Attention(
-    features, context, positions=scheme
-  )
-
-
 # From a name to what makes a mixer of (features, context).
 ENTRIES = Importable(
   'mixer',
   {
     **MIXERS,
-    'attention (ALiBi)': _positions('alibi'),
-    'attention (learned)': _positions('learned'),
+    'attention (ALiBi)': functools.partial(Attention, positions='alibi'),
+    'attention (learned)': functools.partial(Attention, positions='learned'),
   },
   'python -m experiments.positions --mixers=help lists them',
 )

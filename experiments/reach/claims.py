@@ -12,9 +12,7 @@ from seqjax.analysis import contrasts, rules
 from seqjax.analysis.rules import MIN_SEEDS, Answer
 from seqjax.analysis.statistics import LEVEL
 from seqjax.analysis.verdicts import (
-  CONDITIONAL,
   REFUTED,
-  SUPPORTED,
   UNDECIDED,
   Claim,
   Verdict,
@@ -44,7 +42,10 @@ PRIMARY = {
   '1.4': 'window of 9',
 }
 _FISHER = "by Fisher's exact two-sided test over seeds at .05 / 43"
-_OTHERS = 'Another network that answers otherwise makes it CONDITIONAL.'
+_OTHERS = (
+  'Another network that answers otherwise makes it CONDITIONAL, and so does '
+  'one of which most seeds do.'
+)
 _EDGE = (
   'One network recalls a fact from 1 to 64 positions ago. Its receptive '
   'field R is an edge if dy_t/dx_s is exactly zero for t - s >= R and is not '
@@ -263,7 +264,7 @@ def _judged(
     return lacking(id, absent, COMMAND)
   answers: Answers = {n: rule(found[n], found) for n in names if n in found}
   tested = answers[primary]
-  word = _word(tested, answers)
+  word = rules.led_by(tested, answers.values())
   shown = primary
   if word == REFUTED:  # the best case for the claim
     known = [n for n, a in answers.items() if a.effect is not None]
@@ -285,14 +286,6 @@ def _judged(
     seeds=min(len(scores(found[name])) for name in answers),
     leans=leaning(*tested.votes) if word == UNDECIDED else '',
   )
-
-
-def _word(primary: Answer, answers: Answers) -> str:
-  if primary.holds is None:
-    return UNDECIDED
-  if (not primary.holds) in {answer.holds for answer in answers.values()}:
-    return CONDITIONAL
-  return SUPPORTED if primary.holds else REFUTED
 
 
 def deepest(rows: Rows) -> int:

@@ -12,6 +12,7 @@ patterns.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -39,16 +40,6 @@ EXAMPLES = 512  # of the test split, for each lag
 KERNEL = 5  # taps of a plain or dilated layer
 
 
-def _tcn(kernel_size: int, levels: int = 1) -> Callable[..., CausalMixer]:
-  return lambda features, context: TCN(
-    features, context, kernel_size=kernel_size, levels=levels
-  )
-
-
-def _window(tau: int) -> Callable[..., CausalMixer]:
-  return lambda features, context: WindowMLP(features, context, tau=tau)
-
-
 # Entries that are several layers of one mixer.
 LAYERS = {f'convolutions, {n} layers': n for n in (2, 4, 8)}
 # From a name to what makes a mixer of (features, context).
@@ -56,11 +47,23 @@ ENTRIES = Importable(
   'mixer',
   {
     **MIXERS,
-    **dict.fromkeys(LAYERS, _tcn(KERNEL)),
-    **{f'dilated, {n} layers': _tcn(KERNEL, n) for n in (2, 3, 4)},
-    **{f'kernel of {n}': _tcn(n) for n in (9, 33)},
-    **{f'window of {n}': _window(n) for n in (1, 9, 17)},
-    'tcn of 2 taps': _tcn(2, 4),
+    **dict.fromkeys(
+      LAYERS, functools.partial(TCN, kernel_size=KERNEL, levels=1)
+    ),
+    **{
+      f'dilated, {n} layers': functools.partial(
+        TCN, kernel_size=KERNEL, levels=n
+      )
+      for n in (2, 3, 4)
+    },
+    **{
+      f'kernel of {n}': functools.partial(TCN, kernel_size=n, levels=1)
+      for n in (9, 33)
+    },
+    **{
+      f'window of {n}': functools.partial(WindowMLP, tau=n) for n in (1, 9, 17)
+    },
+    'tcn of 2 taps': functools.partial(TCN, kernel_size=2, levels=4),
   },
   'python -m experiments.reach --mixers=help lists them',
 )

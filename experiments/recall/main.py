@@ -12,6 +12,7 @@ learnt within the budget.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -41,28 +42,15 @@ LAG_OF_COUNTS = 30  # beyond the reach of every n-gram model that is tried
 EXAMPLES = 1024  # of the test split, at least, for each lag
 
 
-def _positions(scheme: str) -> Callable[..., CausalMixer]:
-  """Makes attention that is told positions in another way."""
-
-  def make(features: int, context: int) -> CausalMixer:
-    return Attention(features, context, positions=scheme)
-
-  return make
-
-
-def _window_mlp(features: int, context: int) -> CausalMixer:
-  """At its default width no multiple of 8 has the others' parameters."""
-  return WindowMLP(features, context, hidden=36)
-
-
 # From a name to what makes a mixer of (features, context).
 ENTRIES = Importable(
   'mixer',
   {
     **MIXERS,
-    'window_mlp': _window_mlp,
-    'attention (no positions)': _positions('none'),
-    'attention (ALiBi)': _positions('alibi'),
+    # At its default width no multiple of 8 has the others' parameters.
+    'window_mlp': functools.partial(WindowMLP, hidden=36),
+    'attention (no positions)': functools.partial(Attention, positions='none'),
+    'attention (ALiBi)': functools.partial(Attention, positions='alibi'),
   },
   'python -m experiments.recall --mixers=help lists them',
 )

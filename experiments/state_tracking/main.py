@@ -32,16 +32,12 @@ EXAMPLES = 512  # of the test split
 DEPTHS = {'1 bare block': (1, 0), '2 blocks': (2, 2)}
 
 
-def _positions(scheme: str) -> Callable[..., CausalMixer]:
-  """Makes attention that is told positions in another way."""
-  return lambda features, context: Attention(
-    features, context, positions=scheme
-  )
-
-
 SCHEMES = {
-  'attention (ALiBi)': _positions('alibi'),
-  'attention (no positions)': _positions('none'),
+  'attention (ALiBi)': functools.partial(Attention, positions='alibi'),
+  'attention (sinusoidal)': functools.partial(
+    Attention, positions='sinusoidal'
+  ),
+  'attention (no positions)': functools.partial(Attention, positions='none'),
 }
 # From a name to what makes a mixer of (features, context).
 ENTRIES = Importable(
@@ -49,9 +45,9 @@ ENTRIES = Importable(
   {
     **MIXERS,
     **SCHEMES,
-    'tcn': lambda features, context: TCN(features, context, levels=4),
-    'deltanet (negative)': lambda features, context: DeltaNet(
-      features, context, negative_eigenvalues=True
+    'tcn': functools.partial(TCN, levels=4),
+    'deltanet (negative)': functools.partial(
+      DeltaNet, negative_eigenvalues=True
     ),
   },
   'python -m experiments.state_tracking --mixers=help lists them',

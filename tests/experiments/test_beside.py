@@ -33,7 +33,7 @@ def test_a_new_mixer_stands_among_the_committed_ones(committed):
 
 
 def test_its_baseline_replaces_the_committed_one(committed):
-  """Where both were measured in one job."""
+  """A baseline of the same job takes the place of the committed one."""
   again = table.select(committed, mixer='elman', design='mixed')
   rows, _ = beside.joined(RECALL, [*renamed(committed), *again])
   assert len(rows) == len(committed) + len(renamed(committed))

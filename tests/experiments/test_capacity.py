@@ -11,6 +11,7 @@ from experiments import axes, folders
 from experiments.capacity import claims, main, plot, sweep
 from seqjax.analysis.verdicts import REFUTED, SUPPORTED, UNDECIDED
 from seqjax.nn import WindowMLP
+from tests.experiments import refusals
 
 TINY = {
   'steps': 4, 'batch_size': 4, 'seeds': 1, 'tuning_seeds': 1,
@@ -87,9 +88,7 @@ def test_bad_options_are_refused_before_anything_is_written(
   bad, message, tmp_path
 ):
   """One sentence, no folder."""
-  with pytest.raises(ValueError, match=message):
-    main.run(main.Config(**bad), tmp_path / 'run')
-  assert not list(tmp_path.iterdir())
+  refusals.check(main, bad, message, tmp_path / 'run')
 
 
 @pytest.mark.parametrize('preset', sweep.PRESETS)
@@ -174,7 +173,7 @@ def bottleneck(mixer, width):
   ],
 )  # fmt: skip
 def test_recall_is_judged_where_attention_can_do_it(recall, word, said):
-  """What is not learnt decides nothing."""
+  """A network that did not learn decides nothing."""
   found = judged(recall)['2.3a']
   assert found.verdict == word and said in found.sentence
   if word == SUPPORTED:
@@ -220,7 +219,7 @@ def test_more_bits_than_a_carry_holds_refute():
   ],
 )
 def test_attention_helps_more_with_longer_sources(translate, word):
-  """Of equal differences at all lengths no bottleneck is told."""
+  """Differences that are equal at all lengths show no bottleneck."""
   assert judged(translate=translate)['2.3c'].verdict == word
 
 
@@ -237,7 +236,7 @@ def test_attention_helps_more_with_longer_sources(translate, word):
   ],
 )  # fmt: skip
 def test_access_is_told_by_the_effect_of_edits(edit, word):
-  """Of networks that have learnt; a GRU is named and does not count."""
+  """Networks that have learnt are compared; a GRU is only named."""
   found = judged(edit=edit)['2.5']
   assert found.verdict == word and 'gru of width 32' in found.sentence
   unlearnt = judged(bottleneck, edit=edit)['2.5']
@@ -284,7 +283,7 @@ def test_two_rows_of_one_training_are_refused():
 
 
 def test_a_mixer_of_ones_own_has_a_line_and_no_vote():
-  """By the same rules as the others."""
+  """The rules are those of the library's own mixers."""
 
   def recall(mixer, width):
     return 0.5 if mixer == 'mine' else bottleneck(mixer, width)

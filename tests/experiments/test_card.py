@@ -7,6 +7,7 @@ from experiments import axes, folders
 from experiments.card import claims, main, measures, plot, sweep
 from experiments.recall import main as recall
 from seqjax.nn import MIXERS, WindowMLP
+from tests.experiments import refusals
 
 MACHINE = {
   'device': 'cpu', 'cpus': 2, 'jax': '0.10.2', 'precision': 'float32',
@@ -148,9 +149,7 @@ def test_bad_options_are_refused_before_anything_is_written(
   bad, message, tmp_path
 ):
   """One sentence, no folder."""
-  with pytest.raises(ValueError, match=message):
-    main.run(main.Config(**bad), tmp_path / 'run')
-  assert not list(tmp_path.iterdir())
+  refusals.check(main, bad, message, tmp_path / 'run')
 
 
 def test_the_table_has_the_properties_and_not_what_they_were_read_from():

@@ -112,7 +112,7 @@ def windowed(features, context):
 
 
 def test_a_mixer_of_a_module_takes_part_by_its_name(tmp_path):
-  """Whatever process the cell runs in; its table says who it is."""
+  """The cell imports it, in any process; its table names it."""
   name = f'{__name__}:windowed'
   found = folders.find('gradients')
   small = {'features': 4, 'length': 17, 'seeds': 1}

@@ -184,6 +184,8 @@ def test_another_folder_answers_by_its_committed_table(tmp_path, monkeypatch):
   Reach.words = (REFUTED, REFUTED)
   assert claims._elsewhere('0.11') is False
   Reach.words = (SUPPORTED, CONDITIONAL)
+  assert claims._elsewhere('0.11') is False
+  Reach.words = (SUPPORTED, UNDECIDED)
   assert claims._elsewhere('0.11') is None
   monkeypatch.setattr(claims, 'PARTS', {'0.11': ('0.11a',)})
   assert claims._elsewhere('0.11') is True

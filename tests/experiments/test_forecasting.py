@@ -15,6 +15,7 @@ from seqjax.analysis.verdicts import (
   UNDECIDED,
 )
 from seqjax.nn import WindowMLP
+from tests.experiments import refusals
 
 TINY = {
   'steps': 4, 'batch_size': 4, 'parameters': 800, 'seeds': 1,
@@ -88,9 +89,7 @@ def test_bad_options_are_refused_before_anything_is_written(
   bad, message, tmp_path
 ):
   """One sentence, no folder."""
-  with pytest.raises(ValueError, match=message):
-    main.run(main.Config(**bad), tmp_path / 'run')
-  assert not list(tmp_path.iterdir())
+  refusals.check(main, bad, message, tmp_path / 'run')
 
 
 @pytest.mark.parametrize('preset', sweep.PRESETS)
@@ -232,7 +231,7 @@ def test_equals_and_few_seeds_decide_nothing():
 
 
 def test_missing_rows_name_the_command():
-  """Those of the primary network, or of any other one."""
+  """Planted errors in the primary network's rows, or in another's."""
   found = judged(power, names=('gru',))
   assert {v.verdict for v in found.values()} == {UNDECIDED}
   assert all(claims.COMMAND in v.sentence for v in found.values())

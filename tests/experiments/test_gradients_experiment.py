@@ -13,6 +13,7 @@ from seqjax.analysis.verdicts import (
   UNDECIDED,
 )
 from seqjax.nn import WindowMLP
+from tests.experiments import refusals
 
 TINY = {'features': 4, 'length': 17, 'seeds': 2}
 MINE = {'mine': lambda features, context: WindowMLP(features, tau=4)}
@@ -60,9 +61,7 @@ def test_bad_options_are_refused_before_anything_is_written(
   bad, message, tmp_path
 ):
   """One sentence, no folder."""
-  with pytest.raises(ValueError, match=message):
-    main.run(main.Config(**bad), tmp_path / 'run')
-  assert not list(tmp_path.iterdir())
+  refusals.check(main, bad, message, tmp_path / 'run')
 
 
 @pytest.mark.parametrize('preset', sweep.PRESETS)

@@ -323,7 +323,7 @@ def test_a_gap_is_what_a_model_has_against_unseen_pairs():
 
 
 def test_a_run_trains_on_its_own_few_examples():
-  """The same at every step, others under another key."""
+  """Pairs are the same at every step, others under another key."""
   task = synonyms.Scarce()
   batch = jax.jit(task.batch, static_argnums=2)
   key, other = jax.random.key(4), jax.random.key(5)

@@ -16,6 +16,7 @@ from seqjax.analysis.verdicts import (
   UNDECIDED,
 )
 from seqjax.nn import WindowMLP
+from tests.experiments import refusals
 
 TINY = {
   'steps': 10, 'batch_size': 8, 'parameters': 2700, 'seeds': 2,
@@ -38,7 +39,7 @@ def row(question, mixer, seed, accuracy=1.0, **more):
 
 
 def textbook(**changed):
-  """What the textbooks expect, as {name: score of a seed}; some may differ."""
+  """Scores that textbooks expect, {name: of a seed}; some may differ."""
   return {
     'cut': 0.14, 'whole': 1.0, MLP: 1.0, 'mlp permuted': 1.0, 'gru': 1.0,
     'gru permuted': 0.6, 'tcn permuted': 0.6, 'mlp far': 0.26, 'gru far': 1.0,
@@ -186,7 +187,7 @@ def test_few_seeds_decide_nothing_and_lean():
 
 @pytest.mark.parametrize('question', sweep.ASKED)
 def test_missing_rows_name_the_command(question):
-  """Where nobody was asked, and where one network was not."""
+  """Rows are missing of everybody, or of one network."""
   table = [r for r in rows() if r['question'] != question]
   found = [v for v in claims.verdicts(table) if 'no rows' in v.sentence]
   assert found and all(claims.COMMAND in v.sentence for v in found)
@@ -259,9 +260,7 @@ def test_bad_options_are_refused_before_anything_is_written(
   bad, message, tmp_path
 ):
   """One sentence, no folder."""
-  with pytest.raises(ValueError, match=message):
-    main.run(main.Config(**bad), tmp_path / 'run')
-  assert not list(tmp_path.iterdir())
+  refusals.check(main, bad, message, tmp_path / 'run')
 
 
 def test_presets_measure_what_the_claims_need():
@@ -308,7 +307,7 @@ def test_numbers_of_examples_are_narrowed_to_a_factor(monkeypatch, tmp_path):
 
 
 def test_truncation_asks_on_both_sides_of_the_cut(monkeypatch, tmp_path):
-  """Of networks of one size that read half of a row, and all of it."""
+  """Compares networks of one size that read half of a row, or all of it."""
   calls = faked(monkeypatch)
   main.run(main.Config(question='truncation', **TINY), tmp_path)
   asked = [(model.max_length, task.position) for model, task, *_ in calls]

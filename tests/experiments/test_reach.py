@@ -16,6 +16,7 @@ from seqjax.analysis.verdicts import (
   UNDECIDED,
 )
 from seqjax.nn import TCN, WindowMLP
+from tests.experiments import refusals
 
 TINY = {
   'parameters': 340, 'steps': 2, 'batch_size': 4, 'seeds': 1,
@@ -65,7 +66,7 @@ def test_derivatives_end_at_the_edge_of_a_stack():
 
 
 def test_a_token_that_comes_alone_is_a_sequence_of_its_own():
-  """Where nothing is carried, every token starts anew."""
+  """Every token starts anew if nothing is carried."""
   alone = main.SeenByTokens(carried=False).batch(jax.random.key(0), 0, 2)
   carried = main.SeenByTokens().batch(jax.random.key(0), 0, 2)
   np.testing.assert_array_equal(alone.inputs, carried.inputs)
@@ -85,9 +86,7 @@ def test_bad_options_are_refused_before_anything_is_written(
   bad, message, tmp_path
 ):
   """One sentence, no folder."""
-  with pytest.raises(ValueError, match=message):
-    main.run(main.Config(**bad), tmp_path / 'run')
-  assert not list(tmp_path.iterdir())
+  refusals.check(main, bad, message, tmp_path / 'run')
 
 
 @pytest.mark.parametrize('preset', sweep.PRESETS)
@@ -256,7 +255,7 @@ def test_layers_grow_as_the_lag_or_its_logarithm():
 
 
 def test_figure_and_card_are_drawn_from_rows(tmp_path):
-  """Of the questions that were asked."""
+  """Panels are those of the questions that were asked."""
   path = tmp_path / 'figure.svg'
   table = [row for row in rows(seeds=5) if row['question'] != 'motifs']
   plot.draw(table, str(path))

@@ -17,6 +17,7 @@ from seqjax.analysis.verdicts import (
 from seqjax.models import num_parameters
 from seqjax.nn import MIXERS, WindowMLP
 from seqjax.results import plotting
+from tests.experiments import refusals
 
 TINY = {
   'steps': 20, 'batch_size': 8, 'parameters': 2700, 'seeds': 2,
@@ -137,9 +138,7 @@ def test_bad_options_are_refused_before_anything_is_written(
   bad, message, tmp_path
 ):
   """One sentence, no folder."""
-  with pytest.raises(ValueError, match=message):
-    main.run(main.Config(**bad), tmp_path / 'run')
-  assert not list(tmp_path.iterdir())
+  refusals.check(main, bad, message, tmp_path / 'run')
 
 
 def test_every_entry_has_the_same_number_of_parameters():

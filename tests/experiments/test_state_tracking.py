@@ -12,6 +12,7 @@ from seqjax.analysis.verdicts import (
   UNDECIDED,
 )
 from seqjax.nn import MinGRU
+from tests.experiments import refusals
 
 TINY = {
   'parameters': 200, 'steps': 2, 'batch_size': 4, 'seeds': 1,
@@ -62,9 +63,7 @@ def test_bad_options_are_refused_before_anything_is_written(
   bad, message, tmp_path
 ):
   """One sentence, no folder."""
-  with pytest.raises(ValueError, match=message):
-    main.run(main.Config(**bad), tmp_path / 'run')
-  assert not list(tmp_path.iterdir())
+  refusals.check(main, bad, message, tmp_path / 'run')
 
 
 @pytest.mark.parametrize('preset', sweep.PRESETS)

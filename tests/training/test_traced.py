@@ -98,7 +98,7 @@ def test_a_split_task_is_equal_whatever_its_number():
 
 
 def test_a_set_without_a_seed_is_another_one_for_every_run():
-  """Of so many examples each, which all steps of the run share."""
+  """Each has so many examples, which all steps of its run share."""
   task = FixedTrainingSet(INNER, num_examples=16, seed=None)
   draw = jax.jit(task.batch, static_argnums=2)
   sets = [
