@@ -82,7 +82,7 @@ def _of_mixed(key: Key, curve: Curve | None, rows: Rows) -> dict[str, str]:
       line['updates to solve'] += f' ({len(solved)} of {len(steps)} seeds)'
   if own[0].get('learning_rate'):
     edge = ' (at the edge)' if own[0]['at_edge'] else ''
-    line['chosen'] = f'{own[0]["variant"]}, {own[0]["learning_rate"]:g}{edge}'
+    line['learning rate'] = f'{own[0]["learning_rate"]:g}{edge}'
   return line
 
 

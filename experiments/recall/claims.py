@@ -5,7 +5,7 @@ from typing import Any
 
 from experiments.recall import card
 from experiments.recall.curves import Key, curves
-from experiments.recall.main import COUNTS, LAG_OF_COUNTS, SCHEMES
+from experiments.recall.main import COUNTS, HOLDING, LAG_OF_COUNTS, SCHEMES
 from seqjax.analysis import rules, thresholds
 from seqjax.analysis.rules import Answer, Curve
 from seqjax.analysis.verdicts import (
@@ -30,8 +30,8 @@ _MOST = (
   '11 seeds that agree'
 )
 _OTHERS = (
-  'Another network, or size, that answers otherwise makes it CONDITIONAL, and '
-  'so does one of which most seeds do.'
+  'Another network, size or initialisation that answers otherwise makes it '
+  'CONDITIONAL, and so does one of which most seeds do.'
 )
 CLAIMS = {
   '1.12': Claim(
@@ -90,7 +90,7 @@ def verdicts(rows: Rows) -> list[Verdict]:
   networks = {k: c for k, c in mixed.items() if k.mixer not in COUNTS}
   within = 'accuracy lost from lag 1 to the worst trained lag'
   beyond = f'accuracy lost from the trained lags to {TIMES} times as many'
-  recurrent, schemes = RECURRENT, ('attention', *SCHEMES)
+  recurrent, schemes = (*RECURRENT, *HOLDING), ('attention', *SCHEMES)
   judged = [
     _context_of_counts(mixed),
     _judged('2.2a', 'lstm', recurrent, networks, card.fades, within),
@@ -140,7 +140,7 @@ def _judged(
     rule: answers whether the claim holds for a curve.
     quantity: the effect in words.
   """
-  needed = names if claim.startswith('2.2') else (primary,)
+  needed = RECURRENT if claim.startswith('2.2') else (primary,)
   if absent := _missing(found, needed, 'mixed'):
     return lacking(claim, absent, COMMAND)
   chosen = {key: found[key] for key in found if key.mixer in names}

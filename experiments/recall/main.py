@@ -42,6 +42,29 @@ LAG_OF_COUNTS = 30  # beyond the reach of every n-gram model that is tried
 EXAMPLES = 1024  # of the test split, at least, for each lag
 
 
+def _told(make: Callable[..., CausalMixer]) -> Callable[..., CausalMixer]:
+  """Makes a mixer whose gates begin by holding for as long as its context."""
+  return lambda features, context: make(
+    features, context, max_lag=max(context, 3)
+  )
+
+
+# The other initialisation of each recurrent network, which begins by holding
+# what it reads for longer.
+INITIALISATIONS = {
+  'elman': {
+    'elman (relu)': functools.partial(
+      Elman, activation='relu', initialization='identity'
+    )
+  },
+  'gru': {'gru (chrono)': _told(GRU)},
+  'lstm': {'lstm (chrono)': _told(LSTM)},
+}
+HOLDING = {k: v for each in INITIALISATIONS.values() for k, v in each.items()}
+SCHEMES = {
+  'attention (no positions)': functools.partial(Attention, positions='none'),
+  'attention (ALiBi)': functools.partial(Attention, positions='alibi'),
+}
 # From a name to what makes a mixer of (features, context).
 ENTRIES = Importable(
   'mixer',
@@ -49,32 +72,13 @@ ENTRIES = Importable(
     **MIXERS,
     # At its default width no multiple of 8 has the others' parameters.
     'window_mlp': functools.partial(WindowMLP, hidden=36),
-    'attention (no positions)': functools.partial(Attention, positions='none'),
-    'attention (ALiBi)': functools.partial(Attention, positions='alibi'),
+    **HOLDING,
+    **SCHEMES,
   },
   'python -m experiments.recall --mixers=help lists them',
 )
-SCHEMES = ('attention (no positions)', 'attention (ALiBi)')
 COUNTS = {f'{order}-gram': order for order in (2, 3, 5)}
 NAMES = ENTRIES | COUNTS
-# A second initialisation that holds memories longer, of each recurrent network.
-INITIALISATIONS = {
-  'elman': {
-    'identity, relu': lambda features, context: Elman(
-      features, context, activation='relu', initialization='identity'
-    )
-  },
-  'gru': {
-    'chrono': lambda features, context: GRU(
-      features, context, max_lag=max(context, 3)
-    )
-  },
-  'lstm': {
-    'chrono': lambda features, context: LSTM(
-      features, context, max_lag=max(context, 3)
-    )
-  },
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,12 +160,17 @@ def make_mixer(make: Callable, config: Config, lag: int) -> CausalMixer:
 def models(
   config: Config, mixers: Mapping[str, Callable[..., CausalMixer]]
 ) -> dict[str, Callable[[Recall], SequenceModel]]:
-  """Returns, for each initialisation of a mixer, what makes its models.
+  """Returns, for each initialisation to choose from, what makes its models.
+
+  Where one network is asked about lags that it was not trained on, validation
+  does not tell initialisations apart: each is an entry of its own, by name. At
+  one fixed lag they are part of the tuning.
 
   One block without a perceptron: the mixer alone has to remember.
   """
   variants = {'default': mixers[config.mixer]}
-  if mixers[config.mixer] is ENTRIES.get(config.mixer):
+  ours = variants['default'] is ENTRIES.get(config.mixer)
+  if ours and config.design == 'fixed':
     variants |= INITIALISATIONS.get(config.mixer, {})
 
   def model(make: Callable) -> Callable[[Recall], SequenceModel]:

@@ -14,6 +14,9 @@ TITLES = {
   'steps': 'One network for all lags: updates until it solves them',
 }
 LOOKS = {
+  'elman (relu)': plotting.look('red', 'dotted', '<'),
+  'gru (chrono)': plotting.look('sky', 'dash-dot', 'h'),
+  'lstm (chrono)': plotting.look('blue', 'dotted', 'p'),
   'attention (no positions)': plotting.look('gold', 'dash-dot', '^'),
   'attention (ALiBi)': plotting.look('pink', 'dotted', 'v'),
   '5-gram': plotting.look('green', 'dotted', 'd'),

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from experiments.recall.main import COUNTS, DESIGNS, SCHEMES, Config
+from experiments.recall.main import COUNTS, DESIGNS, HOLDING, SCHEMES, Config
 
-# Those that claims are about; any other of the catalogue, or scheme of
-# positions, can be named in --mixers.
+# Those that claims are about; any other of the catalogue, initialisation or
+# scheme of positions can be named in --mixers.
 MIXERS = ('elman', 'gru', 'lstm', 'attention', '5-gram')
 HELP = {
   'wide': 'Those of mixers that also train with ten times the parameters.',
@@ -24,7 +24,7 @@ FIRST = {
   'steps': 300,
 }
 FULL = {
-  'mixers': (*MIXERS, *SCHEMES),
+  'mixers': (*MIXERS, *HOLDING, *SCHEMES),
   'designs': DESIGNS,
   'lag': 64,
   'search_up_to': 128,
@@ -64,7 +64,8 @@ def cells(
   """Returns a cell for each mixer and design; the wide ones in mixed lags.
 
   Those that take longest come first, so that two workers end together. N-grams
-  are counted in mixed lags, and position schemes of attention tried there.
+  are counted in mixed lags, and position schemes of attention and second
+  initialisations are entries of their own there.
   """
   common = {
     'parameters': parameters,
@@ -74,7 +75,7 @@ def cells(
     'steps': steps,
   }
   networks = [name for name in mixers if name not in COUNTS]
-  searched = [name for name in networks if name not in SCHEMES]
+  searched = [name for name in networks if name not in HOLDING | SCHEMES]
   made = []
   if 'mixed' in designs:
     many = common | {'parameters': TIMES_WIDE * parameters}
