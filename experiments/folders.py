@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from seqjax import errors, experiment
-from seqjax.analysis.verdicts import Claim, Verdict
+from seqjax.analysis.verdicts import UNDECIDED, Claim, Verdict
 from seqjax.launch import programs
 from seqjax.results import table
 
@@ -24,6 +24,7 @@ PRESETS = {
   'benchmark': 'seqjax beside other libraries, committed too',
 }
 COMMITTED = ('full', 'benchmark')
+MORE = 3  # times the seeds, or updates, that left a claim undecided
 
 Axes = Mapping[str, Any]
 Rows = Sequence[Mapping[str, Any]]
@@ -176,14 +177,31 @@ class Experiment:
     return getattr(claims, 'CLAIMS', {})
 
   def verdicts(self, rows: Rows) -> list[Verdict]:
-    """Judges the claims on each machine that rows come from, never mixed."""
+    """Judges the claims on each machine that rows come from, never mixed.
+
+    What is undecided names the command that may decide it.
+    """
     claims = self._module('claims', optional=True)
     judge = getattr(claims, 'verdicts', lambda rows: [])
     return [
-      verdict.within(machine)
+      self._with_command(verdict.within(machine))
       for machine, part in table.machines(rows).items()
       for verdict in judge(part)
     ]
+
+  def _with_command(self, verdict: Verdict) -> Verdict:
+    """Adds the command to an undecided verdict that does not name one."""
+    run = f'python -m experiments.{self.name}'
+    if verdict.verdict != UNDECIDED or run in verdict.sentence:
+      return verdict
+    full = self.presets.get('full', {})
+    command, seeds = f'{run} --preset=full', full.get('seeds', 0)
+    if verdict.seeds is not None and 0 < seeds <= verdict.seeds:
+      more = 'steps' if 'learnt' in verdict.sentence else 'seeds'
+      more = more if more in full else 'seeds'
+      command += f' --{more}={MORE * full[more]}'
+    sentence = f'{verdict.sentence} This may decide it: {command}'
+    return verdict._replace(sentence=f'{sentence}.')
 
   def summaries(self, rows: Rows) -> dict[str, str]:
     """Returns {machine: the text above its verdicts}, where there is one."""

@@ -392,9 +392,9 @@ def _edits_text(group: Group) -> str:
 
 
 def _open(claim: str, why: str, said: str, *sides: Mapping) -> Verdict:
-  """Returns a claim that nothing decides; longer training would."""
+  """Returns a claim that nothing decides, because too little was learnt."""
   seeds = min(g.num_seeds for side in sides for g in side.values())
-  text = f'{why}; more updates (--steps) would tell. {said}.'
+  text = f'{why}. {said}.'
   return Verdict(claim, UNDECIDED, sentence=text, seeds=seeds)
 
 

@@ -2,11 +2,15 @@
 
 import collections
 import dataclasses
+import types
 
 import pytest
 
 from experiments import folders
+from experiments.recall import sweep
+from seqjax.analysis.verdicts import UNDECIDED, Verdict
 from seqjax.errors import Importable
+from seqjax.results import table
 
 IDS = {
   f'{text}.{number}'
@@ -37,6 +41,38 @@ def test_a_claim_is_a_sentence_with_a_rule(name):
     for said in claim:
       assert said[0].isupper() and said.endswith('.'), (id, said)
       assert '  ' not in said, (id, said)
+
+
+@pytest.mark.parametrize('name', folders.names())
+def test_what_is_undecided_names_a_command_that_may_decide_it(name):
+  """A claim that stays open without saying how to close it helps nobody."""
+  found = folders.find(name)
+  path = found.folder / 'results.csv'
+  for verdict in found.verdicts(table.read(path)) if path.is_file() else []:
+    if verdict.verdict == UNDECIDED:
+      assert 'python -m experiments.' in verdict.sentence, verdict.id
+
+
+@pytest.mark.parametrize(
+  'seeds, sentence, options',
+  [
+    (5, 'open', ' --preset=full.'),
+    (None, 'open', ' --preset=full.'),
+    (11, 'open', ' --preset=full --seeds=33.'),
+    (11, 'lstm is learnt by 3 seeds', ' --preset=full --steps=900.'),
+  ],
+)
+def test_a_command_that_may_decide_has_more_than_was_run(
+  seeds, sentence, options, monkeypatch
+):
+  """More seeds, or more updates where the reason is that few have learnt."""
+  found = folders.find('recall')
+  open_ = Verdict('2.2b', UNDECIDED, sentence=sentence, seeds=seeds)
+  claims = types.SimpleNamespace(verdicts=lambda rows: [open_])
+  monkeypatch.setattr(found, '_module', lambda *_, **__: claims)
+  monkeypatch.setattr(type(found), 'presets', {'full': sweep.FULL})
+  (verdict,) = found.verdicts([{'device': 'cpu'}])
+  assert verdict.sentence.endswith('python -m experiments.recall' + options)
 
 
 @pytest.mark.parametrize('name', folders.names())
