@@ -24,7 +24,7 @@ from typing import Any
 
 from absl import flags
 
-from experiments import axes, folders, reproduce
+from experiments import axes, folders, reproduce, whole
 from experiments.folders import Experiment
 from seqjax import experiment, results, testing
 from seqjax.errors import Importable, is_imported
@@ -52,8 +52,9 @@ def run(
   Args:
     name: the experiment.
     workdir: where its runs, table, figure and verdicts are written.
-    entries: from names to what makes a mixer of (features, context). Without
-      an axis `mixers`, all of them take part. Cells then run in this process.
+    entries: from names to what makes a mixer of (features, context), or a whole
+      model of a task, see `experiments.whole`. Without an axis `mixers`, all of
+      them take part. Cells then run in this process.
     preset: what is not given as an axis; '': the first that there is.
     values: values of the experiment's axes, and of other fields of its Config.
 
@@ -72,25 +73,32 @@ def run(
   given = found.axes(preset or default_preset(found)) | values
   configs = axes.cells(found, entries, **given)
   named = given.get('mixers', ())
-  check_laws({n: make for n, make in (entries or {}).items() if n in named})
+  chosen = {n: make for n, make in (entries or {}).items() if n in named}
+  check_entries(found, chosen)
   job = reproduce.Job(found, configs, pathlib.Path(workdir))
   if failed := reproduce.run_cells(job, entries):
     raise RuntimeError('; '.join(f'{cell}: {why}' for cell, why in failed))
   return reproduce.publish(job, job.root)
 
 
-def check_laws(entries: Mapping[str, Callable]):
+def check_entries(found: Experiment, entries: Mapping[str, Callable]):
   """Holds mixers of a caller's to the contract of the library's own.
 
   Args:
-    entries: from names to what makes a mixer of (features, context).
+    found: the experiment.
+    entries: from names to what makes a mixer of (features, context), or a whole
+      model of a task.
 
   Raises:
-    ValueError: a mixer breaks a law; its sentence stands at the end.
+    ValueError: a mixer breaks a law, its sentence stands at the end; or the
+      experiment takes no whole models.
   """
   known = list(MIXERS.values())
   for name, make in entries.items():
     if make in known:
+      continue
+    if whole.is_whole(make):
+      _check_takes_models(found, name)
       continue
     try:
       testing.assert_mixer_contract(make(WIDTH, CONTEXT), tolerance=10.0)
@@ -99,6 +107,15 @@ def check_laws(entries: Mapping[str, Callable]):
         f'A mixer takes part in an experiment if it keeps the laws of '
         f'`seqjax.testing`, but {name!r} breaks one: {broken}'
       ) from broken
+
+
+def _check_takes_models(found: Experiment, name: str):
+  if not found.takes_models:
+    able = [n for n in folders.names() if folders.find(n).takes_models]
+    raise ValueError(
+      f'The experiment {found.name!r} makes mixers of (features, context), but '
+      f'{name!r} makes a whole model of a task: {", ".join(able)} take those.'
+    )
 
 
 def default_preset(found: Experiment) -> str:
@@ -229,7 +246,7 @@ def _run(
   """
   configs = axes.cells(found, **given)
   named = filter(is_imported, given.get('mixers', ()))
-  check_laws({name: Importable('mixer', {})[name] for name in named})
+  check_entries(found, {name: Importable('mixer', {})[name] for name in named})
   found.check(configs)
   job = reproduce.Job(found, configs, reproduce.in_checkout(workdir))
   with cell_pool.stoppable():

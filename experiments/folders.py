@@ -64,6 +64,8 @@ class Experiment:
   `PRESETS`, {preset: {axis: value}}. Everything else is optional:
 
       main.check(config, mixers)  raises ValueError for what `run` would refuse
+      main.WHOLE_MODELS        whether whole models may stand in the place of
+                               mixers, see `experiments.whole` (False)
       sweep.cells(**axes)      the configs; by default the grid over the axes
       sweep.shared(config)     equal for cells that run one after the other in
                                one process and share what is compiled; by
@@ -121,6 +123,10 @@ class Experiment:
   @property
   def alone(self) -> bool:
     return getattr(self.sweep, 'ALONE', False)
+
+  @property
+  def takes_models(self) -> bool:
+    return getattr(self.main, 'WHOLE_MODELS', False)
 
   @property
   def apart(self) -> bool:

@@ -85,7 +85,8 @@ class Group(NamedTuple):
 
   Attributes:
     mixer, part, width, attention: what was trained.
-    floats: numbers in the carry of all layers, for one row.
+    floats: numbers in the carry of all layers, for one row; None if nobody
+      says.
     values: {(measure, at): a value per seed}; one that is not finite has
       learnt nothing: 0 of everything, and chance of accuracies.
   """
@@ -94,7 +95,7 @@ class Group(NamedTuple):
   part: str
   width: int
   attention: bool
-  floats: int
+  floats: int | None
   values: dict[tuple[str, float], Float[np.ndarray, ' S']]
 
   @property
@@ -424,7 +425,7 @@ def _line(group: Group) -> dict[str, str]:
     'task': group.part,
     'mixer': f'{group.mixer}{reads}',
     'width': str(group.width),
-    'numbers carried': f'{group.floats:,}',
+    'numbers carried': '-' if group.floats is None else f'{group.floats:,}',
   }
   if group.part == 'translate':
     scores = [group.values['accuracy', n].mean() for n in LENGTHS]

@@ -20,14 +20,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import command, fit
+from experiments import command, fit, whole
 from seqjax import experiment, results, training
 from seqjax.analysis.influence import effect_of_edit
 from seqjax.errors import Importable
 from seqjax.experiment import option
 from seqjax.models import Seq2Seq, SequenceModel, features_for, num_parameters
 from seqjax.nn import MIXERS, CausalMixer
-from seqjax.nn.mixer import state_floats
 from seqjax.tasks.synthetic.copying import CopyMemory
 from seqjax.tasks.synthetic.mqar import MQAR
 from seqjax.tasks.synthetic.transduction import Transduction
@@ -35,6 +34,7 @@ from seqjax.tasks.synthetic.transduction import Transduction
 ENTRIES = Importable(
   'mixer', MIXERS, 'python -m experiments.capacity --mixers=help lists them'
 )
+WHOLE_MODELS = True  # may stand in the place of mixers
 PARTS = ('recall', 'copy', 'translate')
 LENGTHS = (8, 12, 16, 20, 24, 28, 32)  # of sources, that are told apart
 BATCHES = 32  # of 64 test examples, for each score
@@ -106,8 +106,9 @@ def run(
       name: lambda _, model=model: model for name, model in made.items()
     }
     rows = fit.fit(models, task, plan, record, examine=MEASURES[config.part])
+    trained = {n: whole.described(model, task) for n, model in made.items()}
     return record.finish(
-      rows=[_named(row, made[row['variant']]) for row in rows],
+      rows=[_named(row, trained[row['variant']]) for row in rows],
       chance=task.chance,
     )
 
@@ -122,9 +123,12 @@ def check(
 
   Raises:
     ValueError: the mixer refuses the width, cannot hand its state over to a
-      decoder, or no width gives the model as many parameters.
+      decoder, or no width gives the model as many parameters; or a whole model
+      does not suit the task.
   """
   task = TASKS[config.part]
+  if whole.is_whole(mixers[config.mixer]):
+    return {'whole': whole.model(mixers[config.mixer], task)}
 
   def make(features: int, layers: int) -> nn.Module:
     made = (mixers[config.mixer](features, CONTEXT[config.part]),) * layers
@@ -146,14 +150,13 @@ def check(
   return found
 
 
-def _named(row: dict[str, Any], model: nn.Module) -> dict[str, Any]:
+def _named(row: dict[str, Any], trained: dict[str, Any]) -> dict[str, Any]:
   """Says what was trained; a training that is not finite has no measure."""
-  mixers = model.decoder if isinstance(model, Seq2Seq) else model.mixers
   row = {k: v for k, v in row.items() if k not in ('group', 'score')}
   return {'measure': None, 'at': None, 'value': None} | row | {
-    'width': mixers[0].features,
-    'carry_floats': sum(map(state_floats, mixers)),
-    'model_parameters': num_parameters(model),
+    'width': trained['features'],
+    'carry_floats': trained['carry_floats'],
+    'model_parameters': trained['model_parameters'],
   }  # fmt: skip
 
 

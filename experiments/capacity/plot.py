@@ -65,8 +65,9 @@ def _line(area, x, values, label, machine, index, **look):
 def _by_size(area, found: Sequence[Group], part: str, machine, index):
   """Draws a line for each mixer, over the numbers that it carries."""
   sizes = set()
-  for mixer in dict.fromkeys(g.mixer for g in found if g.part == part):
-    each = of(found, mixer, part).values()
+  told = [group for group in found if group.floats is not None]
+  for mixer in dict.fromkeys(g.mixer for g in told if g.part == part):
+    each = of(told, mixer, part).values()
     floats = [group.floats for group in each]
     sizes |= set(floats)
     values = [group.main for group in each]

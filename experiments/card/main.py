@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from experiments import command, fit
+from experiments import command, fit, whole
 from experiments.card.measures import MEASURES
 from seqjax import errors, experiment, results
 from seqjax.errors import Importable
@@ -24,6 +24,7 @@ from seqjax.nn import MIXERS, CausalMixer
 ENTRIES = Importable(
   'mixer', MIXERS, 'python -m experiments.card --mixers=help lists them'
 )
+WHOLE_MODELS = True  # may stand in the place of mixers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +65,8 @@ def run(
   check(config, mixers)
   measure = MEASURES[config.measure]
   with results.Run(workdir, config) as record:
+    if not _measures(config, mixers):
+      return record.finish(rows=[])
     folder = os.path.join(workdir, 'measured')
     summary = measure.main.run(config.cell, folder, ENTRIES | mixers)
     shared = {k: v for k, v in summary.items() if k != 'rows'}
@@ -88,7 +91,15 @@ def check(
   config: Config, mixers: Mapping[str, Callable[..., CausalMixer]] = ENTRIES
 ):
   """Refuses, with ValueError, what the other experiment would refuse."""
-  MEASURES[config.measure].main.check(config.cell, ENTRIES | mixers)
+  if _measures(config, mixers):
+    MEASURES[config.measure].main.check(config.cell, ENTRIES | mixers)
+
+
+def _measures(config: Config, mixers: Mapping[str, Callable]) -> bool:
+  """Tells if a measure is one of whole models too, where the entry is one."""
+  measure = MEASURES[config.measure].main
+  entry = (ENTRIES | mixers)[config.mixer]
+  return not whole.is_whole(entry) or hasattr(measure, 'WHOLE_MODELS')
 
 
 if __name__ == '__main__':

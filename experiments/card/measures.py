@@ -23,6 +23,8 @@ from seqjax.analysis import rules
 
 TIMES = (1, 2, 4, 8)  # of the trained lag
 SOLVES_FAR = 8  # times the trained length
+CARRIED = 'recall of 8 pairs: numbers carried'
+RATE = 'gradient: nats per position'
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -77,10 +79,10 @@ def of_pairs(rows: Rows) -> list[Property]:
   """Reads the accuracy of recall by content, and the size of the carry."""
   (group,) = capacity_claims.groups(rows)
   able = group.main >= capacity_claims.LEARNT
-  floats = np.full(group.num_seeds, float(group.floats))
+  floats = np.nan if group.floats is None else float(group.floats)
   return [
     Property('recall of 8 pairs: accuracy', group.main, able),
-    Property('recall of 8 pairs: numbers carried', floats),
+    Property(CARRIED, np.full(group.num_seeds, floats)),
   ]
 
 
@@ -98,7 +100,7 @@ def of_states(rows: Rows) -> list[Property]:
 
 def of_gradients(rows: Rows) -> list[Property]:
   """Reads the rate of gradients: nats a position; -infinity of a window."""
-  return [Property('gradient: nats per position', gradients_claims.rates(rows))]
+  return [Property(RATE, gradients_claims.rates(rows))]
 
 
 _STATES = {

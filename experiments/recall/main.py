@@ -16,16 +16,17 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import flax.linen as nn
 import jax
 
-from experiments import command, fit
+from experiments import command, fit, whole
 from experiments.recall import counting
 from experiments.recall.curves import SOLVED
 from seqjax import experiment, results
 from seqjax.analysis import thresholds
 from seqjax.errors import Importable
 from seqjax.experiment import option
-from seqjax.models import SequenceModel, num_parameters
+from seqjax.models import SequenceModel
 from seqjax.nn import (
   GRU,
   LSTM,
@@ -77,6 +78,7 @@ ENTRIES = Importable(
   },
   'python -m experiments.recall --mixers=help lists them',
 )
+WHOLE_MODELS = True  # may stand in the place of mixers
 COUNTS = {f'{order}-gram': order for order in (2, 3, 5)}
 NAMES = ENTRIES | COUNTS
 
@@ -144,7 +146,8 @@ def check(
   task = Recall(lag=config.lag, design=config.design)
   jax.eval_shape(lambda: task.batch(jax.random.key(0), 0, 1, 'validation'))
   if config.mixer not in COUNTS:
-    make_mixer(mixers[config.mixer], config, config.lag)
+    for make in models(config, mixers).values():
+      make(task)
   elif config.design != 'mixed':
     raise ValueError(
       f'{config.mixer} is counted in the mixed design, but design='
@@ -159,7 +162,7 @@ def make_mixer(make: Callable, config: Config, lag: int) -> CausalMixer:
 
 def models(
   config: Config, mixers: Mapping[str, Callable[..., CausalMixer]]
-) -> dict[str, Callable[[Recall], SequenceModel]]:
+) -> dict[str, Callable[[Recall], nn.Module]]:
   """Returns, for each initialisation to choose from, what makes its models.
 
   Where one network is asked about lags that it was not trained on, validation
@@ -173,8 +176,10 @@ def models(
   if ours and config.design == 'fixed':
     variants |= INITIALISATIONS.get(config.mixer, {})
 
-  def model(make: Callable) -> Callable[[Recall], SequenceModel]:
-    def of_task(task: Recall) -> SequenceModel:
+  def model(make: Callable) -> Callable[[Recall], nn.Module]:
+    def of_task(task: Recall) -> nn.Module:
+      if whole.is_whole(make):
+        return whole.model(make, task)
       mixer = make_mixer(make, config, task.lag)
       return SequenceModel(task.input, task.output, (mixer,), expansion=0)
 
@@ -204,8 +209,7 @@ def _mixed(config, mixers, record) -> list[dict[str, Any]]:
   task = Recall(lag=config.lag, design='mixed')
   made = models(config, mixers)
   fitted = fit.fit(made, task, config.plan(), record, tests(config))
-  mixer = make_mixer(mixers[config.mixer], config, config.lag)
-  return _columns(fitted, mixer, config.lag)
+  return _columns(fitted, made['default'](task), task)
 
 
 def _searched(config, mixers, record) -> list[dict[str, Any]]:
@@ -231,19 +235,27 @@ def _searched(config, mixers, record) -> list[dict[str, Any]]:
 
 def _at_lag(config, mixers, record, lag) -> list[dict[str, Any]]:
   """Trains at one lag; a mixer that cannot see so far is not trained."""
-  mixer = make_mixer(mixers[config.mixer], config, lag)
-  task = Recall(lag=lag)
-  if mixer.receptive_field is not None and mixer.receptive_field <= lag:
-    _check_blind(mixer, lag)
+  task, made = Recall(lag=lag), models(config, mixers)
+  model = made['default'](task)
+  sees = _receptive_field(model)
+  if sees is not None and sees <= lag:
+    _check_blind(model.mixers[0], lag)
     seeds = range(config.first_seed, config.first_seed + config.seeds)
     guess = {'group': lag, 'score': task.chance, 'examples': 0}
     rows = [{'seed': seed, 'steps_taken': 0} | guess for seed in seeds]
   else:
-    batches = EXAMPLES // fit.BATCH_SIZE
-    made = models(config, mixers)
     plan = config.plan(stop_when_solved=True)
-    rows = fit.fit(made, task, plan, record, [(task, batches)])
-  return _columns(rows, mixer, lag)
+    tested = [(task, EXAMPLES // fit.BATCH_SIZE)]
+    rows = fit.fit(made, task, plan, record, tested)
+  return _columns(rows, model, task)
+
+
+def _receptive_field(model: nn.Module) -> int | None:
+  """Returns that of the mixer; None if it sees all, or nobody says."""
+  if not isinstance(model, SequenceModel):
+    return None
+  fields = [mixer.receptive_field for mixer in model.mixers]
+  return fields[0] if len(fields) == 1 else None
 
 
 def _check_blind(mixer: CausalMixer, lag: int):
@@ -264,16 +276,17 @@ def _check_blind(mixer: CausalMixer, lag: int):
     )
 
 
-def _columns(rows, mixer: CausalMixer, lag: int) -> list[dict[str, Any]]:
+def _columns(rows, model: nn.Module, task: Recall) -> list[dict[str, Any]]:
   """Names a row's group and score, and says what was trained."""
+  trained = whole.described(model, task)
   return [
     {
-      'trained_lag': lag,
+      'trained_lag': task.lag,
       'tested_lag': row.pop('group'),
       'accuracy': row.pop('score'),
-      'features': mixer.features,
-      'mixer_parameters': num_parameters(mixer),
-      'receptive_field': mixer.receptive_field,
+      'features': trained['features'],
+      'mixer_parameters': trained['mixer_parameters'],
+      'receptive_field': _receptive_field(model),
     }
     | row
     for row in rows

@@ -17,11 +17,11 @@ from typing import Any
 import flax.linen as nn
 import numpy as np
 
-from experiments import command, fit
+from experiments import command, fit, whole
 from seqjax import experiment, results
 from seqjax.errors import Importable
 from seqjax.experiment import option
-from seqjax.models import model_for, num_parameters
+from seqjax.models import model_for
 from seqjax.nn import MIXERS, TCN, Attention, CausalMixer, DeltaNet
 from seqjax.tasks.synthetic.formal.groups import GROUPS, GroupWord
 from seqjax.tasks.task import HELD_OUT_BITS
@@ -52,6 +52,7 @@ ENTRIES = Importable(
   },
   'python -m experiments.state_tracking --mixers=help lists them',
 )
+WHOLE_MODELS = True  # may stand in the place of mixers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +82,7 @@ def run(
   done = results.finished(workdir, config)
   if done is not None:
     return done
-  made = check(config, mixers)
+  models = check(config, mixers)
   task, test = _tasks(config)
   with results.Run(workdir, config) as record:
     print(
@@ -90,11 +91,13 @@ def run(
       flush=True,
     )
     tests = [(test, EXAMPLES // fit.BATCH_SIZE)]
-    rows = fit.fit(models(made), task, config.plan(), record, tests)
+    rows = fit.fit(models, task, config.plan(), record, tests)
+    trained = {
+      name: whole.described(make(task), task) for name, make in models.items()
+    }
     for row in rows:
-      chosen = made[row['variant']]
-      row['features'] = chosen[0].features
-      row['mixer_parameters'] = sum(map(num_parameters, chosen))
+      for column in ('features', 'mixer_parameters'):
+        row[column] = trained[row['variant']][column]
     return record.finish(
       rows=by_times(rows, config.length),
       chance=task.chance,
@@ -104,12 +107,15 @@ def run(
 
 def check(
   config: Config, mixers: Mapping[str, Callable[..., CausalMixer]] = ENTRIES
-) -> dict[str, tuple[CausalMixer, ...]]:
-  """Makes the mixers of each depth, with the wanted parameters together.
+) -> dict[str, Callable[[Any], nn.Module]]:
+  """Returns, for each depth, what makes the model of a task.
+
+  A depth shares the wanted parameters among its mixers; a whole model has the
+  depth that it has.
 
   Raises:
-    ValueError: no width has so many, or strings are so short that training
-      would see all of them.
+    ValueError: no width has so many, a whole model does not suit the task, or
+      strings are so short that training would see all of them.
   """
   task, test = _tasks(config)
   if task.bits < HELD_OUT_BITS:
@@ -119,20 +125,18 @@ def check(
       f'{task.bits:.0f}.'
     )
   make = (ENTRIES | mixers)[config.mixer]
+  if whole.is_whole(make):
+    made = functools.partial(whole.model, make)
+    made(task), made(test)
+    return {'whole': made}
   return {
-    name: blocks
-    * (fit.mixer_of_size(make, config.parameters // blocks, test.length),)
-    for name, (blocks, _) in DEPTHS.items()
-  }
-
-
-def models(
-  made: Mapping[str, tuple[CausalMixer, ...]],
-) -> dict[str, Callable[[Any], nn.Module]]:
-  """Returns, for each depth, what makes the model of a task."""
-  return {
-    name: functools.partial(model_for, mixers=mixers, expansion=DEPTHS[name][1])
-    for name, mixers in made.items()
+    name: functools.partial(
+      model_for,
+      mixers=blocks
+      * (fit.mixer_of_size(make, config.parameters // blocks, test.length),),
+      expansion=expansion,
+    )
+    for name, (blocks, expansion) in DEPTHS.items()
   }
 
 
