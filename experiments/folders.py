@@ -42,6 +42,13 @@ def find(name: str) -> 'Experiment':
   return Experiment(name)
 
 
+def commands_in(sentence: str) -> list[str]:
+  """Returns the commands that the sentence of a verdict names."""
+  return re.findall(
+    r'python -m experiments\.\w+(?: --\w+=[\w,.-]*\w)*', sentence
+  )
+
+
 @contextlib.contextmanager
 def own_columns(found: 'Experiment') -> Iterator[None]:
   """Raises ValueError where a table has no column that an experiment needs."""
@@ -197,11 +204,11 @@ class Experiment:
 
   def _with_command(self, verdict: Verdict) -> Verdict:
     """Adds the command to an undecided verdict that does not name one."""
-    run = f'python -m experiments.{self.name}'
-    if verdict.verdict != UNDECIDED or run in verdict.sentence:
+    if verdict.verdict != UNDECIDED or commands_in(verdict.sentence):
       return verdict
     full = self.presets.get('full', {})
-    command, seeds = f'{run} --preset=full', full.get('seeds', 0)
+    command = f'python -m experiments.{self.name} --preset=full'
+    seeds = full.get('seeds', 0)
     if verdict.seeds is not None and 0 < seeds <= verdict.seeds:
       more = 'steps' if 'learnt' in verdict.sentence else 'seeds'
       more = more if more in full else 'seeds'

@@ -189,9 +189,10 @@ def _gaps(rows: Rows) -> Verdict:
     for id in ids
   }
   runs = dict.fromkeys(
-    f'python -m experiments.{ELSEWHERE.get(id, "exact")} --preset=full'
+    command
     for id, answer in answers.items()
     if answer is None
+    for command in _commands(id)
   )
   parts = [
     f'{gap}: {condition({id: answers[id] for id in ids})}'
@@ -208,14 +209,33 @@ def _recurrent(rows: Rows, id: str) -> bool | None:
   return all(map(_holds, own)) if own else None
 
 
+def _commands(id: str) -> list[str]:
+  """Returns the commands that may decide a claim that is open."""
+  found = [
+    command
+    for verdict in _committed(id)
+    if verdict.verdict == UNDECIDED
+    for command in folders.commands_in(verdict.sentence)
+  ]
+  whole = f'python -m experiments.{ELSEWHERE.get(id, "exact")} --preset=full'
+  return found or [whole]
+
+
 def _elsewhere(id: str) -> bool | None:
   """Returns how the committed table of another folder answers a claim."""
-  path = folders.ROOT / ELSEWHERE[id] / 'results.csv'
-  if not path.is_file():
-    return None
-  found = folders.find(ELSEWHERE[id]).verdicts(table.read(path))
-  parts = PARTS.get(id) or [v.id for v in found if v.id.rstrip('abcdef') == id]
-  words = {v.verdict for v in found if v.id in parts}
+  words = {verdict.verdict for verdict in _committed(id)}
   if words <= {SUPPORTED, UNDECIDED}:  # a condition is none of the claim's
     return None if UNDECIDED in words or not words else True
   return False
+
+
+def _committed(id: str) -> list[Verdict]:
+  """Returns the verdicts of another folder's committed table on a claim."""
+  if id not in ELSEWHERE:
+    return []
+  path = folders.ROOT / ELSEWHERE[id] / 'results.csv'
+  if not path.is_file():
+    return []
+  found = folders.find(ELSEWHERE[id]).verdicts(table.read(path))
+  parts = PARTS.get(id) or [v.id for v in found if v.id.rstrip('abcdef') == id]
+  return [verdict for verdict in found if verdict.id in parts]

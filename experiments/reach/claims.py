@@ -149,6 +149,8 @@ def more_learn(
 ) -> Answer:
   """Tells if more of our seeds pass than of others, which most seeds may not.
 
+  Where few of ours pass, they have not learnt enough to lean to a side.
+
   Args:
     learnt: whether each of our seeds passes.
     other: the same of the others.
@@ -157,7 +159,10 @@ def more_learn(
   """
   yes, no = int(learnt.sum()), int(other.sum())
   p = contrasts.shares_differ(yes, len(learnt), no, len(other))
-  told = {'effect': effect, 'p': p, 'votes': (yes, len(learnt))}
+  votes = (yes, len(learnt)) if 2 * yes > len(learnt) else (0, 0)
+  if 2 * no > len(other):
+    votes = len(other) - no, len(other)
+  told = {'effect': effect, 'p': p, 'votes': votes}
   if min(len(learnt), len(other)) < MIN_SEEDS:
     return Answer(None, why=f'fewer than {MIN_SEEDS} seeds', **told)
   if p < LEVEL and yes / len(learnt) > no / len(other):

@@ -140,7 +140,7 @@ def _layers(area, rows: Rows):
         )  # fmt: skip
 
 
-def _dots(question: str):
+def _dots(question: str, guess: str = 'chance'):
   def draw_panel(area, rows: Rows):
     """Draws a dot for each seed of each network."""
     found = list(_entries(rows, question))
@@ -150,7 +150,7 @@ def _dots(question: str):
     ]
     plotting.names_axis(area, labels)
     area.set_xlim(0, 1.03)
-    area.set_xlabel('accuracy (dotted: chance; best attainable 1)', fontsize=9)
+    area.set_xlabel(f'accuracy (dotted: {guess}; best: 1)', fontsize=9)
     area.axvline(
       _chance(rows, question), color='#777777', linewidth=1, linestyle=':'
     )
@@ -168,7 +168,7 @@ def _dots(question: str):
 _PANELS = {
   'lags': _lags,
   'layers': _layers,
-  'state': _dots('state'),
+  'state': _dots('state', 'the best guess from the position alone'),
   'motifs': _dots('motifs'),
 }
 

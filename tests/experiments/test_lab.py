@@ -50,7 +50,17 @@ def test_what_is_undecided_names_a_command_that_may_decide_it(name):
   path = found.folder / 'results.csv'
   for verdict in found.verdicts(table.read(path)) if path.is_file() else []:
     if verdict.verdict == UNDECIDED:
-      assert 'python -m experiments.' in verdict.sentence, verdict.id
+      assert folders.commands_in(verdict.sentence), verdict.id
+
+
+def test_commands_are_read_off_a_sentence():
+  """Without the full stop after them."""
+  one = (
+    'python -m experiments.recall --preset=full --mixers=lstm,gru --seeds=33'
+  )
+  two = 'python -m experiments.exact'
+  assert folders.commands_in(f'It is open: {one}, {two}.') == [one, two]
+  assert folders.commands_in('It is open.') == []
 
 
 @pytest.mark.parametrize(

@@ -209,6 +209,17 @@ def test_one_planted_number_changes_one_verdict(id, given, word):
 
 
 @pytest.mark.parametrize(
+  'id, entry',
+  [('0.13', ('dilated, 4 layers', 60)), ('0.14', ('attention', 32))],
+)
+def test_what_another_network_does_not_learn_is_no_condition(id, entry):
+  """It is named, and says nothing about what its window allows."""
+  verdict = judged(seeds=11, lags={entry: 0.2})[id]
+  assert verdict.verdict == SUPPORTED
+  assert f'undecided for {entry[0]}' in verdict.sentence
+
+
+@pytest.mark.parametrize(
   'id, given',
   [
     ('0.13', {'lags': {(n, r): 1.0 for n, r in REACH.items()}}),
