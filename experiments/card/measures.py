@@ -13,6 +13,7 @@ import numpy as np
 
 from experiments.capacity import claims as capacity_claims
 from experiments.capacity import main as capacity
+from experiments.card import costs
 from experiments.gradients import claims as gradients_claims
 from experiments.gradients import main as gradients
 from experiments.recall import curves
@@ -23,6 +24,7 @@ from seqjax.analysis import rules
 
 TIMES = (1, 2, 4, 8)  # of the trained lag
 SOLVES_FAR = 8  # times the trained length
+EXACT = 1e-4  # the most that rounding changes, over the largest output
 CARRIED = 'recall of 8 pairs: numbers carried'
 RATE = 'gradient: nats per position'
 Rows = Sequence[Mapping[str, Any]]
@@ -98,6 +100,21 @@ def of_states(rows: Rows) -> list[Property]:
   ]
 
 
+def of_costs(rows: Rows) -> list[Property]:
+  """Reads whether reading at once is exact, and ratios of times."""
+  found = {}
+  for row in rows:
+    found.setdefault(row['measure'], []).append(row['value'])
+  return [
+    Property(
+      name,
+      np.array(values),
+      np.array(values) <= EXACT if name == costs.DEVIATION else None,
+    )
+    for name, values in found.items()
+  ]
+
+
 def of_gradients(rows: Rows) -> list[Property]:
   """Reads the rate of gradients: nats a position; -infinity of a window."""
   return [Property(RATE, gradients_claims.rates(rows))]
@@ -110,6 +127,7 @@ _STATES = {
   'batch_size': 64,
 }
 MEASURES = {
+  'cost': Measure(costs, {'features': 32}, of_costs),
   'recall': Measure(
     recall, {'lag': 32, 'steps': 300, 'parameters': 25000}, of_recall
   ),

@@ -7,7 +7,7 @@ from seqjax.nn import MIXERS
 SOME = ('lstm', 'mingru', 'mamba2', 'deltanet', 'attention', 'tcn')
 PRESETS = {
   'quick': {
-    'measures': ('gradient', 'pairs'),
+    'measures': ('cost', 'gradient', 'pairs'),
     'mixers': SOME,
     'seeds': 5,
   },

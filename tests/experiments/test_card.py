@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from experiments import axes, folders
-from experiments.card import claims, main, measures, plot, sweep
+from experiments.card import claims, costs, main, measures, plot, sweep
 from experiments.recall import main as recall
+from seqjax.analysis import timing
 from seqjax.nn import MIXERS, WindowMLP
 from tests.experiments import refusals
 
@@ -69,6 +70,45 @@ def test_what_was_not_solved_has_no_number_of_updates():
   assert np.isnan(updates.values).all() and not updates.solved.any()
 
 
+class Halved(WindowMLP):
+  """Reads a step otherwise than a sequence."""
+
+  def step(self, carry, x_t):
+    carry, y_t = super().step(carry, x_t)
+    return carry, y_t / 2
+
+
+def test_a_deviation_is_what_steps_give_otherwise():
+  """Rounding of what is exact; a half of what is halved."""
+  exact = costs.deviation(WindowMLP(8, tau=4), seed=0)
+  assert 0 <= exact < measures.EXACT / 10
+  assert costs.deviation(Halved(8, tau=4), seed=0) == pytest.approx(1, abs=1e-4)
+
+
+def test_times_are_ratios_of_one_process(monkeypatch, tmp_path):
+  """A median for each repetition; four times as long for four is linear."""
+  names = []
+
+  def compare(contestants, rounds, flops):
+    assert set(flops) == set(contestants)
+    names.append(tuple(contestants))
+    seconds = {'512': 1.0, '2048': 4.0, 'lstm': 2.0, 'mixer': 1.0}
+    return {
+      n: timing.Timing(0.0, (seconds[n],) * rounds, None, None, None)
+      for n in contestants
+    }
+
+  monkeypatch.setattr(costs.timing, 'compare', compare)
+  config = costs.Config('gru', features=8, seeds=2)
+  rows = costs.run(config, tmp_path)['rows']
+  deviation, exponent, token = measures.of_costs(rows)
+  assert names == [('512', '2048'), ('lstm', 'mixer')]
+  assert deviation.solved.all() and deviation.values.shape == (2,)
+  np.testing.assert_allclose(exponent.values, 1.0)
+  np.testing.assert_allclose(token.values, 0.5)
+  assert costs.run(config, tmp_path)['rows'] == rows
+
+
 def test_every_measure_fits_the_config_of_its_experiment():
   """With the number of seeds of the card, and nothing compiled."""
   for name in measures.MEASURES:
@@ -126,6 +166,8 @@ def test_the_heat_map_ranks_by_what_is_better():
   assert goodness('recall: lost by 8x the trained lag', [0.9], [0.5]) == [0, 1]
   assert goodness('gradient: nats per position', [-0.4], [0.01]) == [0, 1]
   assert goodness('S3: at 1x', [0.9], [0.5], (False, True)) == [0, 1]
+  assert goodness(costs.EXPONENT, [1.9], [0.9]) == [0, 1]
+  assert goodness(costs.DEVIATION, [1e-7], [0.0], (True, True)) == [0.5, 0.5]
 
 
 def test_the_heat_map_names_every_mixer_and_number(tmp_path):

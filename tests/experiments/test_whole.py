@@ -114,7 +114,7 @@ def test_a_model_that_does_not_suit_the_task_is_refused(make, message):
 
 
 def test_the_card_leaves_out_what_only_a_mixer_has(tmp_path):
-  """Gradients of its state; the other measures it has like any mixer."""
+  """Steps and gradients of its state; the rest it has like any mixer."""
   gradient = card.Config('mine', 'gradient')
   assert card.run(gradient, tmp_path / 'gradient', {'mine': sums})['rows'] == []
   taken = [
@@ -122,7 +122,7 @@ def test_the_card_leaves_out_what_only_a_mixer_has(tmp_path):
     for measure in card.MEASURES
     if card._measures(card.Config('mine', measure), {'mine': sums})
   ]
-  assert taken == [m for m in card.MEASURES if m != 'gradient']
+  assert {*card.MEASURES} - {*taken} == {'cost', 'gradient'}
 
 
 def refusing():
