@@ -9,6 +9,7 @@ from seqjax.results import plotting
 
 LOOKS = {
   'attention (ALiBi)': plotting.look('black', 'dotted', 'v'),
+  'attention (sinusoidal)': plotting.look('pink', 'dashed', 's'),
   'attention (no positions)': plotting.look('grey', 'dashed', 'P'),
   'deltanet (negative)': plotting.look('gold', 'solid', 'h'),
   'lru': plotting.look('green', 'dashed', 'X'),

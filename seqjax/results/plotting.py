@@ -14,6 +14,7 @@ current figure) is never touched.
 
 import os
 import pathlib
+import textwrap
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
@@ -77,6 +78,7 @@ _FILLS = ('full', 'none', 'left', 'bottom')  # the first machine, the second ...
 
 _TEXT = {'fontsize': 9, 'color': '#222222'}
 _SMALL = {'fontsize': 7.5, 'color': '#555555'}
+_PER_INCH = 17  # characters of that size
 _METADATA = {  # no date and no version, so that equal figures are equal files
   '.svg': {'Date': None, 'Creator': None},
   '.png': {'Software': None},
@@ -380,8 +382,13 @@ def footer(figure: Any, rows: Iterable[Mapping[str, Any]], note: str = ''):
     f' jax {row["jax"]} · commit {_short_commit(row["commit"])}'
     for row in rows
   )
-  text = '\n'.join([note, *sources] if note else sources)
-  figure.supxlabel(text, x=0.01, ha='left', **_SMALL)
+  width = int(_PER_INCH * figure.get_figwidth())
+  lines = [
+    line
+    for paragraph in (*note.splitlines(), *sources)
+    for line in textwrap.wrap(paragraph, width)
+  ]
+  figure.supxlabel('\n'.join(lines), x=0.01, ha='left', **_SMALL)
 
 
 def _cpus(count: int) -> str:

@@ -250,3 +250,16 @@ def test_drawing_leaves_the_global_state_of_matplotlib_alone(tmp_path):
   figure, _ = draw(rows())
   plotting.save(figure, tmp_path / 'a.svg')
   assert dict(matplotlib.rcParams) == before
+
+
+def test_a_long_footer_goes_on_in_another_line():
+  """Nothing of it is cut off at the edge, in a narrow figure or a wide one."""
+  long = rows(device='a machine whose name is as long as ' + 'this ' * 20)
+  for inches in (5.0, 9.0):
+    figure, _ = plotting.new('Title', columns=1, width=inches)
+    plotting.footer(figure, long, 'A note.\nAnd another one.')
+    text = figure._supxlabel
+    figure.canvas.draw()
+    box = text.get_window_extent()
+    assert 0 <= box.x0 and box.x1 <= figure.bbox.x1
+    assert text.get_text().startswith('A note.\nAnd another one.\n')
