@@ -149,7 +149,11 @@ def _judged(id: str, rows: Rows) -> Verdict:
   verdict = SUPPORTED if not failed else REFUTED
   if EACH in CLAIMS[id].rule:
     verdict = judge(subjects)
-  sentence = f'All {len(rows)} checks hold.'
+  worst = max(map(_size, rows))
+  sentence = (
+    f'All {len(rows)} checks hold; the largest deviation is {worst:.2g} of '
+    'what is tolerated.'
+  )
   if failed:
     first = max(failed, key=_size)
     names = condition({s: held for s, held in subjects.items() if not held})
@@ -158,14 +162,14 @@ def _judged(id: str, rows: Rows) -> Verdict:
       f'"{first["check"]}" of {first["subject"]} at size {first["size"]}: '
       f'{first["expected"]:g} is expected, {first["got"]:g} came out.'
     )
-  size = max(map(_size, rows))
+  held = len(rows) - len(failed)
   return Verdict(
     id,
     verdict,
     sentence=sentence,
-    quantity='largest deviation of a check',
-    unit='times its tolerance',
-    effect=Interval(size, size, size),
+    quantity='checks that hold',
+    unit=f'of {len(rows)}',
+    effect=Interval(held, held, held),
   )
 
 

@@ -55,11 +55,14 @@ def size(verdict: Any) -> str:
   """Returns the number of an effect with interval, unit and p; '' without one.
 
   As in '2.5 [2.1, 2.9] times, p = 0.0002', or 'between 2 and 4 times' where
-  only the ends of a bracket are known.
+  only the ends of a bracket are known. What is computed, and not drawn from
+  seeds, is a number alone.
   """
   p = '' if verdict.p is None else f'p = {verdict.p:.2g}'
   if verdict.effect is not None:
-    said = f'{verdict.effect:.3g} [{verdict.low:.3g}, {verdict.high:.3g}]'
+    said = f'{verdict.effect:.3g}'
+    if verdict.seeds is not None or verdict.low < verdict.high:
+      said += f' [{verdict.low:.3g}, {verdict.high:.3g}]'
   elif verdict.low is not None:
     said = _bracket(verdict.low, verdict.high)
   else:

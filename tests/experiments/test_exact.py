@@ -97,15 +97,15 @@ def elsewhere(monkeypatch):
 
 
 def test_every_claim_is_supported_where_all_checks_hold(elsewhere):
-  """With the largest deviation, and no seeds."""
+  """With how many they are, the largest deviation, and no seeds."""
   found = judged(rows())
   assert {v.verdict for v in found.values()} == {SUPPORTED}
   assert list(found) == list(claims.CLAIMS)
   for verdict in found.values():
     assert verdict.seeds is None and verdict.p is None
   near = judged(rows(claim='0.2', subject='gru', got=3 + 5e-6))['0.2']
-  assert near.verdict == SUPPORTED and near.effect == pytest.approx(0.5)
-  assert near.quantity and near.unit
+  assert near.verdict == SUPPORTED and '0.5 of what is' in near.sentence
+  assert f'{near.effect:g} {near.unit}' == '2 of 2'
 
 
 @pytest.mark.parametrize('claim', main.CHECKS)
@@ -117,7 +117,8 @@ def test_a_planted_error_flips_the_verdict_and_is_named(
   found = judged(rows(claim=claim, subject='gru', got=wrong))
   assert found[claim].verdict == (CONDITIONAL if claim in EACH else REFUTED)
   assert '"change" of gru at size 8' in found[claim].sentence
-  assert found[claim].effect > 1
+  checked = float(found[claim].unit.removeprefix('of '))
+  assert found[claim].effect == checked - 1
   parts = [id for ids in claims.GAPS.values() for id in ids]
   wanted = CONDITIONAL if claim in parts else SUPPORTED
   assert found['0.17'].verdict == wanted

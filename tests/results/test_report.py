@@ -81,3 +81,12 @@ def test_of_a_bracket_only_the_ends_are_said(ends, said):
     effect=Bracket(*ends),
   )  # fmt: skip
   assert report.effect(verdict) == f'ratio: {said}'
+
+
+def test_what_is_computed_has_no_interval():
+  """Seeds that agree have one, of no width."""
+  shared = {'sentence': 'So.', 'quantity': 'checks', 'unit': 'of 9'}
+  shared['effect'] = Interval(9, 9, 9)
+  assert report.size(Verdict('0.1', 'SUPPORTED', **shared)) == '9 of 9'
+  drawn = Verdict('0.1', 'SUPPORTED', seeds=3, **shared)
+  assert report.size(drawn) == '9 [9, 9] of 9'
