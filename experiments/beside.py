@@ -15,7 +15,8 @@ def joined(found: Experiment, rows: Rows) -> tuple[Rows, str]:
 
   They are added where everything but the mixer was set alike, so that the new
   mixer's curves and verdicts stand among those of the textbooks. Times are
-  never compared with those of another run.
+  never compared with those of another run: experiments that measure nothing
+  else are left out, and of the card the times of other devices.
 
   Args:
     found: the experiment.
@@ -50,10 +51,12 @@ def joined(found: Experiment, rows: Rows) -> tuple[Rows, str]:
       'it theirs.'
     )
   there = {(row['mixer'], _settings(row, fields)) for row in rows}
+  devices = {row['device'] for row in rows}
   added = [
     row
     for row in committed
     if (row['mixer'], _settings(row, fields)) not in there
+    and (row['device'] in devices or row.get('property') not in found.timed)
   ]
   others = len({row['mixer'] for row in added})
   return [*rows, *added], (

@@ -78,6 +78,8 @@ class Experiment:
                                one process and share what is compiled; by
                                default a config without its seed and rate
       sweep.ALONE              whether cells need the machine alone (False)
+      sweep.TIMED              values of the column `property` that are times,
+                               and not compared with another device's (none)
       sweep.APART              whether cells that `shared` tells apart never
                                run in one process (False)
       sweep.tabulate(rows)     the table, from the rows of all cells
@@ -130,6 +132,10 @@ class Experiment:
   @property
   def alone(self) -> bool:
     return getattr(self.sweep, 'ALONE', False)
+
+  @property
+  def timed(self) -> Sequence[str]:
+    return getattr(self.sweep, 'TIMED', ())
 
   @property
   def takes_models(self) -> bool:

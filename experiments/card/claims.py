@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from seqjax.analysis.contrasts import share_interval
 from seqjax.analysis.rules import MIN_SEEDS
 from seqjax.analysis.statistics import Interval, mean_interval
 from seqjax.results import table
@@ -48,11 +47,6 @@ class Entry(NamedTuple):
   def share(self) -> str:
     """'4/5': the seeds that count as learnt."""
     return '' if self.solved is None else '{}/{}'.format(*self.solved)
-
-  @property
-  def share_interval(self) -> Interval | None:
-    """The share of seeds that learn, with its interval."""
-    return None if self.solved is None else share_interval(*self.solved)
 
 
 def entries(rows: Rows) -> dict[str, dict[str, Entry]]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from experiments import command, fit, whole
-from experiments.card.measures import MEASURES
+from experiments.card.measures import MEASURES, OF_MIXERS
 from seqjax import errors, experiment, results
 from seqjax.errors import Importable
 from seqjax.experiment import option
@@ -65,8 +65,8 @@ def run(
   check(config, mixers)
   measure = MEASURES[config.measure]
   with results.Run(workdir, config) as record:
-    if not _measures(config, mixers):
-      return record.finish(rows=[])
+    if not applies(config, mixers):
+      return record.finish(rows=_unknown(config))
     folder = os.path.join(workdir, 'measured')
     summary = measure.main.run(config.cell, folder, ENTRIES | mixers)
     shared = {k: v for k, v in summary.items() if k != 'rows'}
@@ -91,15 +91,22 @@ def check(
   config: Config, mixers: Mapping[str, Callable[..., CausalMixer]] = ENTRIES
 ):
   """Refuses, with ValueError, what the other experiment would refuse."""
-  if _measures(config, mixers):
+  if applies(config, mixers):
     MEASURES[config.measure].main.check(config.cell, ENTRIES | mixers)
 
 
-def _measures(config: Config, mixers: Mapping[str, Callable]) -> bool:
-  """Tells if a measure is one of whole models too, where the entry is one."""
-  measure = MEASURES[config.measure].main
+def applies(config: Config, mixers: Mapping[str, Callable]) -> bool:
+  """Tells if an entry can be measured so; some measures are of mixers alone."""
   entry = (ENTRIES | mixers)[config.mixer]
-  return not whole.is_whole(entry) or hasattr(measure, 'WHOLE_MODELS')
+  return not whole.is_whole(entry) or config.measure not in OF_MIXERS
+
+
+def _unknown(config: Config) -> list[dict[str, Any]]:
+  """Returns a row without a value for each property that does not apply."""
+  return [
+    {'property': name, 'seed': config.first_seed, 'value': None, 'solved': None}
+    for name in OF_MIXERS[config.measure]
+  ]
 
 
 if __name__ == '__main__':

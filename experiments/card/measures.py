@@ -13,7 +13,7 @@ import numpy as np
 
 from experiments.capacity import claims as capacity_claims
 from experiments.capacity import main as capacity
-from experiments.card import costs
+from experiments.card import timings
 from experiments.gradients import claims as gradients_claims
 from experiments.gradients import main as gradients
 from experiments.recall import curves
@@ -100,8 +100,8 @@ def of_states(rows: Rows) -> list[Property]:
   ]
 
 
-def of_costs(rows: Rows) -> list[Property]:
-  """Reads whether reading at once is exact, and ratios of times."""
+def of_timings(rows: Rows) -> list[Property]:
+  """Reads what is exact, how far a mixer reaches, and ratios of times."""
   found = {}
   for row in rows:
     found.setdefault(row['measure'], []).append(row['value'])
@@ -109,7 +109,7 @@ def of_costs(rows: Rows) -> list[Property]:
     Property(
       name,
       np.array(values),
-      np.array(values) <= EXACT if name == costs.DEVIATION else None,
+      np.array(values) <= EXACT if name == timings.DIFFERENCE else None,
     )
     for name, values in found.items()
   ]
@@ -127,7 +127,7 @@ _STATES = {
   'batch_size': 64,
 }
 MEASURES = {
-  'cost': Measure(costs, {'features': 32}, of_costs),
+  'alone': Measure(timings, {'features': 32}, of_timings),
   'recall': Measure(
     recall, {'lag': 32, 'steps': 300, 'parameters': 25000}, of_recall
   ),
@@ -148,4 +148,14 @@ MEASURES = {
     state_tracking, _STATES | {'task': 's3', 'length': 10}, of_states
   ),
   'gradient': Measure(gradients, {'features': 32, 'length': 257}, of_gradients),
+}
+# Properties that a mixer has and a whole model has not, by measure.
+OF_MIXERS = {
+  'alone': (
+    timings.DIFFERENCE,
+    timings.REACH,
+    timings.EXPONENT,
+    timings.TOKEN,
+  ),
+  'gradient': (RATE,),
 }

@@ -12,15 +12,22 @@ from seqjax.results import plotting
 TITLE = 'What each mixer shows, from the best (blue) to the worst (orange)'
 BEST, MIDDLE, WORST = '#9ecae1', '#f7f7f7', '#fdbe85'
 # In names of properties of which less is better.
-LOWER = ('lost', 'updates', 'carried', 'exponent', 'time over')
+LOWER = ('lost', 'updates', 'carried', 'time ')
 Rows = Sequence[Mapping[str, Any]]
 
 
 def draw(rows: Rows, path: str):
-  """Draws a cell for each mixer and property, with its number and share."""
+  """Draws a cell for each mixer and property, with its number and share.
+
+  A mixer that was measured on two machines has a row for each.
+  """
   from matplotlib.colors import LinearSegmentedColormap
 
-  found = claims.entries(rows)
+  found = {
+    f'{mixer} {machine}'.strip(): each
+    for machine, part in plotting.by_machine(rows).items()
+    for mixer, each in claims.entries(part).items()
+  }
   names, mixers = claims.properties(found), list(found)
   figure, (panel,) = plotting.new(
     TITLE,
@@ -81,6 +88,6 @@ def _key(entry: claims.Entry, name: str) -> tuple[float, float] | None:
   mean = float(f'{entry.mean:.2g}')
   if 'gradient' in name:
     return share, -abs(mean)  # neither vanishes nor explodes
-  if 'deviation' in name:
+  if 'difference' in name:
     return share, 0.0  # below what counts as exact, all is rounding
   return share, -mean if any(word in name for word in LOWER) else mean

@@ -2,12 +2,14 @@
 
 from experiments.card.main import Config
 from experiments.card.measures import MEASURES
+from experiments.card.timings import EXPONENT, TOKEN
 from seqjax.nn import MIXERS
 
 SOME = ('lstm', 'mingru', 'mamba2', 'deltanet', 'attention', 'tcn')
+TIMED = EXPONENT, TOKEN
 PRESETS = {
   'quick': {
-    'measures': ('cost', 'gradient', 'pairs'),
+    'measures': ('alone', 'gradient', 'pairs'),
     'mixers': SOME,
     'seeds': 5,
   },

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from experiments import axes, folders
-from experiments.card import claims, costs, main, measures, plot, sweep
+from experiments import axes, beside, folders
+from experiments.card import claims, main, measures, plot, sweep, timings
 from experiments.recall import main as recall
+from seqjax import results
 from seqjax.analysis import timing
 from seqjax.nn import MIXERS, WindowMLP
 from tests.experiments import refusals
@@ -78,15 +79,16 @@ class Halved(WindowMLP):
     return carry, y_t / 2
 
 
-def test_a_deviation_is_what_steps_give_otherwise():
+def test_what_steps_give_otherwise_is_no_rounding():
   """Rounding of what is exact; a half of what is halved."""
-  exact = costs.deviation(WindowMLP(8, tau=4), seed=0)
+  exact = timings.difference(WindowMLP(8, tau=4), seed=0)
   assert 0 <= exact < measures.EXACT / 10
-  assert costs.deviation(Halved(8, tau=4), seed=0) == pytest.approx(1, abs=1e-4)
+  halved = timings.difference(Halved(8, tau=4), seed=0)
+  assert halved == pytest.approx(1, abs=1e-4)
 
 
 def test_times_are_ratios_of_one_process(monkeypatch, tmp_path):
-  """A median for each repetition; four times as long for four is linear."""
+  """A single number each; four times as long for four is linear."""
   names = []
 
   def compare(contestants, rounds, flops):
@@ -98,15 +100,35 @@ def test_times_are_ratios_of_one_process(monkeypatch, tmp_path):
       for n in contestants
     }
 
-  monkeypatch.setattr(costs.timing, 'compare', compare)
-  config = costs.Config('gru', features=8, seeds=2)
-  rows = costs.run(config, tmp_path)['rows']
-  deviation, exponent, token = measures.of_costs(rows)
+  monkeypatch.setattr(timings.timing, 'compare', compare)
+  config = timings.Config('gru', features=8, seeds=2)
+  rows = timings.run(config, tmp_path)['rows']
+  difference, reach, exponent, token = measures.of_timings(rows)
   assert names == [('512', '2048'), ('lstm', 'mixer')]
-  assert deviation.solved.all() and deviation.values.shape == (2,)
-  np.testing.assert_allclose(exponent.values, 1.0)
-  np.testing.assert_allclose(token.values, 0.5)
-  assert costs.run(config, tmp_path)['rows'] == rows
+  assert difference.solved.all() and difference.values.shape == (2,)
+  np.testing.assert_array_equal(reach.values, [2048])
+  np.testing.assert_allclose(exponent.values, [1.0])
+  np.testing.assert_allclose(token.values, [0.5])
+  assert timings.run(config, tmp_path)['rows'] == rows
+
+
+@pytest.mark.parametrize('device, joined', [('cpu', 3), ('gpu', 1)])
+def test_times_of_another_device_are_not_joined(
+  device, joined, monkeypatch, tmp_path
+):
+  """Every other property of the committed card stands beside a new mixer's."""
+  names = (timings.EXPONENT, timings.TOKEN, 'S3: at 1x')
+  known, mine = (
+    [row for name in names for row in table([0.5], None, [mixer], name)]
+    for mixer in ('lstm', 'mine')
+  )
+  (tmp_path / 'card').mkdir()
+  results.table.write(known, tmp_path / 'card' / 'results.csv')
+  card = folders.find('card')
+  assert card.main and card.sweep  # before its folder is another one
+  monkeypatch.setattr(folders, 'ROOT', tmp_path)
+  rows, _ = beside.joined(card, [row | {'device': device} for row in mine])
+  assert len(rows) == len(mine) + joined
 
 
 def test_every_measure_fits_the_config_of_its_experiment():
@@ -139,7 +161,7 @@ def table(values, solved, mixers=('lstm', 'mine'), name='parity: at 8x'):
 def test_an_entry_has_number_interval_and_share_of_seeds():
   """A planted error in one seed changes them."""
   good = claims.entries(table([1, 1, 1, 1, 1], True))['mine']['parity: at 8x']
-  assert good.text == '1 5/5' and good.share_interval.high == 1
+  assert good.text == '1 5/5'
   rows = table([1, 1, 1, 1, 0.5], True)
   rows[-1] = rows[-1] | {'solved': False}
   bad = claims.entries(rows)['mine']['parity: at 8x']
@@ -166,8 +188,8 @@ def test_the_heat_map_ranks_by_what_is_better():
   assert goodness('recall: lost by 8x the trained lag', [0.9], [0.5]) == [0, 1]
   assert goodness('gradient: nats per position', [-0.4], [0.01]) == [0, 1]
   assert goodness('S3: at 1x', [0.9], [0.5], (False, True)) == [0, 1]
-  assert goodness(costs.EXPONENT, [1.9], [0.9]) == [0, 1]
-  assert goodness(costs.DEVIATION, [1e-7], [0.0], (True, True)) == [0.5, 0.5]
+  assert goodness(timings.EXPONENT, [1.9], [0.9]) == [0, 1]
+  assert goodness(timings.DIFFERENCE, [1e-7], [0.0], (True, True)) == [0.5, 0.5]
 
 
 def test_the_heat_map_names_every_mixer_and_number(tmp_path):
@@ -198,3 +220,12 @@ def test_the_table_has_the_properties_and_not_what_they_were_read_from():
   """Rows of the other experiment lie below a cell's folder."""
   rows = table([1.0], True)
   assert sweep.tabulate([*rows, {'mixer': 'lstm', 'lag': 3}]) == rows
+
+
+def test_two_machines_have_two_rows_of_the_heat_map(tmp_path):
+  """One mixer on both of them is no error."""
+  rows = table([1.0], True)
+  rows += [row | {'device': 'gpu'} for row in rows]
+  plot.draw(rows, str(tmp_path / 'figure.svg'))
+  drawn = (tmp_path / 'figure.svg').read_text()
+  assert 'lstm cpu' in drawn and 'lstm gpu' in drawn

@@ -113,16 +113,15 @@ def test_a_model_that_does_not_suit_the_task_is_refused(make, message):
     recall.check(recall.Config('mine', lag=8), {'mine': make})
 
 
-def test_the_card_leaves_out_what_only_a_mixer_has(tmp_path):
-  """Steps and gradients of its state; the rest it has like any mixer."""
-  gradient = card.Config('mine', 'gradient')
-  assert card.run(gradient, tmp_path / 'gradient', {'mine': sums})['rows'] == []
-  taken = [
-    measure
-    for measure in card.MEASURES
-    if card._measures(card.Config('mine', measure), {'mine': sums})
-  ]
-  assert {*card.MEASURES} - {*taken} == {'cost', 'gradient'}
+@pytest.mark.parametrize('measure', card.OF_MIXERS)
+def test_the_card_leaves_out_what_only_a_mixer_has(measure, tmp_path):
+  """A row without a value for each property: the card is never empty."""
+  config = card.Config('mine', measure)
+  rows = card.run(config, tmp_path, {'mine': sums})['rows']
+  assert {row['property'] for row in rows} == set(card.OF_MIXERS[measure])
+  assert {(row['value'], row['solved']) for row in rows} == {(None, None)}
+  assert card.applies(card.Config('mine', 'parity'), {'mine': sums})
+  assert card.applies(config, {'mine': GRU})
 
 
 def refusing():

@@ -1,8 +1,9 @@
-"""Measures what a mixer costs by itself, with nothing trained.
+"""Measures a mixer by itself, with nothing trained.
 
 Whether reading a sequence at once gives what reading it step by step gives; how
-the time of a training step grows with the length; and how long decoding a token
-takes, over the LSTM's time. Times are compared within one process alone.
+far back an output reaches; how the time of a training step grows with the
+length; and how long decoding a token takes, over the LSTM's time. Times are
+compared within one process alone.
 """
 
 import dataclasses
@@ -24,12 +25,11 @@ from seqjax.nn import LSTM, MIXERS, CausalMixer
 
 ENTRIES = Importable('mixer', MIXERS)
 LENGTHS = 512, 2048  # between which the growth of time is measured
-ROUNDS = 9  # for each repetition; there are 11 at least
-DEVIATION, EXPONENT, TOKEN = (
-  'parallel training: deviation from steps',
-  'parallel training: exponent of time with length',
-  'a token: time over the LSTM',
-)
+ROUNDS = 45  # of a comparison of times
+DIFFERENCE = 'read at once: largest difference from steps'
+REACH = f'reach: positions that an output sees, of {max(LENGTHS)}'
+EXPONENT = 'training step: time grows as length to the power of'
+TOKEN = "decoded token: time over the LSTM's"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,15 +63,16 @@ def run(
   seeds = range(config.first_seed, config.first_seed + config.seeds)
   with results.Run(workdir, config) as record:
     found = {
-      DEVIATION: [deviation(mixer, seed) for seed in seeds],
-      EXPONENT: exponents(mixer, config.seeds),
-      TOKEN: token_times(mixer, config.seeds),
+      DIFFERENCE: [difference(mixer, seed) for seed in seeds],
+      REACH: [min(mixer.receptive_field or math.inf, max(LENGTHS))],
+      EXPONENT: [exponent(mixer)],
+      TOKEN: [token_time(mixer)],
     }
     return record.finish(
       rows=[
         {'measure': name, 'seed': seed, 'value': value}
         for name, values in found.items()
-        for seed, value in zip(seeds, values, strict=True)
+        for seed, value in zip(seeds, values, strict=False)
       ]
     )
 
@@ -89,7 +90,7 @@ def check(config: Config, mixers: Mixers = ENTRIES) -> CausalMixer:
   return mixer
 
 
-def deviation(mixer: CausalMixer, seed: int, length: int = 64) -> float:
+def difference(mixer: CausalMixer, seed: int, length: int = 64) -> float:
   """Compares the outputs for a sequence with those of steps.
 
   Returns:
@@ -105,38 +106,34 @@ def deviation(mixer: CausalMixer, seed: int, length: int = 64) -> float:
     _, stepped = decoding.decode(mixer, variables, carry, x.swapaxes(0, 1))
     return mixer.apply(variables, x), stepped.swapaxes(0, 1)
 
-  at_once, stepped = map(np.asarray, outputs(x))
-  return float(abs(at_once - stepped).max() / abs(stepped).max())
+  with jax.default_matmul_precision('highest'):
+    at_once, stepped = map(np.asarray, outputs(x))
+  return float(abs(at_once - stepped).max() / (abs(stepped).max() or 1.0))
 
 
-def exponents(mixer: CausalMixer, repetitions: int) -> list[float]:
+def exponent(mixer: CausalMixer) -> float:
   """Returns by which power of the length the time of a training step grows."""
   works = {str(n): (mixer, Work(length=n)) for n in LENGTHS}
   short, long = map(str, LENGTHS)
-  growth = _ratios(works, long, short, repetitions)
-  return [math.log(r) / math.log(LENGTHS[1] / LENGTHS[0]) for r in growth]
+  return math.log(_ratio(works, long, short)) / math.log(int(long) / int(short))
 
 
-def token_times(mixer: CausalMixer, repetitions: int) -> list[float]:
+def token_time(mixer: CausalMixer) -> float:
   """Returns the time of a token over that of an LSTM of the same width."""
   works = {
     name: (each, Work(work='decoding', length=1))
     for name, each in (('lstm', LSTM(mixer.features)), ('mixer', mixer))
   }
-  return _ratios(works, 'mixer', 'lstm', repetitions)
+  return _ratio(works, 'mixer', 'lstm')
 
 
-def _ratios(
-  works: Mapping[str, tuple[CausalMixer, Work]],
-  above: str,
-  below: str,
-  repetitions: int,
-) -> list[float]:
-  """Times two side by side: a median of ratios for each repetition."""
+def _ratio(
+  works: Mapping[str, tuple[CausalMixer, Work]], above: str, below: str
+) -> float:
+  """Times two side by side; returns the median of their ratios."""
   timings = timing.compare(
     {name: parallelism.contestant(*work) for name, work in works.items()},
-    rounds=max(timing.MIN_ROUNDS, ROUNDS * repetitions),
+    rounds=ROUNDS,
     flops={n: parallelism.useful_flops(*work) for n, work in works.items()},
   )
-  ratios = np.divide(timings[above].seconds, timings[below].seconds)
-  return [float(np.median(p)) for p in np.array_split(ratios, repetitions)]
+  return timing.ratio(timings[above], timings[below]).value
