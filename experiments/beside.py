@@ -58,6 +58,8 @@ def joined(found: Experiment, rows: Rows) -> tuple[Rows, str]:
     if (row['mixer'], _settings(row, fields)) not in there
     and (row['device'] in devices or row.get('property') not in found.timed)
   ]
+  if not added:
+    return rows, ''
   others = len({row['mixer'] for row in added})
   return [*rows, *added], (
     f'Committed rows of {others} mixers stand beside those of {names}.'

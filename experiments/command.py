@@ -101,12 +101,23 @@ def check_entries(found: Experiment, entries: Mapping[str, Callable]):
       _check_takes_models(found, name)
       continue
     try:
-      testing.assert_mixer_contract(make(WIDTH, CONTEXT), tolerance=10.0)
+      testing.assert_mixer_contract(_made(name, make), tolerance=10.0)
     except testing.LawBroken as broken:
       raise ValueError(
         f'A mixer takes part in an experiment if it keeps the laws of '
         f'`seqjax.testing`, but {name!r} breaks one: {broken}'
       ) from broken
+
+
+def _made(name: str, make: Callable) -> Any:
+  """Makes a mixer; ValueError if that is not what can be made so."""
+  try:
+    return make(WIDTH, CONTEXT)
+  except TypeError as error:
+    raise ValueError(
+      'A mixer is made of (features, context), and a whole model of `task` '
+      f'alone, but {name!r} is not: {error}'
+    ) from error
 
 
 def _check_takes_models(found: Experiment, name: str):
@@ -245,7 +256,9 @@ def _run(
   `whole`: they are those of a preset whose table is committed.
   """
   configs = axes.cells(found, **given)
-  named = filter(is_imported, given.get('mixers', ()))
+  values = [v for value in given.values() if isinstance(value, tuple)
+            for v in value]  # fmt: skip
+  named = dict.fromkeys(filter(is_imported, values))
   check_entries(found, {name: Importable('mixer', {})[name] for name in named})
   found.check(configs)
   job = reproduce.Job(found, configs, reproduce.in_checkout(workdir))

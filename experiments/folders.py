@@ -43,10 +43,12 @@ def find(name: str) -> 'Experiment':
 
 
 def commands_in(sentence: str) -> list[str]:
-  """Returns the commands that the sentence of a verdict names."""
-  return re.findall(
-    r'python -m experiments\.\w+(?: --\w+=[\w,.-]*\w)*', sentence
-  )
+  """Returns the commands that the sentence of a verdict names.
+
+  Values of options with a blank in them are quoted, as in a shell.
+  """
+  option = r" --\w+=(?:'[^']*'|[\w.:,+-]*[\w+])"
+  return re.findall(rf'python -m experiments(?:\.\w+)+(?:{option})*', sentence)
 
 
 @contextlib.contextmanager
@@ -203,24 +205,32 @@ class Experiment:
     claims = self._module('claims', optional=True)
     judge = getattr(claims, 'verdicts', lambda rows: [])
     return [
-      self._with_command(verdict.within(machine))
+      self._with_command(verdict.within(machine), part)
       for machine, part in table.machines(rows).items()
       for verdict in judge(part)
     ]
 
-  def _with_command(self, verdict: Verdict) -> Verdict:
-    """Adds the command to an undecided verdict that does not name one."""
+  def _with_command(self, verdict: Verdict, rows: Rows) -> Verdict:
+    """Adds the command to an undecided verdict that does not name one.
+
+    It is the whole preset where fewer seeds were run. Else its options are
+    those that the claim knows, or three times the updates where the reason is
+    that few seeds have learnt, or three times the seeds.
+    """
     if verdict.verdict != UNDECIDED or commands_in(verdict.sentence):
       return verdict
     full = self.presets.get('full', {})
-    command = f'python -m experiments.{self.name} --preset=full'
-    seeds = full.get('seeds', 0)
-    if verdict.seeds is not None and 0 < seeds <= verdict.seeds:
-      more = 'steps' if 'learnt' in verdict.sentence else 'seeds'
-      more = more if more in full else 'seeds'
-      command += f' --{more}={MORE * full[more]}'
-    sentence = f'{verdict.sentence} This may decide it: {command}'
-    return verdict._replace(sentence=f'{sentence}.')
+    more, seeds = verdict.more, verdict.seeds
+    if seeds is not None and seeds < full.get('seeds', 0):
+      more = ''  # those of the preset are more
+    elif not more and 'steps' in full and 'learnt by' in verdict.sentence:
+      more = f'--steps={MORE * max(row["steps"] for row in rows)}'
+    elif not more and 'seeds' in full and seeds is not None:
+      more = f'--seeds={MORE * seeds}'
+    command = f'python -m experiments.{self.name} --preset=full {more}'.strip()
+    return verdict._replace(
+      sentence=f'{verdict.sentence} This may decide it: {command}.'
+    )
 
   def summaries(self, rows: Rows) -> dict[str, str]:
     """Returns {machine: the text above its verdicts}, where there is one."""

@@ -30,65 +30,90 @@ def is_whole(make: Callable) -> bool:
     return False
 
 
-def model(make: Callable[[Any], nn.Module], task: Any) -> nn.Module:
+def model(make: Callable[[Any], nn.Module], *tasks: Any) -> nn.Module:
   """Makes the model of a task, and holds it to the shapes of the task.
 
   Args:
     make: makes it; `model.apply(variables, inputs, segments)` returns outputs.
-    task: the task to train it on.
+    *tasks: the task to train it on, then those that it is tested on.
 
   Raises:
-    ValueError: it does not read the task's inputs, has more than parameters,
-      or returns outputs of another shape.
+    ValueError: it cannot be made, does not read a task's inputs, has more than
+      parameters, has others for a task of the tests, or returns outputs of
+      another shape.
   """
-  made = make(task)
-  batch = build.example(task)
-  said = f'of {type(task).__name__} by {getattr(make, "__name__", make)}'
-  try:
-    outputs, variables = jax.eval_shape(
-      made.init_with_output, jax.random.key(0), batch.inputs, batch.segments
-    )
-  except Exception as error:  # whatever a caller's model does
-    raise ValueError(
-      f'A whole model reads inputs and segments, but that {said} does not: '
-      f'{type(error).__name__}: {error}'
-    ) from error
-  if set(variables) != {'params'}:
-    raise ValueError(
-      f'A whole model has parameters and nothing else, but that {said} has '
-      f'{", ".join(sorted(variables)) or "none"}.'
-    )
+  name = getattr(make, '__name__', str(make))
+  made, trained = [], None
+  for task in tasks:
+    said = f'that of {task} by {name}'
+    batch = build.example(task)
+    try:
+      made.append(make(task))
+      outputs, variables = jax.eval_shape(
+        made[-1].init_with_output,
+        jax.random.key(0),
+        batch.inputs,
+        batch.segments,
+      )
+    except Exception as error:  # whatever a caller's model does
+      why = f'{type(error).__name__}: {error}'.splitlines()[0]
+      raise ValueError(
+        f'A whole model reads inputs and segments, but {said} does not: {why}'
+      ) from error
+    if set(variables) != {'params'}:
+      raise ValueError(
+        f'A whole model has parameters and nothing else, but {said} has '
+        f'{", ".join(sorted(variables)) or "none"}.'
+      )
+    _check_outputs(task, batch, outputs, said)
+    trained = variables if trained is None else trained
+    if variables != trained:
+      raise ValueError(
+        'The parameters of a whole model fit sequences of every length that '
+        f'it is tested at, but {said} has others than that of {tasks[0]}.'
+      )
+  return made[0]
+
+
+def _check_outputs(task: Any, batch: Any, outputs: Any, said: str):
   spec = task.output
   width = spec.shape if spec.vocab is None else (spec.vocab,)
   wanted = *np.shape(batch.weights), *width
   shape = getattr(outputs, 'shape', None)
   if shape != wanted:
     raise ValueError(
-      f'A whole model returns outputs of the shape {wanted} for inputs of the '
-      f'shape {batch.inputs.shape}, but that {said} returns {shape}.'
+      f'A whole model returns outputs of the shape {wanted}, but {said} '
+      f'returns {shape}.'
     )
-  return made
 
 
-def described(model: nn.Module, task: Any) -> dict[str, Any]:
+def described(model: nn.Module, task: Any, own: bool = False) -> dict[str, Any]:
   """Returns the columns of a table that say what was trained.
 
-  `features` of the first mixer, `mixer_parameters` and `carry_floats` of all,
-  which are those of the decoder where there are two stacks; of a model that is
-  no stack of mixers 0, its parameters, and None. And `model_parameters`.
+  Args:
+    model: it is made of mixers by an experiment, or whole.
+    task: what it reads.
+    own: whether it is whole.
+
+  Returns:
+    Of mixers `features` of the first, `mixer_parameters` and `carry_floats` of
+    all (of the decoder's, where there are two stacks), and `model_parameters`.
+    A whole model has 0 features, and all of its parameters are its mixers'; its
+    carry is not known (None) unless it is a stack of mixers.
   """
   batch = build.example(task)
   variables = jax.eval_shape(
     model.init, jax.random.key(0), batch.inputs, batch.segments
   )
   size = sum(leaf.size for leaf in jax.tree.leaves(variables))
-  if not isinstance(model, SequenceModel | Seq2Seq):
-    own = {'features': 0, 'mixer_parameters': size, 'carry_floats': None}
-    return own | {'model_parameters': size}
-  mixers = model.decoder if isinstance(model, Seq2Seq) else model.mixers
+  mixers = ()
+  if isinstance(model, Seq2Seq):
+    mixers = model.decoder
+  elif isinstance(model, SequenceModel):
+    mixers = model.mixers
   return {
-    'features': mixers[0].features,
-    'mixer_parameters': sum(map(num_parameters, mixers)),
-    'carry_floats': sum(map(state_floats, mixers)),
+    'features': 0 if own else mixers[0].features,
+    'mixer_parameters': size if own else sum(map(num_parameters, mixers)),
+    'carry_floats': sum(map(state_floats, mixers)) if mixers else None,
     'model_parameters': size,
   }

@@ -191,11 +191,16 @@ def contrast(ours: Sequence[float], theirs: Sequence[float]) -> Contrast:
 def verdicts(rows: Rows) -> list[Verdict]:
   """Judges the claims on one machine; without their rows they are undecided."""
   found = groups(rows)
-  judged = [_recall(found), _copy(found), _translate(found), _access(found)]
+  judged = [
+    _recall(found, rows),
+    _copy(found),
+    _translate(found),
+    _access(found, rows),
+  ]
   return [verdict.within(_scope(rows, verdict.id)) for verdict in judged]
 
 
-def _recall(found: Sequence[Group]) -> Verdict:
+def _recall(found: Sequence[Group], rows: Rows) -> Verdict:
   """Compares DeltaNet with attention where attention is narrowest."""
   ours, theirs = of(found, MATRIX, 'recall'), of(found, SEES, 'recall')
   both = [width for width in ours if width in theirs]
@@ -205,7 +210,8 @@ def _recall(found: Sequence[Group]) -> Verdict:
   able = [width for width in both if most(theirs[width].main, LEARNT)]
   if not able or not any(most(g.main, LEARNT) for g in ours.values()):
     who = MATRIX if able else SEES
-    return _open('2.3a', f'{who} is learnt at no width', said, ours, theirs)
+    why = f'{who} is learnt at no width'
+    return _open('2.3a', rows, why, said, ours, theirs)
   width = able[0]
   told = contrast(theirs[width].main, ours[width].main)
   word = SUPPORTED if told.above(MARGIN) else UNDECIDED
@@ -346,7 +352,7 @@ def losses(group: Group) -> Float[np.ndarray, ' S']:
   return np.mean(lost, axis=0)
 
 
-def _access(found: Sequence[Group]) -> Verdict:
+def _access(found: Sequence[Group], rows: Rows) -> Verdict:
   """Compares what edits far back do to DeltaNet and to attention."""
   by = [of(found, mixer, 'recall') for mixer in (MATRIX, SEES, VECTOR)]
   if not all(by[:2]):
@@ -358,7 +364,7 @@ def _access(found: Sequence[Group]) -> Verdict:
   failed = [name for name, each in able.items() if 2 * each.sum() <= len(each)]
   if failed:
     why = f'{" and ".join(failed)} not learnt within the budget'
-    return _open('2.5', why, said, by[0], by[1])
+    return _open('2.5', rows, why, said, by[0], by[1])
   lost = [losses(group)[able[group.mixer]] for group in (ours, theirs)]
   told = contrast(*lost)
   word = UNDECIDED
@@ -392,11 +398,19 @@ def _edits_text(group: Group) -> str:
   return f'{group.mixer} of width {group.width}{state}: {", ".join(parts)}'
 
 
-def _open(claim: str, why: str, said: str, *sides: Mapping) -> Verdict:
+def _open(
+  claim: str, rows: Rows, why: str, said: str, *sides: Mapping
+) -> Verdict:
   """Returns a claim that nothing decides, because too little was learnt."""
   seeds = min(g.num_seeds for side in sides for g in side.values())
-  text = f'{why}. {said}.'
-  return Verdict(claim, UNDECIDED, sentence=text, seeds=seeds)
+  steps = max(row['steps'] for row in rows if row['part'] == 'recall')
+  return Verdict(
+    claim,
+    UNDECIDED,
+    sentence=f'{why}. {said}.',
+    seeds=seeds,
+    more=f'--steps={3 * steps}',
+  )
 
 
 def _leans(word: str, difference: float, margin: float) -> str:

@@ -106,9 +106,14 @@ def run(
       name: lambda _, model=model: model for name, model in made.items()
     }
     rows = fit.fit(models, task, plan, record, examine=MEASURES[config.part])
-    trained = {n: whole.described(model, task) for n, model in made.items()}
+    own = whole.is_whole(mixers[config.mixer])
+    trained = {
+      name: whole.described(model, task, own) for name, model in made.items()
+    }
     return record.finish(
-      rows=[_named(row, trained[row['variant']]) for row in rows],
+      rows=[
+        _named(row, config.features, trained[row['variant']]) for row in rows
+      ],
       chance=task.chance,
     )
 
@@ -150,11 +155,16 @@ def check(
   return found
 
 
-def _named(row: dict[str, Any], trained: dict[str, Any]) -> dict[str, Any]:
-  """Says what was trained; a training that is not finite has no measure."""
+def _named(
+  row: dict[str, Any], wanted: int, trained: dict[str, Any]
+) -> dict[str, Any]:
+  """Says what was trained; a training that is not finite has no measure.
+
+  A whole model, which has a width of its own, stands at the one that is wanted.
+  """
   row = {k: v for k, v in row.items() if k not in ('group', 'score')}
   return {'measure': None, 'at': None, 'value': None} | row | {
-    'width': trained['features'],
+    'width': trained['features'] or wanted,
     'carry_floats': trained['carry_floats'],
     'model_parameters': trained['model_parameters'],
   }  # fmt: skip

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
-from experiments.capacity.main import PARTS, Config
+from experiments import whole
+from experiments.capacity.main import ENTRIES, PARTS, Config
+from seqjax.errors import is_imported
 
 # Those that claims are about; any other of the catalogue can be named in
 # --mixers.
@@ -68,7 +70,7 @@ def cells(
       {'mixer': name, 'features': width}
       for name in mixers
       for width in sorted(widths, reverse=True)
-      if width == max(widths) or name not in widest
+      if width == max(widths) or not (name in widest or _has_own_width(name))
     ],
     'copy': [
       {'mixer': name, 'features': width}
@@ -89,6 +91,11 @@ def cells(
     if part in parts
     for own in each
   ]
+
+
+def _has_own_width(name: str) -> bool:
+  """Tells if an entry of another module makes whole models."""
+  return is_imported(name) and whole.is_whole(ENTRIES[name])
 
 
 def shared(config: Config) -> Config:

@@ -68,8 +68,8 @@ CLAIMS = {
     'A table of other claims: length by 0.1, 0.2 and 0.3, state by 1.5 and '
     '0.11, sharing by 0.8, 0.9 and 0.10. Those of this folder hold if every '
     'check of elman, gru and lstm does, the others if they are SUPPORTED. '
-    'SUPPORTED if all hold, REFUTED if none does; UNDECIDED while one was not '
-    'measured.',
+    'SUPPORTED if all hold, REFUTED if none does; UNDECIDED while one of them '
+    'is, by the committed tables, or was not measured.',
   ),
   '0.18': Claim(
     'Five shapes of inputs and outputs cover the tasks.',
@@ -151,8 +151,8 @@ def _judged(id: str, rows: Rows) -> Verdict:
     verdict = judge(subjects)
   worst = max(map(_size, rows))
   sentence = (
-    f'All {len(rows)} checks hold; the largest deviation is {worst:.2g} of '
-    'what is tolerated.'
+    f'All {len(rows)} checks hold; the largest deviation is {worst:.2g} times '
+    'its tolerance.'
   )
   if failed:
     first = max(failed, key=_size)
@@ -202,7 +202,7 @@ def _gaps(rows: Rows) -> Verdict:
     f'{gap}: {condition({id: answers[id] for id in ids})}'
     for gap, ids in GAPS.items()
   ]
-  missing = f' These measure what is open: {", ".join(runs)}.' if runs else ''
+  missing = f' Open until these have run: {"; ".join(runs)}.' if runs else ''
   verdict = UNDECIDED if runs else judge(answers)
   return Verdict('0.17', verdict, sentence=f'{"; ".join(parts)}.{missing}')
 

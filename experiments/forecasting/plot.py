@@ -49,7 +49,7 @@ def draw(rows: Rows, path: str):
     f'{(trained or rows)[0]["parameters"]:,} parameters each. Lines: medians '
     'over seeds; bands: from the lowest seed to the highest.\nMovement: in the '
     'second half of the steps up to the horizon. Typical: the geometric mean '
-    'over forecasts;\nof the other errors it is the arithmetic mean.',
+    'over forecasts; of the other errors it is the arithmetic mean.',
   )
   plotting.save(figure, path)
 

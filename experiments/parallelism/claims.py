@@ -206,6 +206,9 @@ def _judged(claim: str, contrast: Contrast, more: str) -> Verdict:
     effect=contrasts.ratio_interval(measured[at]) if at in measured else None,
     p=primary.p,
     leans=_leans(contrast) if word == UNDECIDED else '',
+    more=f'--processes={3 * max(map(len, measured.values()))}'
+    if measured
+    else '',
   )
 
 

@@ -272,23 +272,20 @@ def _judged(
   )
   why = [a.why for a in answers.values() if a.holds is not True and a.why]
   why = f' ({"; ".join(why)})' if why else ''
-  more = ''
-  if word == UNDECIDED and first.p is not None:
-    more = (
-      f' More seeds may decide it: {COMMAND} '
-      f'--questions={found[shown][0]["question"]} --seeds=33.'
-    )
+  seeds = min(len({row['seed'] for row in found[name]}) for name in names)
+  question = found[shown][0]['question']
   return Verdict(
     claim,
     word,
     sentence=f'The claim{said.removeprefix("it")}{why}; p is that of '
-    f'{names[0]}.{more}',
+    f'{names[0]}.',
     scope=f'rows of {found[shown][0]["length"]} positions',
     quantity=f'{quantity} ({shown}, median over seeds)',
     effect=answers[shown].effect,
     p=first.p,
-    seeds=min(len({row['seed'] for row in found[name]}) for name in names),
+    seeds=seeds,
     leans=leaning(*first.votes) if word == UNDECIDED else '',
+    more=f'--questions={question} --seeds={3 * seeds}',
   )
 
 
@@ -391,6 +388,7 @@ def _hungry(claim: str, found: Mapping[str, Rows], other: str) -> Verdict:
     else f'{a.why} at length {n}'
     for n, a in answers.items()
   )
+  seeds = min(len({r['seed'] for r in found[n]}) for n in (MLP, other))
   return Verdict(
     claim,
     word,
@@ -400,8 +398,9 @@ def _hungry(claim: str, found: Mapping[str, Rows], other: str) -> Verdict:
     unit='times',
     effect=first.effect,
     p=first.p,
-    seeds=min(len({r['seed'] for r in found[n]}) for n in (MLP, other)),
+    seeds=seeds,
     leans=leaning(*first.votes) if word == UNDECIDED else '',
+    more=_more_data(seeds),
   )
 
 
@@ -453,7 +452,13 @@ def _rich(found: Mapping[str, Rows]) -> Verdict:
     p=p,
     seeds=min(len(short), len(long)),
     leans=leaning(larger, len(short)) if word == UNDECIDED else '',
+    more=_more_data(min(len(short), len(long))),
   )
+
+
+def _more_data(seeds: int) -> str:
+  """Returns the options of a run that counts examples with more seeds."""
+  return f'--questions=data --data_seeds={3 * seeds}'
 
 
 def _share(found: Sequence[Bracket]) -> float:

@@ -149,7 +149,8 @@ def more_learn(
 ) -> Answer:
   """Tells if more of our seeds pass than of others, which most seeds may not.
 
-  Where few of ours pass, they have not learnt enough to lean to a side.
+  Where few of ours pass they have not learnt enough to lean to a side, and
+  where both do, by half or so, there is none.
 
   Args:
     learnt: whether each of our seeds passes.
@@ -159,7 +160,8 @@ def more_learn(
   """
   yes, no = int(learnt.sum()), int(other.sum())
   p = contrasts.shares_differ(yes, len(learnt), no, len(other))
-  votes = (yes, len(learnt)) if 2 * yes > len(learnt) else (0, 0)
+  few = 3 * no <= len(other)
+  votes = (yes, len(learnt)) if few and 2 * yes > len(learnt) else (0, 0)
   if 2 * no > len(other):
     votes = len(other) - no, len(other)
   told = {'effect': effect, 'p': p, 'votes': votes}

@@ -53,7 +53,7 @@ def draw(rows: Rows, path: str):
     figure,
     rows,
     f'{parameters} parameters each. Lines: means over seeds, bands from the '
-    'lowest seed to the highest. Layers: a full mark at the\nlongest lag that '
+    'lowest seed to the highest. Layers: a full mark at the longest lag that '
     'most seeds learn, a hollow one at the first that they do not; lines: '
     'fewest layers whose window holds a lag.',
   )

@@ -33,6 +33,11 @@ _OTHERS = (
   'Another network, size or initialisation that answers otherwise makes it '
   'CONDITIONAL, and so does one of which most seeds do.'
 )
+_BOTH = (
+  'Elman networks, GRUs and LSTMs are asked with both initialisations each, '
+  'which validation at the trained lags does not tell apart; without one of '
+  'them it is UNDECIDED.'
+)
 CLAIMS = {
   '1.12': Claim(
     'What lies more than n - 1 tokens back is lost to an n-gram model.',
@@ -45,14 +50,14 @@ CLAIMS = {
     'they are trained on.',
     'One network, trained on all lags up to the longest: it fades if its '
     'accuracy at some longer lag is more than .02 below that at lag 1. Asked '
-    f'of the LSTM, {_MOST}. {_OTHERS}',
+    f'of the LSTM, {_MOST}. {_OTHERS} {_BOTH}',
   ),
   '2.2b': Claim(
     'Long-range dependencies fade in recurrent networks, beyond the lags that '
     'they are trained on.',
     'Of networks that learnt what they were trained on: the accuracy at 2, 4 '
     'or 8 times the longest trained lag is more than .02 below that at it. '
-    f'Asked of the LSTM, {_MOST}. {_OTHERS}',
+    f'Asked of the LSTM, {_MOST}. {_OTHERS} {_BOTH}',
   ),
   '2.7a': Claim(
     'Attention does not fade with distance.',
@@ -63,7 +68,7 @@ CLAIMS = {
     'Attention does not fade beyond the lags that it is trained on.',
     'The opposite of 2.2b, asked of attention with rotary positions. Another '
     'scheme of positions, or size, that answers otherwise, or of which most '
-    'seeds do, makes it CONDITIONAL.',
+    'seeds do, makes it CONDITIONAL; without one of them it is UNDECIDED.',
   ),
   '2.9a': Claim(
     'The LSTM eases the problem of long lags.',
@@ -92,7 +97,7 @@ def verdicts(rows: Rows) -> list[Verdict]:
   beyond = f'accuracy lost from the trained lags to {TIMES} times as many'
   recurrent, schemes = (*RECURRENT, *HOLDING), ('attention', *SCHEMES)
   judged = [
-    _context_of_counts(mixed),
+    _context_of_counts(mixed, rows),
     _judged('2.2a', 'lstm', recurrent, networks, card.fades, within),
     _judged('2.2b', 'lstm', recurrent, networks, card.fades_beyond, beyond),
     _judged('2.7a', 'attention', ('attention',), networks, _flat, within),
@@ -102,9 +107,7 @@ def verdicts(rows: Rows) -> list[Verdict]:
   ]
   scopes = {design: _scope(rows, design) for design in ('mixed', 'fixed')}
   return [
-    verdict.within(
-      scopes['fixed' if verdict.id in ('2.9a', '2.9b') else 'mixed']
-    )
+    verdict.within(scopes['fixed' if verdict.id in FIXED else 'mixed'])
     for verdict in judged
   ]
 
@@ -135,7 +138,8 @@ def _judged(
   Args:
     claim: its id.
     primary: the mixer whose smallest size is the one contrast that is tested.
-    names: the mixers that the claim is about; all sizes of them are judged.
+    names: the mixers that the claim is about; all sizes of them are judged. It
+      is not decided before each of them has rows.
     found: the curves.
     rule: answers whether the claim holds for a curve.
     quantity: the effect in words.
@@ -147,6 +151,9 @@ def _judged(
   answers = {curve.entry: rule(curve) for curve in chosen.values()}
   tested = answers[primary]
   word = rules.led_by(tested, answers.values())
+  unasked = _missing(found, names, 'mixed')
+  if unasked:  # one of them might answer otherwise
+    word = UNDECIDED
   shown = primary
   if word == REFUTED:  # the best case for the claim, of those that were tested
     for_it = max if claim.startswith('2.2') else min
@@ -157,7 +164,8 @@ def _judged(
   return Verdict(
     claim,
     word,
-    sentence=_sentence(answers, primary),
+    sentence=_sentence(answers, primary)
+    + (f' There are no rows of {", ".join(unasked)}.' if unasked else ''),
     quantity=f'{quantity} ({shown}, median over seeds)',
     effect=answers[shown].effect,
     p=tested.p,
@@ -219,6 +227,8 @@ def _compared(
     for name, side in sides.items()
   ]
   why = f' ({answer.why})' if answer.why else ''
+  lstm = fixed_of(fixed, 'lstm')
+  ceiling = all((each.scores >= each.solved).all() for each in sides.values())
   return Verdict(
     claim,
     word,
@@ -229,10 +239,11 @@ def _compared(
     p=answer.p,
     seeds=min(side.num_seeds for side in sides.values()),
     leans=leaning(*answer.votes, 'lags') if word == UNDECIDED else '',
+    more=f'--search_up_to={2 * lstm.points[-1]}' if ceiling else '',
   )
 
 
-def _context_of_counts(mixed: Mapping[Key, Curve]) -> Verdict:
+def _context_of_counts(mixed: Mapping[Key, Curve], rows: Rows) -> Verdict:
   """N-grams at chance beyond their context, and a network that is not."""
   if absent := _missing(mixed, ('5-gram', 'lstm', 'attention'), 'mixed'):
     return lacking('1.12', absent, COMMAND)
@@ -250,6 +261,7 @@ def _context_of_counts(mixed: Mapping[Key, Curve]) -> Verdict:
   if word == SUPPORTED and True not in {a.holds for a in controls.values()}:
     word = UNDECIDED
   above = [name for name, answer in controls.items() if answer.holds]
+  more = '' if above else f'--steps={3 * max(row["steps"] for row in rows)}'
   beside = (
     f'above it: {", ".join(above)}' if above else 'no network is above it'
   )
@@ -263,6 +275,7 @@ def _context_of_counts(mixed: Mapping[Key, Curve]) -> Verdict:
     p=gone['5-gram'].p,
     seeds=min(curve.num_seeds for curve in mixed.values()),
     leans=leaning(*gone['5-gram'].votes) if word == UNDECIDED else '',
+    more=more,
   )
 
 

@@ -36,16 +36,29 @@ def curves(rows: Rows, design: str) -> dict[Key, Curve]:
   that is missing is NaN.
 
   Raises:
-    ValueError: rows are of several budgets, or there are two of one training.
+    ValueError: rows are of several budgets, there are two of one training, or a
+      network of mixed lags has an initialisation that its name does not say.
   """
   rows = table.select(rows, design=design)
   check_budget(rows, design)
+  if design == 'mixed':
+    _check_untuned(rows)
   found = {}
   for row in rows:
     key = Key(row['mixer'], design, row['parameters'])
     found.setdefault(key, []).append(row)
   smallest = min((row['parameters'] for row in rows), default=0)
   return {key: _curve(key.entry(smallest), part) for key, part in found.items()}
+
+
+def _check_untuned(rows: Rows):
+  for row in rows:
+    if row.get('variant') not in (None, 'default', 'whole'):
+      raise ValueError(
+        'In mixed lags each initialisation has a name of its own, but '
+        f'{row["mixer"]} has variant={row["variant"]!r}: the table is of '
+        'another version, and python -m experiments.recall makes a new one.'
+      )
 
 
 def check_budget(rows: Rows, design: str):

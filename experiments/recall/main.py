@@ -18,6 +18,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from experiments import command, fit, whole
 from experiments.recall import counting
@@ -145,7 +146,10 @@ def check(
   """
   task = Recall(lag=config.lag, design=config.design)
   jax.eval_shape(lambda: task.batch(jax.random.key(0), 0, 1, 'validation'))
-  if config.mixer not in COUNTS:
+  if config.mixer not in COUNTS and whole.is_whole(mixers[config.mixer]):
+    tested = [task for task, _ in tests(config)]
+    whole.model(mixers[config.mixer], task, *tested)
+  elif config.mixer not in COUNTS:
     for make in models(config, mixers).values():
       make(task)
   elif config.design != 'mixed':
@@ -208,8 +212,9 @@ def _mixed(config, mixers, record) -> list[dict[str, Any]]:
   """Returns a row for each seed and tested lag."""
   task = Recall(lag=config.lag, design='mixed')
   made = models(config, mixers)
-  fitted = fit.fit(made, task, config.plan(), record, tests(config))
-  return _columns(fitted, made['default'](task), task)
+  rows = fit.fit(made, task, config.plan(), record, tests(config))
+  own = whole.is_whole(mixers[config.mixer])
+  return _columns(rows, made['default'](task), task, own)
 
 
 def _searched(config, mixers, record) -> list[dict[str, Any]]:
@@ -239,7 +244,7 @@ def _at_lag(config, mixers, record, lag) -> list[dict[str, Any]]:
   model = made['default'](task)
   sees = _receptive_field(model)
   if sees is not None and sees <= lag:
-    _check_blind(model.mixers[0], lag)
+    _check_blind(model, task)
     seeds = range(config.first_seed, config.first_seed + config.seeds)
     guess = {'group': lag, 'score': task.chance, 'examples': 0}
     rows = [{'seed': seed, 'steps_taken': 0} | guess for seed in seeds]
@@ -247,38 +252,41 @@ def _at_lag(config, mixers, record, lag) -> list[dict[str, Any]]:
     plan = config.plan(stop_when_solved=True)
     tested = [(task, EXAMPLES // fit.BATCH_SIZE)]
     rows = fit.fit(made, task, plan, record, tested)
-  return _columns(rows, model, task)
+  return _columns(rows, model, task, whole.is_whole(mixers[config.mixer]))
 
 
 def _receptive_field(model: nn.Module) -> int | None:
-  """Returns that of the mixer; None if it sees all, or nobody says."""
-  if not isinstance(model, SequenceModel):
-    return None
-  fields = [mixer.receptive_field for mixer in model.mixers]
-  return fields[0] if len(fields) == 1 else None
+  """Returns that of all mixers together; None if it sees all or nobody says."""
+  fields = [None]
+  if type(model) is SequenceModel:
+    fields = [mixer.receptive_field for mixer in model.mixers]
+  return None if None in fields else 1 + sum(field - 1 for field in fields)
 
 
-def _check_blind(mixer: CausalMixer, lag: int):
-  """Holds a mixer to its receptive field, since nothing is trained beyond it.
+def _check_blind(model: SequenceModel, task: Recall):
+  """Holds a model to its receptive field, since nothing is trained beyond it.
 
   Raises:
-    ValueError: its last output depends on an input `lag` positions earlier.
+    ValueError: its answer depends on an input at the task's lag.
   """
-  x = jax.random.normal(jax.random.key(0), (1, lag + 1, mixer.features))
-  variables = mixer.init(jax.random.key(1), x)
+  tokens = jnp.arange(task.lag + 1)[None] % task.input.vocab
+  variables = jax.jit(model.init)(jax.random.key(1), tokens)
   whole, cut = (
-    mixer.apply(variables, given)[0, -1] for given in (x, x.at[0, 0].add(1.0))
+    model.apply(variables, given)[0, -1]
+    for given in (tokens, tokens.at[0, 0].add(1))
   )
   if (whole != cut).any():
     raise ValueError(
-      f'A mixer with receptive_field={mixer.receptive_field} sees as many '
-      f'positions, but its output depends on one {lag} positions earlier.'
+      f'A mixer with receptive_field={_receptive_field(model)} sees as many '
+      f'positions, but its output depends on one {task.lag} positions earlier.'
     )
 
 
-def _columns(rows, model: nn.Module, task: Recall) -> list[dict[str, Any]]:
+def _columns(
+  rows, model: nn.Module, task: Recall, own: bool
+) -> list[dict[str, Any]]:
   """Names a row's group and score, and says what was trained."""
-  trained = whole.described(model, task)
+  trained = whole.described(model, task, own)
   return [
     {
       'trained_lag': task.lag,

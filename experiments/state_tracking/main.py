@@ -92,8 +92,10 @@ def run(
     )
     tests = [(test, EXAMPLES // fit.BATCH_SIZE)]
     rows = fit.fit(models, task, config.plan(), record, tests)
+    own = whole.is_whole((ENTRIES | mixers)[config.mixer])
     trained = {
-      name: whole.described(make(task), task) for name, make in models.items()
+      name: whole.described(make(task), task, own)
+      for name, make in models.items()
     }
     for row in rows:
       for column in ('features', 'mixer_parameters'):
@@ -126,9 +128,8 @@ def check(
     )
   make = (ENTRIES | mixers)[config.mixer]
   if whole.is_whole(make):
-    made = functools.partial(whole.model, make)
-    made(task), made(test)
-    return {'whole': made}
+    whole.model(make, task, test)
+    return {'whole': make}
   return {
     name: functools.partial(
       model_for,

@@ -42,6 +42,7 @@ class _Verdict(NamedTuple):
   seeds: int | None
   sentence: str
   leans: str
+  more: str
 
 
 class Verdict(_Verdict):
@@ -62,6 +63,8 @@ class Verdict(_Verdict):
       why nothing was decided.
     leans: the side that an undecided claim leans to, as 'to REFUTED (4 of 5
       seeds)'; else ''.
+    more: the options of a longer run that may decide it, as '--seeds=33', where
+      the claim knows them; else ''.
   """
 
   __slots__ = ()
@@ -79,6 +82,7 @@ class Verdict(_Verdict):
     p: float | None = None,
     seeds: int | None = None,
     leans: str = '',
+    more: str = '',
   ):
     """Makes a verdict; `effect` has a `quantity`.
 
@@ -99,7 +103,7 @@ class Verdict(_Verdict):
       value, low, high = effect if len(effect) == 3 else (None, *effect)
     return super().__new__(
       cls, id, verdict, scope, quantity, unit, value, low, high, p, seeds,
-      sentence, leans,
+      sentence, leans, more,
     )  # fmt: skip
 
   def within(self, scope: str) -> 'Verdict':

@@ -61,7 +61,8 @@ def size(verdict: Any) -> str:
   p = '' if verdict.p is None else f'p = {verdict.p:.2g}'
   if verdict.effect is not None:
     said = f'{verdict.effect:.3g}'
-    if verdict.seeds is not None or verdict.low < verdict.high:
+    drawn = verdict.p is not None or verdict.seeds is not None
+    if drawn or verdict.low < verdict.high:
       said += f' [{verdict.low:.3g}, {verdict.high:.3g}]'
   elif verdict.low is not None:
     said = _bracket(verdict.low, verdict.high)

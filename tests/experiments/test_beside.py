@@ -60,3 +60,9 @@ def test_known_mixers_are_not_joined(committed):
   """A job of the catalogue's mixers is judged by itself."""
   own = table.select(committed, mixer='lstm')
   assert beside.joined(RECALL, own) == (own, '')
+
+
+def test_a_job_that_has_all_of_the_committed_rows_needs_none(committed):
+  """Nothing is said of rows that were not added."""
+  own = [*committed, *renamed(committed)]
+  assert beside.joined(RECALL, own) == (own, '')

@@ -104,7 +104,7 @@ def test_every_claim_is_supported_where_all_checks_hold(elsewhere):
   for verdict in found.values():
     assert verdict.seeds is None and verdict.p is None
   near = judged(rows(claim='0.2', subject='gru', got=3 + 5e-6))['0.2']
-  assert near.verdict == SUPPORTED and '0.5 of what is' in near.sentence
+  assert near.verdict == SUPPORTED and '0.5 times its' in near.sentence
   assert f'{near.effect:g} {near.unit}' == '2 of 2'
 
 

@@ -2,12 +2,15 @@
 
 import collections
 import dataclasses
+import shlex
 import types
 
 import pytest
 
-from experiments import folders
+from experiments import axes, folders
+from experiments import command as experiments_command
 from experiments.recall import sweep
+from seqjax import experiment
 from seqjax.analysis.verdicts import UNDECIDED, Verdict
 from seqjax.errors import Importable
 from seqjax.results import table
@@ -44,45 +47,67 @@ def test_a_claim_is_a_sentence_with_a_rule(name):
 
 
 @pytest.mark.parametrize('name', folders.names())
-def test_what_is_undecided_names_a_command_that_may_decide_it(name):
-  """A claim that stays open without saying how to close it helps nobody."""
+def test_what_is_undecided_names_a_command_that_runs_more(name):
+  """Its experiment and options exist, and its cells are not those measured."""
   found = folders.find(name)
   path = found.folder / 'results.csv'
   for verdict in found.verdicts(table.read(path)) if path.is_file() else []:
-    if verdict.verdict == UNDECIDED:
-      assert folders.commands_in(verdict.sentence), verdict.id
+    if verdict.verdict != UNDECIDED:
+      continue
+    commands = folders.commands_in(verdict.sentence)
+    assert commands, verdict.id
+    for command in commands:
+      _, _, module, *options = shlex.split(command)
+      named = folders.find(module.removeprefix('experiments.'))
+      Options = experiments_command.options(named, 'full')
+      flags = experiment.define_flags(Options)
+      flags(['x', *options])
+      given = dataclasses.asdict(experiment.from_flags(Options, flags))
+      del given['preset']
+      longer = axes.cells(named, **given)
+      measured = axes.cells(named, **named.axes('full'))
+      assert set(longer) - set(measured), command
 
 
 def test_commands_are_read_off_a_sentence():
-  """Without the full stop after them."""
-  one = (
-    'python -m experiments.recall --preset=full --mixers=lstm,gru --seeds=33'
-  )
-  two = 'python -m experiments.exact'
-  assert folders.commands_in(f'It is open: {one}, {two}.') == [one, two]
+  """As a shell would read them, without the full stop after them."""
+  commands = [
+    'python -m experiments.recall --preset=full --mixers=lstm,gru --seeds=33',
+    'python -m experiments.exact',
+    "python -m experiments.recall --mixers='attention (ALiBi)' --lag=8",
+    'python -m experiments.card --mixers=my.mod:MyMixer',
+    'python -m experiments.recall.main --mixer=lstm',
+  ]
+  sentence = f'It is open: {"; ".join(commands)}.'
+  assert folders.commands_in(sentence) == commands
   assert folders.commands_in('It is open.') == []
 
 
 @pytest.mark.parametrize(
-  'seeds, sentence, options',
+  'given, options',
   [
-    (5, 'open', ' --preset=full.'),
-    (None, 'open', ' --preset=full.'),
-    (11, 'open', ' --preset=full --seeds=33.'),
-    (11, 'lstm is learnt by 3 seeds', ' --preset=full --steps=900.'),
+    ({'seeds': 5}, ''),
+    ({'seeds': 5, 'more': '--lag=8'}, ''),
+    ({}, ''),
+    ({'seeds': 11}, ' --seeds=33'),
+    ({'seeds': 50}, ' --seeds=150'),
+    ({'seeds': 11, 'more': '--lag=8'}, ' --lag=8'),
+    ({'more': '--lag=8'}, ' --lag=8'),
+    ({'seeds': 11, 'sentence': 'lstm is learnt by 3 of 11.'}, ' --steps=9000'),
   ],
 )
 def test_a_command_that_may_decide_has_more_than_was_run(
-  seeds, sentence, options, monkeypatch
+  given, options, monkeypatch
 ):
-  """More seeds, or more updates where the reason is that few have learnt."""
+  """The preset; or more seeds, updates, or what the claim says."""
   found = folders.find('recall')
-  open_ = Verdict('2.2b', UNDECIDED, sentence=sentence, seeds=seeds)
+  open_ = Verdict('2.2b', UNDECIDED, **{'sentence': 'It is open.'} | given)
   claims = types.SimpleNamespace(verdicts=lambda rows: [open_])
   monkeypatch.setattr(found, '_module', lambda *_, **__: claims)
   monkeypatch.setattr(type(found), 'presets', {'full': sweep.FULL})
-  (verdict,) = found.verdicts([{'device': 'cpu'}])
-  assert verdict.sentence.endswith('python -m experiments.recall' + options)
+  (verdict,) = found.verdicts([{'device': 'cpu', 'steps': 3000}])
+  command = f'python -m experiments.recall --preset=full{options}.'
+  assert verdict.sentence == f'{open_.sentence} This may decide it: {command}'
 
 
 @pytest.mark.parametrize('name', folders.names())

@@ -277,3 +277,13 @@ def test_figure_and_card_are_drawn_from_rows(tmp_path):
   card = claims.summary(table)
   assert 'derivatives' in card and 'window of 1 ' in card
   assert 'tcn, no state' in text and 'lstm, no state' not in text
+
+
+@pytest.mark.parametrize(
+  'ours, theirs, votes',
+  [(10, 0, (10, 11)), (6, 5, (0, 0)), (3, 0, (0, 0)), (6, 8, (3, 11))],
+)
+def test_seeds_lean_where_one_side_alone_has_most(ours, theirs, votes):
+  """Six against five are no reason to prefer either."""
+  passed = [np.arange(11) < n for n in (ours, theirs)]
+  assert claims.more_learn(*passed).votes == votes

@@ -6,13 +6,14 @@ import flax.linen as nn
 import jax.numpy as jnp
 import pytest
 
-from experiments import command, folders, whole
+from experiments import axes, command, folders, whole
 from experiments.capacity import main as capacity
+from experiments.capacity import sweep
 from experiments.card import main as card
 from experiments.recall import main as recall
 from experiments.state_tracking import main as state_tracking
 from seqjax.models import SequenceModel
-from seqjax.nn import GRU, MIXERS
+from seqjax.nn import GRU, MIXERS, WindowMLP
 from seqjax.tasks import Recall
 
 TINY = {
@@ -55,6 +56,24 @@ def unread(task):
   return nn.Dense(4)
 
 
+def broken(task):
+  return task.no_such_thing
+
+
+class Placed(Sums):
+  length: int = 1
+
+  @nn.compact
+  def __call__(self, inputs, segments=None):
+    places = self.param('places', nn.initializers.zeros, (self.length,))
+    logits = nn.Dense(self.classes)(nn.one_hot(inputs, self.vocab))
+    return logits + places[None, : inputs.shape[1], None]
+
+
+def placed(task):
+  return Placed(task.input.vocab, task.output.vocab, length=task.lag + 1)
+
+
 def counting(task):
   class Counts(Sums):
     @nn.compact
@@ -76,41 +95,75 @@ def test_the_only_argument_of_a_whole_model_is_a_task():
 
 
 @pytest.mark.parametrize(
-  'name, make, widths',
-  [('recall', sums, 0), ('state_tracking', stacked, 8), ('capacity', sums, 0)],
+  'name, make, width',
+  [('recall', sums, 0), ('state_tracking', stacked, 0), ('capacity', sums, 8)],
 )
-def test_a_whole_model_is_trained_and_measured(name, make, widths, tmp_path):
+def test_a_whole_model_is_trained_and_measured(name, make, width, tmp_path):
   """With its own parameters, whatever was wanted of mixers."""
   main, options = TAKERS[name]
   config = main.Config(mixer='mine', **TINY | options)
   rows = main.run(config, tmp_path, {'mine': make})['rows']
   scored = 'value' if name == 'capacity' else 'accuracy'
   assert rows and all(row[scored] is not None for row in rows)
-  assert {row.get('features', row.get('width')) for row in rows} == {widths}
+  assert {row.get('features', row.get('width')) for row in rows} == {width}
 
 
 def test_what_was_trained_is_counted():
   """By hand: a matrix and a bias; and three matrices for each gate."""
   task = Recall(lag=8)
   tokens, classes = task.input.vocab, task.output.vocab
-  found = whole.described(sums(task), task)
+  found = whole.described(sums(task), task, own=True)
   assert found['mixer_parameters'] == (tokens + 1) * classes
-  assert found['carry_floats'] is None
-  assert whole.described(stacked(task), task)['carry_floats'] == 16
+  assert found['carry_floats'] is None and found['features'] == 0
+  found = whole.described(stacked(task), task, own=True)
+  assert found['carry_floats'] == 16
+  assert found['mixer_parameters'] == found['model_parameters']
+  mixers = whole.described(stacked(task), task)
+  assert mixers['mixer_parameters'] < mixers['model_parameters']
+  assert mixers['features'] == 8
 
 
 @pytest.mark.parametrize(
   'make, message',
   [
     (too_wide, r'returns outputs of the shape \(1, 9, 8\).*\(1, 9, 9\)'),
-    (unread, 'reads inputs and segments, but that of Recall by unread does'),
+    (unread, r'reads inputs and segments, but that of Recall\(.* by unread'),
+    (broken, 'by broken does not: AttributeError'),
     (counting, 'has parameters and nothing else.*has counts, params'),
+    (placed, r'fit sequences of every length.*Recall\(.*by placed has others'),
   ],
 )
 def test_a_model_that_does_not_suit_the_task_is_refused(make, message):
   """Before anything is trained."""
-  with pytest.raises(ValueError, match=message):
+  with pytest.raises(ValueError, match=message) as refused:
     recall.check(recall.Config('mine', lag=8), {'mine': make})
+  assert '\n' not in str(refused.value)
+
+
+def test_what_is_neither_a_mixer_nor_a_whole_model_is_refused(tmp_path):
+  """An argument of another name, say."""
+  near = {'mine': lambda spec: GRU(8)}
+  with pytest.raises(ValueError, match=r"whole model of `task` alone, but 'mi"):
+    command.run('recall', tmp_path / 'run', near, mixers=('mine',))
+
+
+def test_a_whole_model_has_one_cell_of_capacity():
+  """It has its own width."""
+  name = f'{__name__}:sums'
+  configs = axes.cells(
+    folders.find('capacity'), **sweep.FULL | {'mixers': (name,)}
+  )
+  assert [c.features for c in configs if c.mixer == name] == [32]
+
+
+def test_stacked_windows_see_what_all_of_them_see():
+  """One less for each layer; nobody says what a whole model sees."""
+  task = Recall(lag=8)
+  windows = (WindowMLP(8, tau=4), WindowMLP(8, tau=3))
+  model = SequenceModel(task.input, task.output, windows)
+  assert recall._receptive_field(model) == 6
+  assert recall._receptive_field(sums(task)) is None
+  assert recall._receptive_field(stacked(task)) is None
 
 
 @pytest.mark.parametrize('measure', card.OF_MIXERS)

@@ -90,3 +90,5 @@ def test_what_is_computed_has_no_interval():
   assert report.size(Verdict('0.1', 'SUPPORTED', **shared)) == '9 of 9'
   drawn = Verdict('0.1', 'SUPPORTED', seeds=3, **shared)
   assert report.size(drawn) == '9 [9, 9] of 9'
+  tested = Verdict('0.1', 'SUPPORTED', p=0.5, **shared)
+  assert report.size(tested) == '9 [9, 9] of 9, p = 0.5'
