@@ -8,7 +8,7 @@ from seqjax.errors import is_imported
 
 # Those that claims are about; any other of the catalogue can be named in
 # --mixers.
-MIXERS = ('deltanet', 'attention', 'gru')
+MIXERS = ('deltanet', 'attention', 'gru', 'lstm', 'slstm', 'elman')
 HELP = {
   'mixers': 'Mixers that are asked for the values of keys.',
   'widths': 'Their widths.',
@@ -19,19 +19,20 @@ HELP = {
   'steps': 'The most updates of a training that recalls; a part may take more.',
 }
 # How many times the updates of `recall` a part takes, the same for all.
-TIMES = {'recall': 1, 'copy': 5, 'translate': 3}
+TIMES = {'recall': 1, 'copy': 2.5, 'translate': 1.5}
 FULL = {
   'parts': PARTS,
   'mixers': MIXERS,
-  'widths': (16, 32),
-  'widest': ('gru',),
+  'widths': (8, 16, 32),
+  'widest': ('gru', 'lstm', 'slstm', 'elman'),
   'copying': ('gru',),
   'copy_widths': (4, 16, 64),
   'translating': ('gru',),
   'learning_rates': (3e-3, 1e-2, 3e-2),
   'seeds': 8,
+  'first_seed': 100,  # none of those that settings were tried with
   'tuning_seeds': 1,
-  'steps': 600,
+  'steps': 1200,
 }
 PRESETS = {
   'quick': FULL
@@ -39,6 +40,7 @@ PRESETS = {
     'parts': ('recall',),
     'mixers': ('deltanet', 'attention'),
     'widest': (),
+    'widths': (16, 32),
     'learning_rates': (1e-2,),
     'seeds': 5,
   },
@@ -56,6 +58,7 @@ def cells(
   translating: Sequence[str],
   learning_rates: Sequence[float],
   seeds: int,
+  first_seed: int,
   tuning_seeds: int,
   steps: int,
 ) -> list[Config]:
@@ -84,6 +87,7 @@ def cells(
       steps=int(TIMES[part] * steps),
       learning_rates=tuple(learning_rates),
       seeds=seeds,
+      first_seed=first_seed,
       tuning_seeds=tuning_seeds,
       **own,
     )

@@ -10,7 +10,7 @@ from scipy import stats
 from experiments.positions import scores
 from experiments.positions.main import ENOUGH, MLP
 from experiments.positions.scores import MARGIN, SOLVED, Rows, Scores
-from experiments.positions.sweep import ASKED, SCHEMES, SHARING
+from experiments.positions.sweep import ASKED, MANY, SCHEMES, SHARING
 from seqjax.analysis import contrasts, rules, thresholds
 from seqjax.analysis.rules import MIN_SEEDS, Answer
 from seqjax.analysis.statistics import LEVEL, median_interval
@@ -285,8 +285,12 @@ def _judged(
     p=first.p,
     seeds=seeds,
     leans=leaning(*first.votes) if word == UNDECIDED else '',
-    more=f'--questions={question} --seeds={3 * seeds}',
+    more=f'--questions={question} --{_AXES.get(question, "seeds")}={3 * seeds}',
   )
+
+
+# The axes that count the seeds of a question, if not `seeds`.
+_AXES = dict.fromkeys(MANY, 'many_seeds')
 
 
 def _shown(answer: Answer) -> str:

@@ -19,7 +19,10 @@ LENGTH = {'truncation': 32, 'permutation': 16, 'transfer': 32, 'memory': 16}
 HELP = {
   'lengths': 'Lengths of a row at which training examples are counted (data).',
   'data_seeds': 'Number of seeds that count training examples.',
+  'many_seeds': 'Number of seeds that are asked about permutation and transfer,'
+  ' where those of one network differ most.',
 }
+MANY = ('permutation', 'transfer')
 FULL = {
   'questions': tuple(ASKED),
   'mixers': (MLP, *SHARING, *SCHEMES),
@@ -27,6 +30,8 @@ FULL = {
   'parameters': 12000,
   'learning_rates': (3e-3, 1e-2, 3e-2),
   'seeds': 11,
+  'many_seeds': 33,
+  'first_seed': 100,  # none of those that settings were tried with
   'data_seeds': 8,
   'tuning_seeds': 2,
   'steps': 400,
@@ -37,6 +42,7 @@ PRESETS = {
     'mixers': (MLP, 'gru'),
     'lengths': (12, 20),
     'seeds': 5,
+    'many_seeds': 5,
     'data_seeds': 5,
     'tuning_seeds': 1,
   },
@@ -51,6 +57,8 @@ def cells(
   parameters: int,
   learning_rates: Sequence[float],
   seeds: int,
+  many_seeds: int,
+  first_seed: int,
   data_seeds: int,
   tuning_seeds: int,
   steps: int,
@@ -59,6 +67,7 @@ def cells(
   common = {
     'parameters': parameters,
     'learning_rates': tuple(learning_rates),
+    'first_seed': first_seed,
     'tuning_seeds': tuning_seeds,
     'steps': steps,
   }
@@ -76,7 +85,13 @@ def cells(
     for mixer in reversed(asked.get('data', []))
   ]
   return made + [
-    Config(question=q, mixer=mixer, length=LENGTH[q], seeds=seeds, **common)
+    Config(
+      question=q,
+      mixer=mixer,
+      length=LENGTH[q],
+      seeds=many_seeds if q in MANY else seeds,
+      **common,
+    )
     for q in sorted(set(asked) - {'data'}, reverse=True)
     for mixer in asked[q]
   ]
