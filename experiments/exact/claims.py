@@ -1,5 +1,7 @@
 """Judges the claims that are computations, and claim 0.17 by all of them."""
 
+import functools
+import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -240,6 +242,13 @@ def _committed(id: str) -> list[Verdict]:
   path = folders.ROOT / ELSEWHERE[id] / 'results.csv'
   if not path.is_file():
     return []
-  found = folders.find(ELSEWHERE[id]).verdicts(table.read(path))
+  found = _judged_in(ELSEWHERE[id], path, path.stat().st_mtime_ns)
   parts = PARTS.get(id) or [v.id for v in found if v.id.rstrip('abcdef') == id]
   return [verdict for verdict in found if verdict.id in parts]
+
+
+@functools.lru_cache(maxsize=8)
+def _judged_in(name: str, path: pathlib.Path, changed: int) -> list[Verdict]:
+  """Judges another folder's table, once for each time that it has changed."""
+  del changed
+  return folders.find(name).verdicts(table.read(path))

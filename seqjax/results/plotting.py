@@ -78,7 +78,7 @@ _FILLS = ('full', 'none', 'left', 'bottom')  # the first machine, the second ...
 
 _TEXT = {'fontsize': 9, 'color': '#222222'}
 _SMALL = {'fontsize': 7.5, 'color': '#555555'}
-_PER_INCH = 17  # characters of that size
+_PER_INCH, _LINE = 17, 0.15  # characters of that size; inches of a line
 _METADATA = {  # no date and no version, so that equal figures are equal files
   '.svg': {'Date': None, 'Creator': None},
   '.png': {'Software': None},
@@ -375,7 +375,8 @@ def by_machine(
 def footer(figure: Any, rows: Iterable[Mapping[str, Any]], note: str = ''):
   """Writes at the foot where rows come from: device, versions, commit.
 
-  `note` goes before it: 'Thin lines are the three seeds.'
+  `note` goes before it: 'Thin lines are the three seeds.' A figure grows by
+  the lines that are longer than it is wide.
   """
   sources = dict.fromkeys(
     f'{row["device"]}, {_cpus(row["cpus"])} · {row["precision"]} ·'
@@ -383,11 +384,10 @@ def footer(figure: Any, rows: Iterable[Mapping[str, Any]], note: str = ''):
     for row in rows
   )
   width = int(_PER_INCH * figure.get_figwidth())
-  lines = [
-    line
-    for paragraph in (*note.splitlines(), *sources)
-    for line in textwrap.wrap(paragraph, width)
-  ]
+  paragraphs = [*note.splitlines(), *sources]
+  lines = [line for each in paragraphs for line in textwrap.wrap(each, width)]
+  more = len(lines) - len(paragraphs)  # for which there was no room
+  figure.set_figheight(figure.get_figheight() + _LINE * more)
   figure.supxlabel('\n'.join(lines), x=0.01, ha='left', **_SMALL)
 
 

@@ -181,6 +181,8 @@ def test_another_folder_answers_by_its_committed_table(tmp_path, monkeypatch):
       ]
 
   monkeypatch.setattr(claims.folders, 'find', Reach)
+  uncached = claims._judged_in.__wrapped__
+  monkeypatch.setattr(claims, '_judged_in', uncached)
   assert claims._elsewhere('0.11') is True
   Reach.words = (REFUTED, REFUTED)
   assert claims._elsewhere('0.11') is False
