@@ -212,9 +212,9 @@ def main(package: str, argv: Sequence[str] | None = None):
         f'The experiment {found.name!r} takes hours: name its preset, as in '
         f'--preset={preset}, or axes of your own; --help lists them.'
       )
-    whole = requested in folders.COMMITTED and _is_alone(argv)
+    committed = requested in folders.COMMITTED and _is_alone(argv)
     command = f'python -m {package} {shlex.join(argv[1:])}'
-    sys.exit(_run(found, given, workdir, whole, command.strip()))
+    sys.exit(_run(found, given, workdir, committed, command.strip()))
 
   # --help begins with the question of the experiment.
   run_options.__module__ = found.main.__name__
@@ -248,12 +248,12 @@ def _run(
   found: Experiment,
   given: Mapping[str, Any],
   workdir: str,
-  whole: bool,
+  committed: bool,
   command: str,
 ) -> int:
   """Runs the cells and publishes them; returns the exit code.
 
-  `whole`: they are those of a preset whose table is committed.
+  `committed`: they are those of a preset whose table is committed.
   """
   configs = axes.cells(found, **given)
   values = [v for value in given.values() if isinstance(value, tuple)
@@ -264,10 +264,10 @@ def _run(
   job = reproduce.Job(found, configs, reproduce.in_checkout(workdir))
   with cell_pool.stoppable():
     failed = reproduce.run_cells(job)
-  to = found.folder if whole else job.root
+  to = found.folder if committed else job.root
   print(reproduce.conclude(job, failed, to))
   parts = [reproduce.part(job, failed, to, command)]
   subject = f'results of {found.name}'
-  print(reproduce.write_page(parts, job.root / 'report', subject, whole))
+  print(reproduce.write_page(parts, job.root / 'report', subject, committed))
   reproduce.list_failures(failed)
   return 1 if failed else 0

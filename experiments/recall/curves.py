@@ -53,7 +53,7 @@ def curves(rows: Rows, design: str) -> dict[Key, Curve]:
 
 def _check_untuned(rows: Rows):
   for row in rows:
-    if row.get('variant') not in (None, 'default', 'whole'):
+    if row.get('variant') not in (None, 'default'):
       raise ValueError(
         'In mixed lags each initialisation has a name of its own, but '
         f'{row["mixer"]} has variant={row["variant"]!r}: the table is of '

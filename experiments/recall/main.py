@@ -271,11 +271,11 @@ def _check_blind(model: SequenceModel, task: Recall):
   """
   tokens = jnp.arange(task.lag + 1)[None] % task.input.vocab
   variables = jax.jit(model.init)(jax.random.key(1), tokens)
-  whole, cut = (
+  answer, changed = (
     model.apply(variables, given)[0, -1]
     for given in (tokens, tokens.at[0, 0].add(1))
   )
-  if (whole != cut).any():
+  if (answer != changed).any():
     raise ValueError(
       f'A mixer with receptive_field={_receptive_field(model)} sees as many '
       f'positions, but its output depends on one {task.lag} positions earlier.'

@@ -109,7 +109,7 @@ def test_a_whole_model_is_trained_and_measured(name, make, width, tmp_path):
 
 
 def test_what_was_trained_is_counted():
-  """By hand: a matrix and a bias; and three matrices for each gate."""
+  """Counts by hand: a matrix and a bias; two layers of eight numbers each."""
   task = Recall(lag=8)
   tokens, classes = task.input.vocab, task.output.vocab
   found = whole.described(sums(task), task, own=True)
