@@ -31,11 +31,8 @@ from seqjax.ops.convolution import (
   depthwise_convolution_step,
 )
 from seqjax.ops.linear_attention import gated_outer, gated_outer_step
-from seqjax.ops.linear_recurrence import (
-  check_algorithm,
-  linear_recurrence,
-  linear_recurrence_step,
-)
+from seqjax.ops.linear_recurrence import check_algorithm
+from seqjax.ops.state_space import selective_scan, selective_scan_step
 from seqjax.typing import Array, Segments
 
 # Uniform within +-1/sqrt(inputs), which is what the authors' code has.
@@ -122,7 +119,7 @@ class Mamba(ConvolvedMixer):
   the authors' code, where the paper's eq. 4 has the zero-order hold.
 
   Attributes:
-    algorithm: how `linear_recurrence` computes it.
+    algorithm: how `selective_scan` computes it.
     state_size: N, numbers in the state of each of the E features.
     expand: E / D.
     kernel_size: taps of the convolution.
@@ -137,12 +134,8 @@ class Mamba(ConvolvedMixer):
     check_algorithm(self.algorithm)
     check_sizes(self, 'state_size', 'expand', 'kernel_size')
 
-  _recur = staticmethod(linear_recurrence)
-
-  @staticmethod
-  def _recur_step(*arguments):
-    state = linear_recurrence_step(*arguments)
-    return state, state
+  _recur = staticmethod(selective_scan)
+  _recur_step = staticmethod(selective_scan_step)
 
   def setup(self):
     inner, size, dtype = self._convolved, self.state_size, self.param_dtype
@@ -177,23 +170,19 @@ class Mamba(ConvolvedMixer):
 
   @nn.nowrap
   def _coefficients(self, u, gate):
-    """exp(dt A) and dt B u, of [.. E N]; and C, of [.. N]."""
+    """What `selective_scan` takes; u and the gate."""
     dtype, size = carry_dtype(self.dtype), self.state_size
     ends = [self._rank, self._rank + size]
     low, write, read = jnp.split(self.select(u), ends, axis=-1)
-    step = nn.softplus(self.step_size(low).astype(dtype))[..., None]
+    step = nn.softplus(self.step_size(low).astype(dtype))
     rate = jnp.exp(self.log_rate.astype(dtype))
-    decay = jnp.exp(-step * jnp.broadcast_to(rate, (*u.shape, size)))
-    write = write.astype(dtype)[..., None, :]
-    drive = step * u.astype(dtype)[..., None] * write
-    return (decay, drive), (read.astype(dtype), u, gate)
+    return (u, step, rate, write, read), (u, gate)
 
   @nn.nowrap
-  def _leave(self, states, rest):
-    read, u, gate = rest
-    v = jnp.einsum('...en,...n->...e', states, read).astype(self.dtype)
+  def _leave(self, v, rest):
+    u, gate = rest
     skip = jnp.broadcast_to(self.skip.astype(self.dtype), u.shape)
-    return self.leave((v + skip * u) * nn.silu(gate))
+    return self.leave((v.astype(self.dtype) + skip * u) * nn.silu(gate))
 
 
 class SelectiveDecay(nn.Module):

@@ -4,6 +4,7 @@ Poles are -exp(log_rate) + i frequency, in continuous time, so that no state can
 grow; complex ones stand for conjugate pairs, and real ones have no frequency.
 """
 
+import functools
 import math
 
 import flax.linen as nn
@@ -15,10 +16,12 @@ from jaxtyping import Inexact
 from seqjax.errors import unknown
 from seqjax.nn import initializers
 from seqjax.nn.linear_rnn import LinearRecurrentMixer
-from seqjax.nn.mixer import carry_dtype
+from seqjax.nn.mixer import carry_dtype, check_unroll
+from seqjax.ops import segments as segments_lib
 from seqjax.ops import state_space as ops
+from seqjax.ops.linear_recurrence import linear_recurrence_outputs
 from seqjax.ops.state_space import DISCRETIZATIONS, from_state, to_state
-from seqjax.typing import Array
+from seqjax.typing import Array, Segments
 
 S4D_POLES = {
   'lin': ops.s4d_lin,
@@ -77,16 +80,32 @@ class S4D(LinearRecurrentMixer):
     shape = batch_size, self.features, *initial.shape
     return jnp.zeros(shape, _state_dtype(self.dtype, initial))
 
+  def unroll(self, carry, x, segments: Segments | None = None):
+    check_unroll(self, carry, x, segments)
+    x = segments_lib.zero_padding(x, segments)
+    drive = functools.partial(self._drive, *self._discretized())
+    carry, y = linear_recurrence_outputs(
+      carry, x, drive, self.read, segments, algorithm=self.algorithm
+    )
+    return carry, segments_lib.zero_padding(y, segments)
+
   @nn.nowrap
   def coefficients(self, x):
+    return self._drive(*self._discretized(), x)
+
+  @nn.nowrap
+  def _discretized(self):
     dtype = carry_dtype(self.dtype)
     discretize = DISCRETIZATIONS[self.discretization]
-    decay, gain = discretize(
+    return discretize(
       _poles(self.poles, dtype), jnp.exp(self.log_step.astype(dtype))
     )
+
+  @nn.nowrap
+  def _drive(self, decay, gain, x):
     shape = *x.shape, decay.shape[-1]
-    drive = jnp.broadcast_to(gain, shape) * x.astype(dtype)[..., None]
-    return jnp.broadcast_to(decay, shape), drive
+    x = x.astype(carry_dtype(self.dtype))[..., None]
+    return jnp.broadcast_to(decay, shape), jnp.broadcast_to(gain, shape) * x
 
   @nn.nowrap
   def read(self, states, x):

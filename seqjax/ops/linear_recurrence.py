@@ -5,14 +5,19 @@ state is replaced and never multiplied by zero, so that NaN and infinity stay in
 their segment.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
-from jaxtyping import Bool, Float, Inexact
+from jaxtyping import Bool, Float, Inexact, PyTree, Shaped
 
 from seqjax.ops import algorithms, checks
 from seqjax.typing import Array, Segments
 
 ALGORITHMS = ('auto', 'plain', 'scan', 'associative')
+# Positions whose states a derivative computes again at once, and which should
+# fit into a cache together. Training S4D takes as long with 4 as with 32.
+_RECOMPUTED = 8
 
 
 def linear_recurrence_step(
@@ -75,6 +80,68 @@ def linear_recurrence(
     return states[:, -1], states
   solve = _plain if algorithm == 'plain' else _associative
   return solve(carry, decay, drive, segments)
+
+
+def linear_recurrence_outputs(
+  carry: Inexact[Array, 'B *N'],
+  inputs: PyTree[Shaped[Array, 'B T ...']],
+  coefficients: Callable[..., tuple[Array, Array]],
+  read: Callable[..., Array],
+  segments: Segments | None = None,
+  *,
+  algorithm: str = 'auto',
+) -> tuple[Inexact[Array, 'B *N'], Shaped[Array, 'B T ...']]:
+  """Computes y_t = read(h_t, x_t), where x_t gives a_t and b_t of the state.
+
+  For states much larger than what goes in and comes out. Under 'scan' a state
+  is made, read and overwritten while it is in the cache, and none is stored, as
+  in the kernel of Gu & Dao (2024, section 3.3.2): a derivative keeps the states
+  between chunks of positions, and computes those inside a chunk again.
+
+  Args:
+    carry: h_0; its dtype is that of every state.
+    inputs: x_t, a tree of arrays.
+    coefficients: computes a_t and b_t of `linear_recurrence` from the inputs at
+      one position, arrays [B ...], or at many, [B T ...].
+    read: computes y_t from states and inputs at one position, or at many.
+    segments: as in `linear_recurrence`.
+    algorithm: as in `linear_recurrence`; 'scan' has derivatives in every mode.
+
+  Returns:
+    The last state, and y.
+  """
+  batch, length = jax.tree.leaves(inputs)[0].shape[:2]
+  segments = checks.segments(
+    'linear_recurrence_outputs', segments, batch, length
+  )
+  if resolved(algorithm) != 'scan' or length == 0:
+    carry, states = linear_recurrence(
+      carry, *coefficients(inputs), segments, algorithm=algorithm
+    )
+    return carry, read(states, inputs)
+
+  def advance(state, here):
+    x_t, masks = here
+    state = _advance(state, *coefficients(x_t), masks)
+    return state, read(state, x_t)
+
+  @jax.checkpoint
+  def advance_many(state, chunk):
+    return jax.lax.scan(advance, state, chunk)
+
+  inputs = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), (inputs, segments))
+  whole = length - length % _RECOMPUTED
+
+  def in_chunks(array):
+    sizes = whole // _RECOMPUTED, _RECOMPUTED
+    return array[:whole].reshape(*sizes, *array.shape[1:])
+
+  carry, y = jax.lax.scan(advance_many, carry, jax.tree.map(in_chunks, inputs))
+  y = y.reshape(whole, *y.shape[2:])
+  if whole < length:
+    carry, rest = advance_many(carry, jax.tree.map(lambda a: a[whole:], inputs))
+    y = jnp.concatenate([y, rest])
+  return carry, jnp.swapaxes(y, 0, 1)
 
 
 def gate(

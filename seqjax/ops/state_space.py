@@ -21,7 +21,11 @@ import numpy as np
 from jaxtyping import Complex, Float, Inexact
 
 from seqjax.ops import checks
-from seqjax.typing import Array
+from seqjax.ops.linear_recurrence import (
+  linear_recurrence_outputs,
+  linear_recurrence_step,
+)
+from seqjax.typing import Array, Segments
 
 
 def s4d_lin(state_size: int) -> Complex[np.ndarray, 'M']:
@@ -136,3 +140,94 @@ def from_state(
   if len(kernel) == 1:
     return read(states, kernel[0])
   return read(states.real, kernel[0]) - read(states.imag, kernel[1])
+
+
+def selective_scan(
+  carry: Float[Array, 'B E N'],
+  u: Float[Array, 'B T E'],
+  step_size: Float[Array, 'B T E'],
+  rate: Float[Array, 'E N'],
+  write: Float[Array, 'B T N'],
+  read: Float[Array, 'B T N'],
+  segments: Segments | None = None,
+  *,
+  algorithm: str = 'auto',
+) -> tuple[Float[Array, 'B E N'], Float[Array, 'B T E']]:
+  """h_t = exp(-rate dt_t) h_{t-1} + dt_t u_t B_t and v_t = h_t C_t.
+
+  Gu & Dao (2024, algorithm 2), where rate is -A.
+
+  Args:
+    carry: h_0; its dtype is that of every state and of v.
+    u: the inputs.
+    step_size: dt.
+    rate: how fast states decay, positive.
+    write: B.
+    read: C.
+    segments: padding holds the state, a start clears it.
+    algorithm: as in `linear_recurrence_outputs`.
+
+  Returns:
+    The last state, and v.
+  """
+  carry, rate, inputs = _checked(
+    'selective_scan', 'B T', carry, u, step_size, rate, write, read
+  )
+  segments = checks.segments('selective_scan', segments, *u.shape[:2])
+  return linear_recurrence_outputs(
+    carry,
+    inputs,
+    functools.partial(_selected, rate),
+    _read_selected,
+    segments,
+    algorithm=algorithm,
+  )
+
+
+def selective_scan_step(
+  carry: Float[Array, 'B E N'],
+  u_t: Float[Array, 'B E'],
+  step_size_t: Float[Array, 'B E'],
+  rate: Float[Array, 'E N'],
+  write_t: Float[Array, 'B N'],
+  read_t: Float[Array, 'B N'],
+) -> tuple[Float[Array, 'B E N'], Float[Array, 'B E']]:
+  """One position of `selective_scan`."""
+  carry, rate, inputs = _checked(
+    'selective_scan_step',
+    'B',
+    *(carry, u_t, step_size_t, rate, write_t, read_t),
+    suffix='_t',
+  )
+  carry = linear_recurrence_step(carry, *_selected(rate, inputs))
+  return carry, _read_selected(carry, inputs)
+
+
+def _checked(op, leading, carry, u, step, rate, write, read, suffix=''):
+  """The carry, the rates and all inputs, in the precision of the carry."""
+  *inputs, rate, carry = checks.arrays(
+    op,
+    **{
+      f'u{suffix}': (u, f'{leading} E', 'real'),
+      f'step_size{suffix}': (step, f'{leading} E', 'real'),
+      f'write{suffix}': (write, f'{leading} N', 'real'),
+      f'read{suffix}': (read, f'{leading} N', 'real'),
+    },
+    rate=(rate, 'E N', 'real'),
+    carry=(carry, 'B E N', 'real'),
+  )
+  inputs = tuple(array.astype(carry.dtype) for array in inputs)
+  return carry, rate.astype(carry.dtype), inputs
+
+
+def _selected(rate, inputs):
+  """exp(-rate dt) and dt u B."""
+  u, step_size, write, _ = inputs
+  shape = *u.shape, rate.shape[-1]
+  decay = jnp.exp(-step_size[..., None] * jnp.broadcast_to(rate, shape))
+  return decay, (step_size * u)[..., None] * write[..., None, :]
+
+
+def _read_selected(states, inputs):
+  *_, read = inputs
+  return jnp.sum(states * read[..., None, :], axis=-1)

@@ -106,6 +106,18 @@ OPS = {
     linear_recurrence.linear_recurrence_step,
     {'carry': 'B N', 'decay_t': 'B N', 'drive_t': 'B N'},
   ),
+  'selective_scan': Op(
+    state_space.selective_scan,
+    {'carry': 'B D N', 'u': 'B T D', 'step_size': 'B T D', 'rate': 'D N',
+     'write': 'B T N', 'read': 'B T N'},
+    True,
+    linear_recurrence.ALGORITHMS,
+  ),
+  'selective_scan_step': Op(
+    state_space.selective_scan_step,
+    {'carry': 'B D N', 'u_t': 'B D', 'step_size_t': 'B D', 'rate': 'D N',
+     'write_t': 'B N', 'read_t': 'B N'},
+  ),
   'matrix_recurrence': Op(
     linear_recurrence.matrix_recurrence,
     {'matrix': 'B T N N', 'drive': 'B T N M', 'start': 'B T'},

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqjax.ops import linear_attention, pooling, recurrence
+from seqjax.ops import linear_attention, pooling, recurrence, state_space
 from seqjax.ops import linear_recurrence as linear
 from seqjax.ops.attention import additive_attention, attention
 from seqjax.ops.convolution import causal_convolution, depthwise_convolution
@@ -110,6 +110,14 @@ def taps(op, kernel):
   return lambda carry, arrays, _: op(*carry, *arrays, kernel, SEGMENTS)
 
 
+def select(carry, arrays, algorithm):
+  u, step, write, read = arrays
+  rate = np.array([[0.1, 0.5], [1.0, 2.0], [0.0, 3.0]], np.float32)
+  return state_space.selective_scan(
+    *carry, u, step, rate, write, read, SEGMENTS, algorithm=algorithm
+  )
+
+
 KERNEL = np.ones((3, 2, 2), np.float32)
 OUTER, CORRECTED = linear_attention.gated_outer, linear_attention.delta_rule
 LINEAR = tuple(a for a in linear.ALGORITHMS if a != 'auto')
@@ -118,6 +126,7 @@ OPS = {
   'linear_recurrence': Op(
     one_carry(linear.linear_recurrence), LINEAR, ((3,),), ((3,), (3,))
   ),
+  'selective_scan': Op(select, LINEAR, ((3, 2),), ((3,), (3,), (2,), (2,))),
   'stabilized_gates': Op(gates, ('scan', 'associative'), ((H,),), ((H,), (H,))),
   'gated_outer': Op(
     with_negative(one_carry(OUTER, chunk=4)),

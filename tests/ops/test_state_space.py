@@ -1,12 +1,16 @@
 """State-space systems against the matrices and integrals they stand for."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from seqjax.ops import state_space
+from seqjax.ops.linear_recurrence import ALGORITHMS
 from seqjax.ops.state_space import DISCRETIZATIONS, bilinear, zero_order_hold
+from seqjax.typing import Segments
 
 POLES = np.array([-0.5 + 3j, -2 - 1j, -0.01 + 0.2j, -30 + 0j])
 STEPS = np.array([0.1, 0.5, 1e-3, 0.2])
@@ -94,3 +98,51 @@ def test_hippo_is_legs_plus_a_matrix_of_rank_one():
 def test_s4d_poles_are_the_formulas(make, expected):
   """Of four states."""
   np.testing.assert_allclose(make(4), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize('algorithm', ALGORITHMS)
+@pytest.mark.parametrize('length', [1, 8, 21])
+def test_the_selective_scan_is_the_loop(algorithm, length):
+  """One number of the state at a time, in Python, under segments."""
+  rng = np.random.default_rng(0)
+  carry, rate = rng.normal(size=(2, 3, 4)), rng.uniform(0, 2, (3, 4))
+  u, step = rng.normal(size=(2, 2, length, 3))
+  write, read = rng.normal(size=(2, 2, length, 4))
+  segments = Segments(
+    rng.random((2, length)) < 0.2, rng.random((2, length)) < 0.7
+  )
+  with jax.enable_x64(True):
+    given = state_space.selective_scan(
+      *(carry, u, step, rate, write, read, segments), algorithm=algorithm
+    )
+  last, v = map(np.asarray, given)
+  for b, e in np.ndindex(2, 3):
+    h = list(carry[b, e])
+    for t in range(length):
+      if segments.start[b, t]:
+        h = [0.0] * 4
+      for n in range(4):
+        if segments.valid[b, t]:
+          h[n] *= math.exp(-step[b, t, e] * rate[e, n])
+          h[n] += step[b, t, e] * u[b, t, e] * write[b, t, n]
+      y = sum(h[n] * read[b, t, n] for n in range(4))
+      assert v[b, t, e] == pytest.approx(y, rel=1e-12, abs=1e-12)
+    np.testing.assert_allclose(last[b, e], h, rtol=1e-12)
+
+
+def test_the_scan_stores_no_states():
+  """A derivative of 4,096 positions holds a small part of their states."""
+
+  def temporary_bytes(algorithm):
+    def loss(*arrays):
+      _, v = state_space.selective_scan(*arrays, algorithm=algorithm)
+      return jnp.sum(v**2)
+
+    shapes = (1, 32, 16), (1, 4096, 32), (1, 4096, 32), (32, 16)
+    shapes += (1, 4096, 16), (1, 4096, 16)
+    arguments = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+    gradient = jax.jit(jax.grad(loss, range(len(shapes))))
+    compiled = gradient.lower(*arguments).compile()
+    return compiled.memory_analysis().temp_size_in_bytes
+
+  assert temporary_bytes('scan') <= temporary_bytes('plain') / 4
