@@ -52,6 +52,7 @@ class Plan:
     stop_when_solved: end a training once validation is solved in all groups;
       otherwise each has its whole schedule, as it must before anything beyond
       what was trained is measured.
+    clip: the largest global norm of a gradient; 0 does not clip.
   """
 
   learning_rates: tuple[float, ...]
@@ -63,6 +64,7 @@ class Plan:
   tuning_seeds: int = 3
   log_every: int = 25
   stop_when_solved: bool = False
+  clip: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -345,9 +347,9 @@ class Clock:
 
 
 @functools.cache
-def _optimizer(steps: int):
+def _optimizer(steps: int, clip: float):
   """Returns AdamW, made once: compiled functions are kept by optimizer."""
-  return training.adamw(steps, weight_decay=WEIGHT_DECAY)
+  return training.named_optimizer(steps, clip=clip, weight_decay=WEIGHT_DECAY)
 
 
 def _train(
@@ -380,7 +382,7 @@ def _train_group(model, task, plan, log, clock, rate, seeds, alone):
     training.train_population(
       model,
       task,
-      _optimizer(plan.steps),
+      _optimizer(plan.steps, plan.clip),
       [jax.random.key(seed) for seed in seeds],
       learning_rates=[rate] * len(seeds),
       steps=plan.steps,

@@ -13,7 +13,7 @@ import numpy as np
 
 from experiments.capacity import claims as capacity_claims
 from experiments.capacity import main as capacity
-from experiments.card import timings
+from experiments.card import clipping, timings
 from experiments.gradients import claims as gradients_claims
 from experiments.gradients import main as gradients
 from experiments.recall import curves
@@ -71,10 +71,18 @@ def of_recall(rows: Rows) -> list[Property]:
     lost = until.scores[:, 0] - until.scores.min(axis=1)
     name = f'recall: lost by {times}x the trained lag'
     found.append(Property(name, lost, able & (lost <= rules.MARGIN)))
+  return [*found, _updates(rows, 'recall: updates to solve')]
+
+
+def of_unclipped(rows: Rows) -> list[Property]:
+  """Reads the updates to solve the same without clipping."""
+  return [_updates(rows, 'recall: updates to solve, gradients not clipped')]
+
+
+def _updates(rows: Rows, name: str) -> Property:
   steps = {row['seed']: row['steps_to_solve'] for row in rows}
   taken = np.array([steps[seed] or np.nan for seed in sorted(steps)], float)
-  solved = ~np.isnan(taken)
-  return [*found, Property('recall: updates to solve', taken, solved)]
+  return Property(name, taken, ~np.isnan(taken))
 
 
 def of_pairs(rows: Rows) -> list[Property]:
@@ -120,6 +128,7 @@ def of_gradients(rows: Rows) -> list[Property]:
   return [Property(RATE, gradients_claims.rates(rows))]
 
 
+_RECALL = {'lag': 32, 'steps': 300, 'parameters': 25000}
 _STATES = {
   'parameters': 8000,
   'learning_rates': (3e-3, 1e-2, 3e-2),
@@ -128,9 +137,8 @@ _STATES = {
 }
 MEASURES = {
   'alone': Measure(timings, {'features': 32}, of_timings),
-  'recall': Measure(
-    recall, {'lag': 32, 'steps': 300, 'parameters': 25000}, of_recall
-  ),
+  'recall': Measure(recall, _RECALL, of_recall),
+  'unclipped': Measure(clipping, _RECALL, of_unclipped),
   'pairs': Measure(
     capacity,
     {

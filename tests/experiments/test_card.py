@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from experiments import axes, beside, folders
-from experiments.card import claims, main, measures, plot, sweep, timings
+from experiments.card import (
+  claims,
+  clipping,
+  main,
+  measures,
+  plot,
+  sweep,
+  timings,
+)
 from experiments.recall import main as recall
 from seqjax import results
 from seqjax.analysis import timing
@@ -69,6 +77,31 @@ def test_what_was_not_solved_has_no_number_of_updates():
   ]  # fmt: skip
   *_, updates = measures.of_recall(rows)
   assert np.isnan(updates.values).all() and not updates.solved.any()
+
+
+def test_gradients_are_not_clipped_where_the_card_says_so(
+  monkeypatch, tmp_path
+):
+  """Everything else is as in the recall that stands beside it."""
+  plans = []
+
+  def fitted(models, task, plan, record, tests):
+    plans.append(plan)
+    assert (task.lag, task.design) == (32, 'mixed') and list(models)
+    return [
+      {'seed': seed, 'steps_to_solve': [None, 75][seed]} for seed in (0, 1)
+    ]
+
+  monkeypatch.setattr(clipping.fit, 'fit', fitted)
+  with_clip, without = (
+    main.Config('gru', name, seeds=2).cell for name in ('recall', 'unclipped')
+  )
+  assert vars(with_clip) == vars(without)
+  rows = clipping.run(without, tmp_path)['rows']
+  assert [plan.clip for plan in plans] == [0] and plans[0].seeds == 2
+  (updates,) = measures.of_unclipped(rows)
+  np.testing.assert_array_equal(updates.values, [np.nan, 75])
+  assert updates.solved.tolist() == [False, True]
 
 
 class Halved(WindowMLP):

@@ -155,6 +155,17 @@ def test_a_training_ends_once_it_is_solved_if_so_planned(tmp_path):
   assert (row['steps_taken'], row['steps_to_solve']) == (20, 10)
 
 
+def test_a_bound_on_gradients_changes_the_training(tmp_path):
+  """Unless it is far above them; 0 is no bound."""
+  losses = []
+  for clip in (0.0, 1e6, 1e-6):
+    rows, _ = fitted(tmp_path / str(clip), clip=clip, learning_rates=(1e-2,))
+    losses.append([row['validation_loss'] for row in rows])
+  free, loose, tight = map(np.array, losses)
+  np.testing.assert_allclose(loose, free, rtol=1e-5)
+  assert (abs(tight - free) > 1e-3 * free).all()
+
+
 def test_a_seed_that_does_not_stay_finite_is_a_row_without_a_score(
   tmp_path, monkeypatch
 ):
