@@ -7,19 +7,23 @@ from experiments.state_tracking.main import SCHEMES, Config
 RECURRENT = ('elman', 'lstm')
 ATTENTION = ('attention', *SCHEMES)
 OTHERS = ('mingru', 'deltanet', 'deltanet (negative)')
-HELP = {'s3_alone': 'Those of mixers that are trained on the group S3 alone.'}
-LENGTHS = {'z2': 24}  # that leave strings to hold out; others: 10
+HELP = {
+  's3_alone': 'Those of mixers that are trained on the group S3 alone.',
+  's3_and_z2_alone': 'Those that are trained on the groups S3 and Z2 alone.',
+}
+LENGTHS = {'z2': 24, 'z5': 11}  # that leave strings to hold out; others: 10
 SMALLER = {'z2': 2}  # batches by this factor, since its strings are longer
 FULL = {
   'mixers': (*RECURRENT, *ATTENTION, *OTHERS),
-  'tasks': ('z2', 's3'),
+  'tasks': ('z2', 's3', 'z5', 'a5'),
   's3_alone': OTHERS,
+  's3_and_z2_alone': tuple(SCHEMES),
   'parameters': 8000,
   'learning_rates': (3e-3, 1e-2, 3e-2),
-  'seeds': 11,
-  'first_seed': 100,  # none of those that settings were tried with
-  'tuning_seeds': 2,
-  'steps': 600,
+  'seeds': 9,
+  'first_seed': 200,  # none of those that settings were tried with
+  'tuning_seeds': 1,
+  'steps': 3000,
   'batch_size': 64,
 }
 PRESETS = {
@@ -28,7 +32,7 @@ PRESETS = {
     'mixers': ('lstm', *ATTENTION),
     'tasks': ('s3',),
     'seeds': 5,
-    'tuning_seeds': 1,
+    'steps': 600,
   },
   'full': FULL,
 }
@@ -38,6 +42,7 @@ def cells(
   mixers: Sequence[str],
   tasks: Sequence[str],
   s3_alone: Sequence[str],
+  s3_and_z2_alone: Sequence[str],
   parameters: int,
   learning_rates: Sequence[float],
   seeds: int,
@@ -47,6 +52,8 @@ def cells(
   batch_size: int,
 ) -> list[Config]:
   """Returns a cell for each mixer and task, at the task's trained length."""
+  alone = {'s3': (), 'z2': s3_alone}
+  others = *s3_alone, *s3_and_z2_alone
   return [
     Config(
       mixer=mixer,
@@ -62,7 +69,7 @@ def cells(
     )
     for task in tasks
     for mixer in mixers
-    if task == 's3' or mixer not in s3_alone
+    if mixer not in alone.get(task, others)
   ]
 
 
