@@ -10,15 +10,17 @@ _NUMBER = re.compile(r'-?\d+\.\d+|-0(?![\d.])')
 _FONTS = re.compile(r"'DejaVu Sans'[^;]*sans-serif")
 # Names of groups that say nothing; those of panels, axes and texts are read.
 _AUTOMATIC = re.compile(r'(?!(figure|axes|xtick|ytick|text)_)\w+_\d+$')
+_DOT = re.compile(r'M [^a-zA-Z]*$')  # a path that begins and draws nothing
 _DRAWN = ('d', 'x', 'y', 'width', 'height', 'transform')  # lengths in points
 _RULE = "text{font-family:'DejaVu Sans',Verdana,Arial,sans-serif}"
 
 
 def compact(text: str) -> str:
-  """Returns the same picture with one element a line.
+  """Returns the same picture with a tick, a curve or a row of markers per line.
 
-  Groups that hold nothing in common are gone, the fonts stand in one rule, and
-  coordinates have a tenth of a point, those of markers a hundredth.
+  Groups that hold nothing in common are gone, and paths without a line; the
+  fonts stand in one rule, and coordinates have a tenth of a point, those of
+  markers a hundredth.
 
   Args:
     text: an SVG as matplotlib writes it, with text as text.
@@ -72,6 +74,7 @@ def _style(style: str) -> str:
 def _flat(element: ElementTree.Element) -> Iterator[ElementTree.Element]:
   """Yields an element, or its children where it only holds them together."""
   children = [kept for child in element for kept in _flat(child)]
+  children = [kept for kept in children if not _DOT.match(kept.get('d', ''))]
   if element.tag != f'{{{_SVG}}}g':
     element[:] = children
     yield element
@@ -105,11 +108,19 @@ def _share_style(group: ElementTree.Element):
 
 
 def _break_lines(element: ElementTree.Element):
-  """Puts every element on a line, and ends of groups behind their last."""
+  """Puts each tick, row of markers and other element on a line."""
   if element.tag == f'{{{_SVG}}}text' or not len(element):
     return
-  element.text = '\n'
+  separator = '' if _is_short(element) else '\n'
+  element.text = separator
   for child in element:
-    child.tail = '\n'
+    child.tail = separator
     _break_lines(child)
   element[-1].tail = ''
+
+
+def _is_short(element: ElementTree.Element) -> bool:
+  """Tells if an element holds a tick, a row of markers or a definition."""
+  if element.get('id', '').startswith(('figure', 'axes', 'matplotlib.axis')):
+    return False
+  return element.tag != f'{{{_SVG}}}svg'
