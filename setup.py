@@ -5,6 +5,11 @@ import pathlib
 import setuptools
 
 _DATA = ['array_record', 'grain', 'pillow', 'scikit-learn>=1.4']
+_DOCS = [
+  'mkdocs-jupyter>=0.25',
+  'mkdocs-material>=9.6',
+  'mkdocstrings[python]>=0.29',
+]
 _EXPORT = ['safetensors>=0.5']
 _PEERS = ['equinox>=0.11']  # torch is compared with where it is installed
 _PLOT = ['matplotlib>=3.8']
@@ -63,12 +68,13 @@ setuptools.setup(
     'cuda13': ['jax[cuda13]'],
     'tpu': ['jax[tpu]'],
     'data': _DATA,
+    'docs': _DOCS,
     'export': _EXPORT,
     'peers': _PEERS,
     'plot': _PLOT,
     'report': _REPORT,
     'tensorboard': _TENSORBOARD,
-    'test': _TEST + _DATA + _EXPORT + _PLOT + _REPORT + _TENSORBOARD,
+    'test': (_TEST + _DATA + _DOCS + _EXPORT + _PLOT + _REPORT + _TENSORBOARD),
   },
   classifiers=[
     'Intended Audience :: Science/Research',

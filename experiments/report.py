@@ -101,6 +101,7 @@ def write_page(root: pathlib.Path) -> pathlib.Path:
     front = page.DOCS.parent.parent / 'README.md'
     if front.is_file():
       readme.write(front)
+      headline.draw()
     return page.write_committed()
   return page.write(
     page.saved(root), root / 'report', f'results in {root.name}'

@@ -1,17 +1,23 @@
-"""Writes the pages that are made from the catalogues of mixers and tasks.
+"""Writes the pages that are made from catalogues and committed tables.
 
     python scripts/write_catalog.py
 
-The table of mixers goes into README.md, the tasks into docs/tasks.md.
+docs/mixers.md has the table of mixers, docs/tasks.md the tasks,
+docs/experiments.md the questions, docs/limits.md the benchmark.
 """
 
 import pathlib
-
-from seqjax.nn import catalog as mixers
-from seqjax.tasks import overview as tasks
+import sys
 
 ROOT = pathlib.Path(__file__).parent.parent
-BEGIN, END = '<!-- mixers -->\n', '<!-- end of mixers -->\n'
+sys.path.insert(0, str(ROOT))  # run as a program, it finds the experiments
+
+from experiments import folders  # noqa: E402
+from experiments.peers import benchmark  # noqa: E402
+from seqjax.nn import catalog as mixers  # noqa: E402
+from seqjax.results import table  # noqa: E402
+from seqjax.tasks import overview as tasks  # noqa: E402
+
 TITLE = """# The tasks
 
 Made from `seqjax.tasks.TASKS` by `scripts/write_catalog.py`, at the defaults of
@@ -23,11 +29,29 @@ lower.
 """
 
 
-def with_table(readme: str) -> str:
-  """Puts the table of mixers between the two marks of a page."""
-  before, rest = readme.split(BEGIN)
-  _, after = rest.split(END)
-  return before + BEGIN + mixers.markdown() + '\n' + END + after
+def between(text: str, mark: str, content: str) -> str:
+  """Puts content between the two marks of a page."""
+  begin, end = f'<!-- {mark} -->\n', f'<!-- end of {mark} -->\n'
+  before, rest = text.split(begin)
+  _, after = rest.split(end)
+  return f'{before}{begin}{content}\n{end}{after}'
+
+
+def questions() -> str:
+  """Returns a table of the experiments."""
+  return table.markdown(
+    [
+      {'folder': f'`{name}`', 'question': folders.find(name).question}
+      for name in folders.names()
+    ],
+    ('folder', 'question'),
+  )
+
+
+def benchmark_table() -> str:
+  """Returns the ten rows of the committed benchmark."""
+  rows = table.read(folders.ROOT / 'peers' / 'results.csv')
+  return benchmark.markdown(rows)
 
 
 def tasks_page() -> str:
@@ -35,12 +59,19 @@ def tasks_page() -> str:
   return TITLE + tasks.markdown()
 
 
+TABLES = {
+  'mixers': ('mixers.md', mixers.markdown),
+  'experiments': ('experiments.md', questions),
+  'benchmark': ('limits.md', benchmark_table),
+}
+
+
 def main():
-  readme = ROOT / 'README.md'
-  readme.write_text(with_table(readme.read_text()))
-  page = ROOT / 'docs' / 'tasks.md'
-  page.parent.mkdir(exist_ok=True)
-  page.write_text(tasks_page())
+  docs = ROOT / 'docs'
+  for mark, (name, content) in TABLES.items():
+    page = docs / name
+    page.write_text(between(page.read_text(), mark, content()))
+  (docs / 'tasks.md').write_text(tasks_page())
 
 
 if __name__ == '__main__':

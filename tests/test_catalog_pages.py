@@ -18,10 +18,12 @@ ROOT = pathlib.Path(__file__).parent.parent
 LENGTH = 256
 
 
-def test_the_table_of_mixers_is_the_catalogue():
-  """README.md, to the letter; `scripts/write_catalog.py` writes it."""
-  readme = (ROOT / 'README.md').read_text()
-  assert write_catalog.with_table(readme) == readme
+@pytest.mark.parametrize('mark', write_catalog.TABLES)
+def test_tables_of_pages_are_the_catalogues(mark):
+  """To the letter; `scripts/write_catalog.py` writes them."""
+  name, content = write_catalog.TABLES[mark]
+  page = (ROOT / 'docs' / name).read_text()
+  assert write_catalog.between(page, mark, content()) == page
 
 
 def test_the_page_of_tasks_is_the_catalogue():

@@ -1,18 +1,118 @@
-"""The code on the pages of docs/ runs."""
+"""The code on the pages of docs/ runs, and the site is built from them."""
 
+import json
+import os
 import pathlib
 import re
+import subprocess
+import sys
+import time
 
 import pytest
 
-from seqjax.cli import export, train
+from seqjax import experiment
+from seqjax.cli import build, export, train
 
-DOCS = pathlib.Path(__file__).parent.parent / 'docs'
+ROOT = pathlib.Path(__file__).parent.parent
+DOCS = ROOT / 'docs'
+# What the code of a page leaves behind: a name, and its shape.
+RESULTS = {
+  'index.md': ('y', (4, 100, 32)),
+  'protocol.md': ('first', (2, 32)),
+  'training.md': ('tokens', (2, 20)),
+  'own_data.md': ('tokens', (60, 12)),
+  'experiments.md': ('said', None),
+}
+NOTEBOOK = json.loads((DOCS / 'intro.ipynb').read_text(encoding='utf-8'))
+CELLS = [
+  ''.join(cell['source'])
+  for cell in NOTEBOOK['cells']
+  if cell['cell_type'] == 'code'
+]
 
 
 def blocks_of(page: str) -> list[str]:
   text = (DOCS / page).read_text(encoding='utf-8')
   return re.findall(r'^```python\n(.*?)^```', text, re.M | re.S)
+
+
+def test_every_page_with_code_is_tried():
+  """The page of runs by a test of its own, which makes a run first."""
+  pages = {page.name for page in DOCS.glob('*.md') if blocks_of(page.name)}
+  assert pages == {*RESULTS, 'runs.md'}
+
+
+@pytest.mark.filterwarnings('default::UserWarning')
+@pytest.mark.parametrize('page', RESULTS)
+def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
+  """One block after another, as a reader would paste them."""
+  monkeypatch.chdir(tmp_path)
+  namespace = {'__name__': 'page'}
+  for block in blocks_of(page):
+    exec(compile(block, page, 'exec'), namespace)
+  name, shape = RESULTS[page]
+  assert shape is None or namespace[name].shape == shape
+  if page == 'experiments.md':
+    assert 'mine' in (tmp_path / 'runs/mine/figure.svg').read_text()
+
+
+def test_every_command_that_trains_is_a_config():
+  """Of the table of scores too: names and types, without running them."""
+  text = (DOCS / 'training.md').read_text(encoding='utf-8')
+  text += (ROOT / 'README.md').read_text(encoding='utf-8')
+  commands = re.findall(r'`(--task=[^`]+)`', text)
+  commands += re.findall(r'seqjax-train (--task=.*)', text)
+  assert len(commands) >= 8
+  for command in commands:
+    flags = experiment.define_flags(train.Config)
+    options = [x for x in command.split() if '--workdir=' not in x]
+    flags(['train.py', *options])
+    config = experiment.from_flags(train.Config, flags)
+    if 'text' not in config.task:
+      build.make(config)
+
+
+def test_the_site_is_built_without_a_warning(tmp_path):
+  """Every page, link and docstring that the pages name."""
+  pytest.importorskip('mkdocs', reason="pip install '.[docs]' builds the site")
+  called = subprocess.run(
+    [sys.executable, '-m', 'mkdocs', 'build', '--strict', '--site-dir',
+     str(tmp_path / 'site')],
+    cwd=ROOT, capture_output=True, text=True,
+    env=os.environ | {'NO_MKDOCS_2_WARNING': '1'},
+  )  # fmt: skip
+  assert called.returncode == 0, called.stderr
+  assert 'WARNING' not in called.stderr
+  for page in DOCS.glob('*.md'):
+    assert (tmp_path / 'site' / page.with_suffix('.html').name).is_file()
+  api = (tmp_path / 'site' / 'api.html').read_text(encoding='utf-8')
+  for name in ('LSTM', 'Mamba2', 'assert_mixer_contract', 'train_population'):
+    assert f'>{name}<' in api or f'.{name}"' in api, name
+
+
+def test_the_notebook_was_run_from_top_to_bottom():
+  """Its outputs are those of one run, without an error or a machine's paths."""
+  cells = [cell for cell in NOTEBOOK['cells'] if cell['cell_type'] == 'code']
+  counts = [cell['execution_count'] for cell in cells]
+  assert counts == list(range(1, len(cells) + 1))
+  outputs = json.dumps([cell['outputs'] for cell in cells])
+  assert '"error"' not in outputs and '/tmp' not in outputs
+  assert outputs.count('image/png') == 2 and '2.4a' in outputs
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings('default::UserWarning')
+def test_the_notebook_runs(tmp_path, monkeypatch, capsys):
+  """In three minutes at most."""
+  matplotlib = pytest.importorskip('matplotlib')
+  matplotlib.use('Agg')
+  monkeypatch.chdir(tmp_path)
+  namespace, began = {'__name__': 'notebook'}, time.monotonic()
+  for cell in CELLS:
+    exec(compile(cell, 'intro.ipynb', 'exec'), namespace)
+  assert time.monotonic() - began < 180
+  assert namespace['losses'][-1][1] < 0.1
+  assert '2.4a' in capsys.readouterr().out
 
 
 def test_the_page_of_runs_runs(tmp_path, monkeypatch, capsys):

@@ -28,10 +28,10 @@ def draw(rows: Rows, path: str):
     for work in ('training', 'decoding')
   )
   panels = {
-    f'Training {cell.title}': (_ratios, _like(training, cell))
+    f'Training {cell.title}': (ratios_panel, like(training, cell))
     for cell in panels_of_training(training)[: PANELS - 1]
   } | {
-    f'Decoding, {cell.title}': (_decoding, _like(decoding, cell))
+    f'Decoding, {cell.title}': (_decoding, like(decoding, cell))
     for cell in panels_of_decoding(decoding)
   }
   panels = panels or {"Newton's method": (_iterations, rows)}
@@ -70,11 +70,11 @@ def panels_of_decoding(rows: Rows) -> list[Cell]:
   return [best._replace(length=0)] if best else []
 
 
-def _like(rows: Rows, cell: Cell) -> Rows:
+def like(rows: Rows, cell: Cell) -> Rows:
   return [row for row in rows if cell_of(row)._replace(length=0) == cell]
 
 
-def _ratios(area: Any, rows: Rows):
+def ratios_panel(area: Any, rows: Rows):
   """Draws time over that of attention, against length over its width."""
   from matplotlib import ticker
 

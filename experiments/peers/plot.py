@@ -1,105 +1,54 @@
-"""Draws how long seqjax takes over its peers, from a table."""
+"""Draws the time of seqjax over that of the fastest other library."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from seqjax.results import plotting, table
+from experiments.peers import benchmark
+from seqjax.results import plotting
 
-PANELS = {
-  ('seconds', 'JAX'): 'Time: seqjax / JAX peer',
-  ('seconds', 'torch'): 'Time: seqjax / torch',
-  ('resident_bytes', 'JAX'): 'Resident memory: seqjax / JAX peer',
-  ('resident_bytes', 'torch'): 'Resident memory: seqjax / torch',
-}
+TITLE = 'Time of seqjax / time of the fastest other library'
+FASTER, SLOWER = '#0060a8', '#d04a00'
 NOTE = (
-  'Left of 1 seqjax needs less. b: batch, h and n: features, t: length (256 in'
-  ' recurrent layers). Dots: medians of processes (filled: default'
-  ' process environment, hollow: tuned), lines: their range.\n'
-  'Upright strokes: what is aimed at; blue where that is met, red where it is'
-  ' missed, grey where nothing is said.\n'
-  'A JAX peer, named at the right, is the best of several, or the one that the'
-  ' aim speaks of.'
+  'Above 1 seqjax is slower. For each layer and kind of work: the sizes where '
+  'it does worst.\nDots: medians over processes; lines: their range.'
 )
-_COLORS = {True: '#0060a8', False: '#d04a00', None: '#6b6b6b'}
-_FILLS = {'default': 'full', 'tuned': 'none'}
-_LIFT = {'default': 0.17, 'tuned': -0.17}
-_TICKS = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 
 
-def draw(rows: Sequence[dict[str, Any]], path: str):
-  """A panel for every quantity and opponent, a line in it for every work."""
-  cores = 'one' if table.select(rows, cores='one') else 'all'
-  rows = [row for row in table.select(rows, cores=cores) if row['opponent']]
-  panels = {
-    panel: table.select(rows, quantity=panel[0], opponent=panel[1])
-    for panel in PANELS
-  }
-  panels = {panel: part for panel, part in panels.items() if part}
-  labels = {
-    quantity: _labels(table.select(rows, quantity=quantity))
-    for quantity, _ in panels
-  }
-  figure, axes = plotting.new(
-    *(PANELS[panel] for panel in panels),
-    height=1.2 + 0.27 * max(map(len, labels.values())),
+def draw(rows: Sequence[Mapping[str, Any]], path: str):
+  """Draws a row for each of the ten lines of the benchmark, losses first."""
+  found = [
+    (f'{line.task}{f", {machine}" if machine else ""}', line)
+    for machine, part in plotting.by_machine(rows).items()
+    for line in benchmark.lines(part)
+  ]
+  found.sort(key=lambda each: -each[1].ratio)
+  figure, (area,) = plotting.new(
+    TITLE, columns=1, width=7.2, height=1.4 + 0.42 * len(found)
   )
-  for (panel, part), area in zip(panels.items(), axes, strict=True):
-    _draw_panel(area, part, labels[panel[0]], panel[1] == 'JAX')
-  plotting.footer(figure, rows, NOTE)
-  plotting.save(figure, path)
-
-
-def _draw_panel(area, rows, labels, labelled):
-  """The labels' places are the same in the panels of one quantity."""
-  area.set_yticks(
-    range(len(labels)), labels if labelled else [''] * len(labels)
-  )
-  area.set_ylim(len(labels) - 0.5, -0.5)  # the first on top
+  labels = [label.replace(': ', '\n', 1) for label, _ in found]
+  plotting.names_axis(area, labels)
+  area.tick_params(axis='y', labelsize=8)
+  area.set_xlabel('ratio of times, one core', fontsize=9)
   area.set_xscale('log')
-  area.set_xticks(_TICKS, [f'{tick:g}' for tick in _TICKS])
+  ticks = (0.1, 0.2, 0.5, 1, 2, 5)
+  area.set_xticks(ticks, [f'{tick:g}' for tick in ticks])
   area.set_xticks([], minor=True)
   plotting.limit_line(area, 1)
-  for row in rows:
-    _draw_row(area, row, labels.index(_label(row)))
-  drawn = [row[c] for row in rows for c in ('ratio_low', 'ratio_high', 'bar')]
-  drawn = [0.5, 2, *(number for number in drawn if number is not None)]
-  area.set_xlim(min(drawn) / 1.3, max(drawn) * 1.3)
-
-
-def _draw_row(area, row, place):
-  color = _COLORS[row['met']]
-  place -= _LIFT[row['environment']]
-  if row['bar'] is not None:
-    area.plot([row['bar']], [place], marker='|', markersize=9, color='#1a1a1a')
-  area.plot([row['ratio_low'], row['ratio_high']], [place] * 2, color=color)
-  area.plot(
-    [row['ratio']],
-    [place],
-    marker='o',
-    markersize=5.5,
-    fillstyle=_FILLS[row['environment']],
-    color=color,
-  )
-  if row['opponent'] == 'JAX':
-    _name_peer(area, row['contestant'], place, color)
-
-
-def _name_peer(area, name, place, color):
-  area.annotate(
-    name,
-    (1, place),
-    xycoords=('axes fraction', 'data'),
-    xytext=(4, 0),
-    textcoords='offset points',
-    va='center',
-    fontsize=6,
-    color=color,
-  )
-
-
-def _labels(rows) -> list[str]:
-  return list(dict.fromkeys(map(_label, rows)))
-
-
-def _label(row) -> str:
-  return f'{row["case"]}  {row["work"]}'
+  for place, (_, line) in enumerate(found):
+    color = SLOWER if line.ratio > 1 else FASTER
+    area.plot([line.low, line.high], [place] * 2, color=color)
+    area.plot([line.ratio], [place], marker='o', markersize=6, color=color)
+    area.annotate(
+      f'{line.ratio:.2f} of {line.library}',
+      (1, place),
+      xycoords=('axes fraction', 'data'),
+      xytext=(6, 0),
+      textcoords='offset points',
+      va='center',
+      fontsize=8.5,
+      color=color,
+    )
+  drawn = [bound for _, line in found for bound in (line.low, line.high)]
+  area.set_xlim(min([0.5, *drawn]) / 1.2, max([2, *drawn]) * 1.2)
+  plotting.footer(figure, benchmark.compared(rows), NOTE)
+  plotting.save(figure, path)

@@ -43,7 +43,7 @@ def draw(rows: Rows, path: str):
   figure, areas = plotting.new(
     *(TITLES[name] for name in panels), columns=1, width=7.0, height=4.0
   )
-  draw_panel = {'accuracy': _accuracy, 'learnt': _learnt, 'steps': _steps}
+  draw_panel = {'accuracy': accuracy_panel, 'learnt': _learnt, 'steps': _steps}
   for name, area in zip(panels, areas, strict=True):
     draw_panel[name](area, has[name])
   plotting.footer(
@@ -65,7 +65,7 @@ def _labelled(rows: Rows) -> list[tuple[str, str, int, Rows]]:
   return found
 
 
-def _accuracy(area, rows: Rows):
+def accuracy_panel(area, rows: Rows):
   """Draws a line for each entry, which is one network at many lags."""
   lags = {row['tested_lag'] for row in rows} - {None}
   powers = [lag for lag in lags if lag & (lag - 1) == 0]

@@ -31,6 +31,11 @@ POSITIONS = ('rotary', 'alibi', 'learned', 'sinusoidal', 'none')
 class SelfAttention(SequenceMixer):
   """Queries, keys and values of a sequence, and their positions.
 
+  A call whose collection 'intermediates' is mutable leaves the weights of its
+  softmax there, [B H T S], as `weights`:
+
+      y, found = mixer.apply(variables, x, mutable='intermediates')
+
   Attributes:
     num_heads: how many heads of queries share the features; None: 2, or 1
       where the features do not split evenly, by pairs if positions are rotary.
@@ -124,7 +129,12 @@ class SelfAttention(SequenceMixer):
     x = segments_lib.zero_padding(x, segments)
     query, key, value, flawed = self._project(x, places)
     flaws = finite.Flaws(flawed, flawed)
-    y = self._attend(query, key, value, flaws=flaws, **where, **sight)
+    where |= {'flaws': flaws} | sight
+    if self.is_mutable_collection('intermediates') and not (
+      self.is_initializing()
+    ):
+      self.sow('intermediates', 'weights', self._weights(query, key, **where))
+    y = self._attend(query, key, value, **where)
     return segments_lib.zero_padding(y, segments)
 
   @nn.nowrap
@@ -147,11 +157,21 @@ class SelfAttention(SequenceMixer):
   @nn.nowrap
   def _attend(self, query, key, value, **where):
     """Computes the outputs of queries; `where` places queries and keys."""
+    return self.out(self._read(query, key, value, **where))
+
+  @nn.nowrap
+  def _read(self, query, key, value, **where):
     slopes = alibi_slopes(self.num_heads) if self.positions == 'alibi' else None
-    y = attention_lib.attention(
+    return attention_lib.attention(
       query, key, value, slopes=slopes, algorithm=self.algorithm, **where
     )
-    return self.out(y)
+
+  @nn.nowrap
+  def _weights(self, query, key, **where) -> Float[Array, 'B H T S']:
+    """Returns how much each query reads of each key: it reads unit vectors."""
+    units = jnp.eye(key.shape[1], dtype=key.dtype)[None, :, None]
+    units = jnp.broadcast_to(units, (*key.shape[:3], key.shape[1]))
+    return jnp.swapaxes(self._read(query, key, units, **where), 1, 2)
 
   @nn.nowrap
   def _check_length(self, num_positions: int):

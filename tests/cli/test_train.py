@@ -85,10 +85,10 @@ def test_bad_flags_get_a_sentence(options, message, tmp_path):
 
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
-README = (ROOT / 'README.md').read_text(encoding='utf-8')
+PAGE = (ROOT / 'docs' / 'training.md').read_text(encoding='utf-8')
 COMMANDS = {
   re.search(r'--task=(\w+)', command)[1]: command
-  for command in re.findall(r'^\| `(--task=[^`]+)` \|', README, re.M)
+  for command in re.findall(r'^\| `(--task=[^`]+)` \|', PAGE, re.M)
 }
 EACH_ONCE = ('--batches=3', '--batch_size=60')  # the 180 digits for test
 BARS = {  # {task: [(options of seqjax-evaluate, lowest, highest score)]}
@@ -114,14 +114,14 @@ def call(program, *options):
   )  # fmt: skip
 
 
-def test_every_command_of_the_readme_has_a_bar():
+def test_every_command_of_the_page_has_a_bar():
   """Or a number in the table could fade unnoticed."""
   assert set(COMMANDS) == set(BARS)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('task', BARS)
-def test_the_commands_of_the_readme_reach_their_bars(task, tmp_path):
+def test_the_commands_of_the_page_reach_their_bars(task, tmp_path):
   """From flags alone, on examples that training never saw."""
   command = COMMANDS[task].split()
   if task == 'text':

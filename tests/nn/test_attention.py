@@ -24,7 +24,8 @@ def variables_of(module, *inputs):
 
 
 def apply(module, variables, *inputs, method='__call__', **arguments):
-  function = functools.partial(module.apply, method=method)
+  mutable = arguments.pop('mutable', False)
+  function = functools.partial(module.apply, method=method, mutable=mutable)
   return jax.jit(function)(variables, *inputs, **arguments)
 
 
@@ -54,6 +55,30 @@ def test_attention_is_that_of_flax(mixer, mask):
     mask = jnp.broadcast_to(mask, (2, 1, 6, 6))
   expected = apply(FLAX, variables, X, mask=mask)
   assert_close(apply(mixer, variables, X), expected)
+
+
+@pytest.mark.parametrize('algorithm', ['plain', 'blockwise'])
+def test_weights_are_those_of_flax(algorithm):
+  """Where they are asked for; a query of shared keys has its own."""
+  mixer = Attention(8, 6, positions='none', algorithm=algorithm)
+  variables = variables_of(mixer, X)
+  assert set(variables) == {'params'}
+  _, found = apply(mixer, variables, X, mutable='intermediates')
+  (weights,) = found['intermediates']['weights']
+  mask = jnp.broadcast_to(nn.make_causal_mask(X[..., 0]), (2, 1, 6, 6))
+  _, expected = FLAX.apply(
+    variables, X, mask=mask, sow_weights=True, mutable='intermediates'
+  )
+  assert_close(weights, expected['intermediates']['attention_weights'][0])
+  shared = mixer.copy(num_kv_heads=1, positions='alibi')
+  _, found = apply(
+    *(shared, variables_of(shared, X), X, from_lengths(np.array([6, 4]), 6)),
+    mutable='intermediates',
+  )
+  (weights,) = found['intermediates']['weights']
+  assert weights.shape == (2, 2, 6, 6)
+  assert_close(weights[0].sum(-1), 1.0)
+  assert (np.asarray(weights)[1, :, :4, 4:] == 0).all()
 
 
 def test_cross_attention_is_that_of_flax():
