@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from experiments import looks
 from experiments.exact import lengths, shapes, sharing
-from experiments.exact.checks import LEARNED
 from seqjax.results import plotting, table
 
 PANELS = {
@@ -12,10 +12,9 @@ PANELS = {
   shapes.TAKES: 'Which model trains (full), which refuses (empty)',
 }
 SHOWN = ('gru', 'lstm', 'tcn', 'attention')  # the others' lines are as flat
-LOOKS = {
+LOOKS = looks.SHARED | {
   'MLP': plotting.look('red', 'solid', 'o'),
-  LEARNED: plotting.look('gold', 'dotted', 'v'),
-  sharing.CACHE: plotting.look('pink', 'dashed', 's'),
+  sharing.CACHE: plotting.look('pink', 'dotted', 's'),
 }
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments import looks
 from experiments.gradients import claims
 from seqjax.analysis.rules import MIN_SEEDS
 from seqjax.analysis.statistics import mean_interval
@@ -14,20 +15,14 @@ TITLES = (
   'Norm of the gradient by lag; at the end, its rate',
   'Rate in nats a step: left of 0 gradients vanish',
 )
-LOOKS = {
+LOOKS = looks.SHARED | {
   'elman (radius 0.9)': plotting.look('red', 'dotted', 'v'),
   'elman (radius 1.1)': plotting.look('red', 'dashed', '^'),
   'elman (radius 1.2)': plotting.look('red', 'dash-dot', '<'),
   'elman (radius 1.5)': plotting.look('pink', 'solid', '>'),
-  'elman (relu)': plotting.look('pink', 'dashed', 'p'),
   'lstm (forget bias 0)': plotting.look('blue', 'dotted', 'v'),
   'lstm (forget bias 3)': plotting.look('blue', 'dashed', '^'),
   'lstm (forget bias 5)': plotting.look('blue', 'dash-dot', '>'),
-  'lstm (chrono)': plotting.look('grey', 'solid', 'D'),
-  'gru (chrono)': plotting.look('sky', 'dotted', 'h'),
-  'lru': plotting.look('green', 'dashed', 'X'),
-  'slstm': plotting.look('gold', 'solid', 'P'),
-  'mlstm': plotting.look('gold', 'dotted', 'X'),
 }
 
 Rows = Sequence[Mapping[str, Any]]

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from experiments import looks
 from experiments.positions import scores
 from experiments.positions.main import ENOUGH, MLP
 from seqjax.analysis import thresholds
@@ -14,10 +15,8 @@ TITLES = {
   'transfer': 'Motifs at a place that was not in training: accuracy by place',
   'data': f'Training examples for {ENOUGH:.0%} accuracy, by length of the row',
 }
-LOOKS = {
+LOOKS = looks.SHARED | {
   MLP: plotting.look('red', 'solid', 'X'),
-  'attention (ALiBi)': plotting.look('gold', 'dotted', 'v'),
-  'attention (learned)': plotting.look('grey', 'dashed', '^'),
 }
 
 Rows = Sequence[Mapping[str, Any]]

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments import looks
 from experiments.reach import claims
 from experiments.reach.main import KERNEL, LAG
 from seqjax.analysis.rules import MIN_SEEDS
@@ -17,7 +18,7 @@ TITLES = {
   'state': 'One token at a time: was it there before?',
   'motifs': 'Patterns of patterns, four levels deep',
 }
-LOOKS = {
+LOOKS = looks.SHARED | {
   'convolutions, 2 layers': plotting.look('pink', 'solid', 'o'),
   'convolutions, 4 layers': plotting.look('pink', 'dashed', 's'),
   'convolutions, 8 layers': plotting.look('pink', 'dotted', '^'),
@@ -29,7 +30,6 @@ LOOKS = {
   'window of 1': plotting.look('gold', 'dotted', 'p'),
   'window of 9': plotting.look('gold', 'solid', '<'),
   'window of 17': plotting.look('gold', 'dashed', '>'),
-  'linear_attention': plotting.look('grey', 'solid', 'P'),
   'tcn of 2 taps': plotting.look('pink', 'solid', 'D'),
 }
 

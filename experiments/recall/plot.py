@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from experiments import looks
 from experiments.recall.curves import curves, trainings
 from experiments.recall.main import COUNTS
 from seqjax.analysis import rules
@@ -13,12 +14,7 @@ TITLES = {
   'learnt': 'One network for each lag: share of seeds that learn it',
   'steps': 'One network for all lags: updates until it solves them',
 }
-LOOKS = {
-  'elman (relu)': plotting.look('red', 'dotted', '<'),
-  'gru (chrono)': plotting.look('sky', 'dash-dot', 'h'),
-  'lstm (chrono)': plotting.look('blue', 'dotted', 'p'),
-  'attention (no positions)': plotting.look('gold', 'dash-dot', '^'),
-  'attention (ALiBi)': plotting.look('pink', 'dotted', 'v'),
+LOOKS = looks.SHARED | {
   '5-gram': plotting.look('green', 'dotted', 'd'),
 }
 HIDDEN = tuple(name for name in COUNTS if name != '5-gram')

@@ -3,17 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from experiments import looks
 from experiments.state_tracking import claims
 from seqjax.analysis.rules import MIN_SEEDS
 from seqjax.results import plotting
 
-LOOKS = {
-  'attention (ALiBi)': plotting.look('black', 'dotted', 'v'),
-  'attention (sinusoidal)': plotting.look('pink', 'dashed', 's'),
-  'attention (no positions)': plotting.look('grey', 'dashed', 'P'),
-  'deltanet (negative)': plotting.look('gold', 'solid', 'h'),
-  'lru': plotting.look('green', 'dashed', 'X'),
-}
+LOOKS = looks.SHARED
 
 Rows = Sequence[Mapping[str, Any]]
 

@@ -73,6 +73,21 @@ _STYLES = {
   'attention': look('black', 'solid', '*'),
   'tcn': look('pink', 'dash-dot', 'P'),
   'window_mlp': look('gold', 'dashed', 'X'),
+  'slstm': look('gold', 'dash-dot', 'X'),
+  'minlstm': look('green', 'dotted', '<'),
+  'lru': look('green', 'dashed', '>'),
+  's4d': look('sky', 'dotted', 'v'),
+  's5': look('sky', 'dash-dot', '>'),
+  'rglru': look('sky', 'solid', 'X'),
+  'linear_attention': look('grey', 'solid', 'P'),
+  'retention': look('red', 'dash-dot', 's'),
+  'gla': look('grey', 'dotted', 'D'),
+  'mlstm': look('gold', 'dotted', 'X'),
+  'gated_deltanet': look('pink', 'solid', 'h'),
+  'local_attention': look('black', 'dotted', '*'),
+  'gated_conv': look('pink', 'dashed', '^'),
+  'bidirectional': look('blue', 'dash-dot', 'o'),
+  'full_attention': look('black', 'dash-dot', '<'),
 }
 _FILLS = ('full', 'none', 'left', 'bottom')  # the first machine, the second ...
 

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import importlib
 import shlex
 import types
 
@@ -13,6 +14,7 @@ from experiments.recall import sweep
 from seqjax import experiment
 from seqjax.analysis.verdicts import UNDECIDED, Verdict
 from seqjax.errors import Importable
+from seqjax.nn import MIXERS, NONCAUSAL_MIXERS
 from seqjax.results import table
 
 IDS = {
@@ -119,3 +121,15 @@ def test_every_experiment_on_mixers_takes_those_of_a_module(name):
       among = field.metadata['among']
       assert isinstance(among, Importable), field.name
       assert 'tests.experiments.test_command:windowed' in among
+
+
+def test_a_name_looks_the_same_in_every_figure():
+  """No experiment draws a mixer, or a variant of several, as it likes."""
+  drawn = {}
+  for name in folders.names():
+    plot = importlib.import_module(f'experiments.{name}.plot')
+    looks = getattr(plot, 'LOOKS', {})
+    assert len(set(looks.values())) == len(looks), name
+    for label, look in looks.items():
+      assert drawn.setdefault(label, look) == look, (name, label)
+  assert not set(drawn) & set(MIXERS | NONCAUSAL_MIXERS)

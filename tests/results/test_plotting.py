@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 
+from seqjax.nn import MIXERS, NONCAUSAL_MIXERS
 from seqjax.results import labels, plotting, table
 
 NAMES = (
@@ -58,12 +59,14 @@ def end_labels(panel):
   return [text for text in panel.texts if text.get_gid() == labels.END]
 
 
-def test_names_are_told_apart_without_colour():
-  """No two common mixers share dashes and marker, nor colour and dashes."""
-  looks = [plotting.style(name) for name in NAMES]
+def test_mixers_are_told_apart_with_colour_and_without():
+  """All of the catalogue; the common ones by their markers alone."""
+  looks = {name: plotting.style(name) for name in MIXERS | NONCAUSAL_MIXERS}
   for a, b in itertools.combinations(looks, 2):
-    assert a.marker != b.marker
-    assert (a.color, a.dashes) != (b.color, b.dashes)
+    one, other = looks[a], looks[b]
+    assert (one.dashes, one.marker) != (other.dashes, other.marker), (a, b)
+    assert (one.color, one.dashes) != (other.color, other.dashes), (a, b)
+    assert {a, b} - set(NAMES) or one.marker != other.marker
 
 
 def test_an_unlisted_name_has_one_look_forever():

@@ -1,0 +1,18 @@
+"""Looks of variants that several experiments draw, the same in every figure.
+
+Mixers of the catalogue have theirs in `seqjax.results.plotting`; a variant that
+one experiment alone draws has its look there.
+"""
+
+from seqjax.results import plotting
+
+SHARED = {
+  'attention (ALiBi)': plotting.look('black', 'dotted', 'v'),
+  'attention (learned)': plotting.look('grey', 'dotted', '^'),
+  'attention (no positions)': plotting.look('grey', 'dashed', 'P'),
+  'attention (sinusoidal)': plotting.look('pink', 'dashed', 's'),
+  'deltanet (negative)': plotting.look('gold', 'solid', 'h'),
+  'elman (relu)': plotting.look('red', 'dotted', '<'),
+  'gru (chrono)': plotting.look('sky', 'dash-dot', 'h'),
+  'lstm (chrono)': plotting.look('grey', 'dash-dot', 'D'),
+}
