@@ -20,7 +20,7 @@ TITLES = {
 }
 LOOKS = looks.SHARED | {
   'convolutions, 2 layers': plotting.look('pink', 'solid', 'o'),
-  'convolutions, 4 layers': plotting.look('pink', 'dashed', 's'),
+  'convolutions, 4 layers': plotting.look('pink', 'dashed', 'd'),
   'convolutions, 8 layers': plotting.look('pink', 'dotted', '^'),
   'dilated, 2 layers': plotting.look('blue', 'solid', 'v'),
   'dilated, 3 layers': plotting.look('blue', 'dashed', 'D'),
