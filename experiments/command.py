@@ -187,7 +187,7 @@ def one_cell(
     done = results.finished(workdir, config) is not None
     summary = run_one(config, workdir)
     rows = summary.get('rows') or [summary]
-    print(table.format(rows, [n for n in rows[0] if _is_short(rows[0][n])]))
+    print(table.text(rows, [n for n in rows[0] if _is_short(rows[0][n])]))
     print(f'{"Already finished. " * done}Results: {workdir}')
 
   run_and_say.__module__ = run_one.__module__

@@ -429,7 +429,7 @@ def summary(rows: Rows) -> str:
     'Means over seeds. Recall: accuracy at 8 pairs (guessing among the values '
     f'of the row: {PLATEAU:g}); copy: bits of {TASKS["copy"].bits:g}; '
     'translate: token accuracy by the length of the source. Edits: nats that '
-    'the answer loses, near and far.\n\n' + table.format(lines, [*columns])
+    'the answer loses, near and far.\n\n' + table.text(lines, [*columns])
   )
 
 

@@ -97,5 +97,5 @@ def summary(rows: Rows) -> str:
       for mixer, each in found.items()
       if any(n in each for n in own)
     ]
-    parts.append(table.format(lines, ['mixer', *own]))
+    parts.append(table.text(lines, ['mixer', *own]))
   return '\n\n'.join(parts)

@@ -13,4 +13,4 @@ COLUMNS = (
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> str:
   """Returns steps per second, and gains over the simpler way of each kind."""
-  return table.format(rows, COLUMNS)
+  return table.text(rows, COLUMNS)

@@ -334,7 +334,7 @@ def summary(rows: Rows) -> str:
     'Movement: variance over time in steps 33 to 64, over that of the truth. '
     f'{PERFECT}: the equation itself, from values that are off by .001. '
     f'Largest Lyapunov exponent, nats a step: {said}.\n\n'
-    + table.format(lines, list(lines[0]))
+    + table.text(lines, list(lines[0]))
   )
 
 

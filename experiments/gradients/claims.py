@@ -150,7 +150,7 @@ def summary(rows: Rows) -> str:
     'attention and other windows, of log |dy_T/dx_t|. Forwards: the largest '
     'Lyapunov exponent, of the same trajectories'
     f'{_agreement(rows)}.\n\n'
-    + table.format(lines, list(lines[0]))
+    + table.text(lines, list(lines[0]))
     + '\n\nClipping a gradient of norm 100 at 1 left norms of '
     f'{min(norms):.4f} to {max(norms):.4f}, and changed the ratio of norms at '
     f'two positions by {bends:.2g} nats at most: it bounds steps that '

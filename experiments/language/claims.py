@@ -582,7 +582,7 @@ def summary(rows: Rows) -> str:
     f'worth: bits at the first {EARLY} positions minus those after {LATE}. '
     'Ahead: seeds with fewer bits than every n-gram model of no more bytes. '
     'N-grams are Kneser-Ney models of the whole text; seconds are those of one '
-    'training, without compilation.\n\n' + table.format(lines, list(lines[0]))
+    'training, without compilation.\n\n' + table.text(lines, list(lines[0]))
   )
 
 

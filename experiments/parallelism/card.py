@@ -46,7 +46,7 @@ def _tables(rows: Rows) -> list[str]:
     ],
   }
   parts = [
-    f'{title}\n\n{table.format(lines, list(lines[0]))}'
+    f'{title}\n\n{table.text(lines, list(lines[0]))}'
     for title, lines in tables.items()
     if lines
   ]

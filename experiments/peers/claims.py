@@ -18,7 +18,7 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> str:
   held = [row for row in rows if row['bar'] is not None]
   met = sum(row['met'] for row in held)
   tables = [
-    f'{quantity}\n{table.format(part, COLUMNS)}'
+    f'{quantity}\n{table.text(part, COLUMNS)}'
     for quantity in medians.RATIOS
     if (part := table.select(rows, quantity=quantity))
   ]

@@ -528,7 +528,7 @@ def summary(rows: Rows) -> str:
     'far. Plain, permuted: positions in order, in a fixed other one. N at T: '
     f'examples for {ENOUGH:.0%} accuracy at length T, over all seeds. Fits: '
     'seeds that fit random labels to a loss below 1e-3. Chance .25, best '
-    f'attainable 1.\n\n{table.format(lines, list(columns))}'
+    f'attainable 1.\n\n{table.text(lines, list(columns))}'
   )
 
 

@@ -348,7 +348,7 @@ def summary(rows: Rows) -> str:
     'Means over seeds. R: receptive field; derivatives: the farthest input, in '
     'positions back, that an output depends on. Learnt up to: the longest lag '
     f'up to which most seeds score {LEARNT:g}. Chance: {chances}; best '
-    f'attainable 1.\n\n{table.format(lines, columns)}'
+    f'attainable 1.\n\n{table.text(lines, columns)}'
   )
 
 

@@ -55,7 +55,7 @@ def summary(rows: Rows) -> str:
   columns = dict.fromkeys(name for line in lines for name in line)
   lines = [{name: line.get(name, '-') for name in columns} for line in lines]
   chance = f'Chance {rows[0]["chance"]:g}, best attainable 1.'
-  return f'{LEGEND} {chance}\n\n{table.format(lines, list(columns))}'
+  return f'{LEGEND} {chance}\n\n{table.text(lines, list(columns))}'
 
 
 def _of_mixed(key: Key, curve: Curve | None, rows: Rows) -> dict[str, str]:

@@ -201,7 +201,7 @@ def summary(rows: Rows) -> str:
     'Accuracy, a mean over seeds, by multiples of the trained length; seeds '
     f'that learn it ({SOLVED:g} at the trained length) and that generalise (up '
     f'to {FAR} times). Chance is {chances}; best attainable 1.\n\n'
-    + table.format(lines, columns)
+    + table.text(lines, columns)
   )
 
 

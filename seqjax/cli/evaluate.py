@@ -66,7 +66,7 @@ def run(config: Config, workdir: str) -> list[dict[str, Any]]:
   run_of = trained.load_trained(workdir, config.checkpoint)
   rows = [_row(config, run_of, options) for options in requested]
   print(f'{run_of.config.task}, {config.split} split, step {run_of.step}')
-  print(table.format(rows, COLUMNS))
+  print(table.text(rows, COLUMNS))
   _write(rows, pathlib.Path(workdir) / FILE)
   return rows
 

@@ -93,7 +93,7 @@ def text(summary: Sequence[Row]) -> str:
   known = [
     name for name in summary[0] if any(row[name] is not None for row in summary)
   ]
-  return table.format(summary, known)
+  return table.text(summary, known)
 
 
 def _indices_by(

@@ -123,7 +123,7 @@ def _report(cells, failed, kept: int, root: pathlib.Path) -> list[seeds.Row]:
   ]
   if rows:
     table.write(rows, root / 'results.csv')
-    print(table.format(rows, _columns(cells, rows)))
+    print(table.text(rows, _columns(cells, rows)))
   print(
     f'{kept} cells were finished before, {ran} ran, {len(failed)} failed. '
     f'Results are in {root}.'

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from seqjax.errors import check_fields, unknown
-from seqjax.nn.layers import MLP, MLPS, RMSNorm
+from seqjax.nn.layers import MLP, MLPS, RecomputedRMSNorm
 from seqjax.nn.mixer import SequenceLayer, StreamingLayer, can_stream
 from seqjax.ops.segments import check, zero_padding
 from seqjax.typing import Segments
@@ -40,11 +40,11 @@ class Block(StreamingLayer):
 
   def setup(self):
     types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
-    self.mixer_norm = RMSNorm(**types)
+    self.mixer_norm = RecomputedRMSNorm(**types)
     self.drop = nn.Dropout(self.dropout)
     if self.expansion:
       hidden = self.expansion * self.features
-      self.mlp_norm = RMSNorm(**types)
+      self.mlp_norm = RecomputedRMSNorm(**types)
       self.perceptron = MLP(self.features, hidden, self.mlp, **types)
 
   @nn.nowrap

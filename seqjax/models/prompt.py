@@ -101,7 +101,7 @@ def num_read(model: nn.Module, prompt: Prompt) -> int:
   Those of a source are among them if the decoder goes on from its encoder.
   """
   before = prompt.positions.shape[1] - 1
-  if prompt.source is not None and model.hands_over:
+  if prompt.source is not None and model.passes_carry:
     return before + prompt.source.shape[1]
   return before
 
@@ -120,7 +120,7 @@ def begin(
   if prompt.source is None:
     return model.initialize_carry(batch_size)
   source = prompt.source, prompt.source_segments
-  if full.hands_over:
+  if full.passes_carry:
     return model.apply(variables, *source, method='encode')
   carry = full.apply(variables, *source, method='encode')
   decoder = tuple(m.initialize_carry(batch_size) for m in model.decoder)

@@ -11,7 +11,7 @@ from seqjax.models import checks, specs
 from seqjax.models.block import Block, streaming
 from seqjax.models.stack import Stack, check_mixers
 from seqjax.nn.cross_attention import CrossAttention, Memory
-from seqjax.nn.layers import MLP, RMSNorm
+from seqjax.nn.layers import MLP, RecomputedRMSNorm
 from seqjax.nn.mixer import SequenceLayer, StreamingLayer, can_stream
 from seqjax.ops.segments import check, zero_padding
 from seqjax.typing import Array, Segments, Spec
@@ -35,9 +35,9 @@ class Seq2Seq(nn.Module):
   that of attention is all keys and values it holds, which is no bottleneck.
   With attention every layer of the decoder also reads all positions of the
   source (Bahdanau et al., 2015), between its mixer and its perceptron
-  (Vaswani et al., 2017); it still goes on from the encoder's carry where that
-  means what its own does (see `hands_over`), and starts from its initial carry
-  elsewhere.
+  (Vaswani et al., 2017). It still resumes from the encoder's carry where that
+  means what its own does (see `passes_carry`), and starts from its initial
+  carry elsewhere.
 
   A row holds one pair. A start within a target restarts the decoder from its
   initial carry, which knows no source.
@@ -77,7 +77,7 @@ class Seq2Seq(nn.Module):
     if self.attention is not None:
       features = self.decoder[0].features
       CrossAttention(features, self.num_heads, self.attention, parent=None)
-    elif not self.hands_over:
+    elif not self.passes_carry:
       raise ValueError(
         "Without attention the decoder goes on from the encoder's final carry, "
         'layer by layer, so that both need as many mixers, each pair of one '
@@ -100,7 +100,7 @@ class Seq2Seq(nn.Module):
       block(mixer, self.attention, self.num_heads, *options, **types)
       for mixer in _clones(self.decoder)
     ]
-    self.norm = RMSNorm(**types)
+    self.norm = RecomputedRMSNorm(**types)
     self.readout = specs.readout(self.output, **types)
 
   def __call__(
@@ -129,7 +129,7 @@ class Seq2Seq(nn.Module):
     x = zero_padding(source, segments)
     x = specs.embed(self.source_embedding, self.input, x)
     batch_size = source.shape[0]
-    if self.hands_over:
+    if self.passes_carry:
       initial = self.stack.initialize_carry(batch_size)
       carry, y = self.stack.unroll(initial, x, segments)
     else:
@@ -165,7 +165,7 @@ class Seq2Seq(nn.Module):
     return carry._replace(decoder=tuple(after)), y
 
   @property
-  def hands_over(self) -> bool:
+  def passes_carry(self) -> bool:
     """True if the decoder begins with the encoder's final carry.
 
     Where both have as many layers, and each pair of mixers the same type and
@@ -212,13 +212,13 @@ class DecoderBlock(nn.Module):
     self.block = Block(mixer, 0, self.dropout, **types)
     self.drop = nn.Dropout(self.dropout)
     if self.attention is not None:
-      self.reader_norm = RMSNorm(**types)
+      self.reader_norm = RecomputedRMSNorm(**types)
       self.reader = CrossAttention(
         features, self.num_heads, self.attention, **types
       )
     if self.expansion:
       hidden = self.expansion * features
-      self.mlp_norm = RMSNorm(**types)
+      self.mlp_norm = RecomputedRMSNorm(**types)
       self.perceptron = MLP(features, hidden, self.mlp, **types)
 
   def remember(self, source, segments: Segments | None) -> Memory | None:

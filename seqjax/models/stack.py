@@ -12,7 +12,7 @@ from seqjax.models.block import (
   check_options,
   streaming,
 )
-from seqjax.nn.layers import RMSNorm
+from seqjax.nn.layers import RecomputedRMSNorm
 from seqjax.nn.mixer import SequenceLayer, StreamingLayer
 from seqjax.ops.segments import zero_padding
 from seqjax.typing import Segments
@@ -64,7 +64,9 @@ class Stack(StreamingLayer):
       )
       for mixer in self.mixers
     ]
-    self.norm = RMSNorm(dtype=self.dtype, param_dtype=self.param_dtype)
+    self.norm = RecomputedRMSNorm(
+      dtype=self.dtype, param_dtype=self.param_dtype
+    )
 
   @nn.nowrap
   def initialize_carry(self, batch_size: int) -> tuple[Any, ...]:

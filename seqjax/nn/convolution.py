@@ -70,13 +70,13 @@ class TCN(CausalMixer):
 
   def step(self, carry, x_t):
     check_step(self, carry, x_t)
-    return self._climb(causal_convolution_step, carry, x_t)
+    return self._run_levels(causal_convolution_step, carry, x_t)
 
   def unroll(self, carry, x, segments: Segments | None = None):
     check_unroll(self, carry, x, segments)
     x = segments_lib.zero_padding(x, segments)
     convolve = functools.partial(causal_convolution, segments=segments)
-    carry, y = self._climb(convolve, carry, x)
+    carry, y = self._run_levels(convolve, carry, x)
     return carry, segments_lib.zero_padding(y, segments)
 
   @property
@@ -88,7 +88,7 @@ class TCN(CausalMixer):
     return tuple(2**i for i in range(self.levels))
 
   @nn.nowrap
-  def _climb(self, convolve, carry, x):
+  def _run_levels(self, convolve, carry, x):
     """Runs all levels, given the op for one position or many."""
     windows = []
     for i, dilation in enumerate(self._dilations):

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from seqjax.nn.layers import NORM_EPSILON, RMSNorm
+from seqjax.nn.layers import NORM_EPSILON, RecomputedRMSNorm
 from seqjax.nn.linear_attention import MatrixStateMixer
 from seqjax.nn.mamba import ConvolvedMixer, SelectiveDecay
 from seqjax.ops.linear_attention import delta_rule, delta_rule_step
@@ -39,7 +39,7 @@ class DeltaNet(ConvolvedMixer, MatrixStateMixer):
     self.enter = self._dense(self._convolved)
     self._set_up_kernel(nn.initializers.lecun_normal(), bias=False)
     self.beta = self._dense(self.num_heads)
-    self.norm = RMSNorm(epsilon=NORM_EPSILON, **self._types)
+    self.norm = RecomputedRMSNorm(epsilon=NORM_EPSILON, **self._types)
     self.out = self._merge()
 
   @property
@@ -66,7 +66,7 @@ class DeltaNet(ConvolvedMixer, MatrixStateMixer):
     return jnp.zeros((*x.shape[:-1], self.num_heads), x.dtype)
 
   @nn.nowrap
-  def _leave(self, states, x):
+  def _output(self, states, x):
     return self.out(self.norm(states))
 
 
@@ -96,7 +96,7 @@ class GatedDeltaNet(DeltaNet):
     return log_decay
 
   @nn.nowrap
-  def _leave(self, states, x):
+  def _output(self, states, x):
     return self.out(self.norm(states) * nn.silu(self.gate(x)))
 
 

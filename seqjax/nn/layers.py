@@ -15,7 +15,7 @@ MLPS = ('plain', 'gated')
 
 # Their derivatives start from what went in, and hold nothing in between: to
 # compute it again takes less time than to write it and read it back.
-RMSNorm = nn.remat(nn.RMSNorm)
+RecomputedRMSNorm = nn.remat(nn.RMSNorm)
 NORM_EPSILON = 1e-5  # of norms inside mixers, as in the code of their authors
 _gelu = jax.checkpoint(nn.gelu)
 

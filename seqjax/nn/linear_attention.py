@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from seqjax.errors import unknown
-from seqjax.nn.layers import NORM_EPSILON, RMSNorm
+from seqjax.nn.layers import NORM_EPSILON, RecomputedRMSNorm
 from seqjax.nn.mixer import (
   CausalMixer,
   carry_dtype,
@@ -92,7 +92,7 @@ class MatrixStateMixer(CausalMixer):
   def _head_norm(self) -> nn.Module:
     """Normalizes every head [V] for itself, by the norm that `norm` names."""
     if self.norm_kind == 'rms':  # one scale for all heads
-      return RMSNorm(epsilon=NORM_EPSILON, **self._types)
+      return RecomputedRMSNorm(epsilon=NORM_EPSILON, **self._types)
     return nn.LayerNorm(
       epsilon=NORM_EPSILON,
       reduction_axes=-1,

@@ -161,12 +161,15 @@ class LRU(LinearRecurrentMixer):
       self.r_min, self.r_max, self.max_phase
     )
     normal = nn.initializers.normal
-    enter, leave = normal(1 / math.sqrt(2 * width)), normal(1 / math.sqrt(size))
+    init_input, init_output = (
+      normal(1 / math.sqrt(2 * width)),
+      normal(1 / math.sqrt(size)),
+    )
     self.nu = self.param('nu', init_nu, (size,), dtype)
     self.theta = self.param('theta', init_theta, (size,), dtype)
     self.log_gamma = self.param('log_gamma', self._init_log_gamma)
-    self.input = self.param('input', enter, (2, width, size), dtype)
-    self.output = self.param('output', leave, (2, size, width), dtype)
+    self.input = self.param('input', init_input, (2, width, size), dtype)
+    self.output = self.param('output', init_output, (2, size, width), dtype)
     self.skip = self.param('skip', normal(1.0), (width,), dtype)
 
   @nn.nowrap

@@ -15,7 +15,7 @@ from seqjax.nn.initializers import (
   step_bias,
   uniform_within,
 )
-from seqjax.nn.layers import NORM_EPSILON, RMSNorm
+from seqjax.nn.layers import NORM_EPSILON, RecomputedRMSNorm
 from seqjax.nn.linear_attention import MatrixStateMixer
 from seqjax.nn.mixer import (
   CausalMixer,
@@ -56,7 +56,7 @@ class ConvolvedMixer(CausalMixer):
     _recur, _recur_step: static methods, an op for many positions and for one;
     _enter(x): what is convolved, and what else is needed of x;
     _coefficients(u, rest): what the op takes, and what is needed after it;
-    _leave(states, rest): the output.
+    _output(states, rest): the output.
 
   Attributes:
     algorithm: how the op computes it.
@@ -99,7 +99,7 @@ class ConvolvedMixer(CausalMixer):
     window, u = convolve(carry.window, u, self.kernel.astype(self.dtype))
     coefficients, rest = self._coefficients(self._activate(u), rest)
     state, states = recur(carry.state, *coefficients)
-    return ConvolvedCarry(window, state), self._leave(states, rest)
+    return ConvolvedCarry(window, state), self._output(states, rest)
 
   @nn.nowrap
   def _activate(self, u):
@@ -140,7 +140,7 @@ class Mamba(ConvolvedMixer):
   def setup(self):
     inner, size, dtype = self._convolved, self.state_size, self.param_dtype
     dense = functools.partial(nn.Dense, use_bias=False, **self._types)
-    self.enter, self.leave = dense(2 * inner), dense(self.features)
+    self.enter, self.out = dense(2 * inner), dense(self.features)
     self.select = dense(self._rank + 2 * size)
     self.step_size = nn.Dense(
       inner, kernel_init=_FAN_IN, bias_init=step_bias, **self._types
@@ -179,10 +179,10 @@ class Mamba(ConvolvedMixer):
     return (u, step, rate, write, read), (u, gate)
 
   @nn.nowrap
-  def _leave(self, v, rest):
+  def _output(self, v, rest):
     u, gate = rest
     skip = jnp.broadcast_to(self.skip.astype(self.dtype), u.shape)
-    return self.leave((v.astype(self.dtype) + skip * u) * nn.silu(gate))
+    return self.out((v.astype(self.dtype) + skip * u) * nn.silu(gate))
 
 
 class SelectiveDecay(nn.Module):
@@ -250,7 +250,7 @@ class Mamba2(ConvolvedMixer, MatrixStateMixer):
   def setup(self):
     self.enter = self._dense(self._inner + self._convolved + self.num_heads)
     self.decay = SelectiveDecay(**self._types)
-    self.norm = RMSNorm(
+    self.norm = RecomputedRMSNorm(
       epsilon=NORM_EPSILON,
       reduction_axes=-1,
       feature_axes=(-2, -1),
@@ -295,7 +295,7 @@ class Mamba2(ConvolvedMixer, MatrixStateMixer):
     return (query, key, step[..., None] * value, log_decay), (value, gate)
 
   @nn.nowrap
-  def _leave(self, states, rest):
+  def _output(self, states, rest):
     value, gate = rest
     skip = self.skip.astype(self.dtype)[:, None]
     y = states.astype(self.dtype) + jnp.broadcast_to(skip, value.shape) * value

@@ -54,7 +54,7 @@ def unroll(
   Padding, whatever x is there, holds the state, and a start clears it.
   """
   y = _blank_outputs(state, x)
-  state, y, _ = _walk(cell, weights, state, y, x, segments)
+  state, y, _ = _forward_chunks(cell, weights, state, y, x, segments)
   return state, y
 
 
@@ -98,8 +98,8 @@ def _chunk_size(batch_size: int) -> int:
   return min(max(ROWS // max(batch_size, 1), SHORTEST), LONGEST)
 
 
-def _walk(cell, weights, state, trace, x, segments):
-  """Walks forwards: the last state, the trace, the states before every chunk.
+def _forward_chunks(cell, weights, state, trace, x, segments):
+  """Runs all chunks: the last state, the trace, the states before every chunk.
 
   The trace may also be the outputs alone.
   """
@@ -162,11 +162,11 @@ def _unroll_forward(cell, weights, state, x, segments):
   num_bytes = x[..., :1].size * weights.bias.size * state[0].dtype.itemsize
   if num_bytes <= SAVED_BYTES:
     blank = _blank_trace(cell, state, x.shape[1])
-    state, saved, _ = _walk(cell, weights, state, blank, x, segments)
+    state, saved, _ = _forward_chunks(cell, weights, state, blank, x, segments)
     y = saved.y
   else:
     y = _blank_outputs(state, x)
-    state, y, saved = _walk(cell, weights, state, y, x, segments)
+    state, y, saved = _forward_chunks(cell, weights, state, y, x, segments)
   return (state, y), (weights, x, segments, saved)
 
 
@@ -197,8 +197,8 @@ def _unroll_backward(cell, residuals, gradients):
     totals = jax.tree.map(
       jnp.add, totals, _of_weights(weights, x_part, seen, of_drive, of_product)
     )
-    of_x = _matmul(of_drive, weights.input.T, dy)
-    return (gradient, totals, _paste(dx, of_x, begin)), None
+    dx_chunk = _matmul(of_drive, weights.input.T, dy)
+    return (gradient, totals, _paste(dx, dx_chunk, begin)), None
 
   carry = gradient, totals, dx
   parts = _chunks(length, _chunk_size(batch_size))

@@ -207,10 +207,10 @@ def _advance(state, decay_t, drive_t, masks):
 
 @jax.custom_vjp
 def _scan(carry, decay, drive, segments):
-  return _walk(carry, decay, drive, segments)
+  return _states(carry, decay, drive, segments)
 
 
-def _walk(carry, decay, drive, segments):
+def _states(carry, decay, drive, segments):
   """Returns all states; each step reads and writes its position in place."""
 
   def body(t, loop):
@@ -224,7 +224,7 @@ def _walk(carry, decay, drive, segments):
 
 
 def _scan_forward(carry, decay, drive, segments):
-  states = _walk(carry, decay, drive, segments)
+  states = _states(carry, decay, drive, segments)
   return states, (carry, decay, states, segments)
 
 

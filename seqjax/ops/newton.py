@@ -122,7 +122,7 @@ def newton(
     states, iterations = _iterate(advance, guess, tolerance, max_iterations)
     if jacobian != 'full' or damping > 0:
       states = _step(cells, start, 'full', 0.0)(states)
-    converged, update = _judge(cells, start, states, tolerance)
+    converged, update = _check_convergence(cells, start, states, tolerance)
     if fallback:
       states = jax.lax.cond(
         jnp.all(converged),
@@ -245,7 +245,7 @@ def _iterate(advance, states, tolerance, max_iterations):
   return states, count
 
 
-def _judge(cells, start, states, tolerance):
+def _check_convergence(cells, start, states, tolerance):
   """Marks the rows that have converged, and measures their update."""
   after, derivative = jax.linearize(cells, states)
   scale = 1 + jnp.abs(states)

@@ -87,7 +87,7 @@ def machines(
   return found
 
 
-def format(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
+def text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
   """Returns an aligned table: numbers to the right, text to the left.
 
   A column that no row has is an error; None is '-'.

@@ -41,7 +41,7 @@ from seqjax.tasks.synthetic.formal.regular import (
   ModularArithmetic,
   Parity,
 )
-from seqjax.tasks.synthetic.formal.stack import StackManipulation
+from seqjax.tasks.synthetic.formal.stack_manipulation import StackManipulation
 from seqjax.tasks.synthetic.induction import InductionHeads, Needle
 from seqjax.tasks.synthetic.label_at_position import LabelAtPosition
 from seqjax.tasks.synthetic.motifs import HierarchicalMotifs, Motifs

@@ -28,7 +28,7 @@ class Progress(NamedTuple):
     return cls(state, jnp.full((), FINITE, jnp.int32))
 
 
-def drawn(
+def steps_on_device(
   progress: Progress,
   stop: int | Int[Array, ''],
   *,
@@ -42,14 +42,16 @@ def drawn(
   """
   task, numbers = traced.split(parts.task)
   parts = parts._replace(task=task)
-  return _drawn(progress, stop, numbers, parts=parts, batch_size=batch_size)
+  return _steps_on_device(
+    progress, stop, numbers, parts=parts, batch_size=batch_size
+  )
 
 
 @functools.partial(jax.jit, static_argnames=('parts', 'batch_size'))
-def _drawn(
+def _steps_on_device(
   progress, stop, numbers: traced.Numbers, *, parts: Parts, batch_size: int
 ) -> Progress:
-  """Runs `drawn`, given the traced numbers of the task."""
+  """Runs `steps_on_device`, given the traced numbers of the task."""
   task = traced.join(parts.task, numbers)
 
   def draw(state):
@@ -59,7 +61,7 @@ def _drawn(
   return _advance_until(progress, stop, draw, parts)
 
 
-def fed(
+def steps_on_host_batches(
   draw: Callable[[int], Batch],
   progress: Progress,
   stop: int,

@@ -145,12 +145,12 @@ def follow(
     check_continues(state, key, learning_rate)
   if task.on_device:
     run = functools.partial(
-      interval.drawn, parts=parts, batch_size=recipe.batch_size
+      interval.steps_on_device, parts=parts, batch_size=recipe.batch_size
     )
   else:
     draw = functools.partial(task.batch, key, batch_size=recipe.batch_size)
     run = functools.partial(
-      interval.fed, draw, most=recipe.log_every, parts=parts
+      interval.steps_on_host_batches, draw, most=recipe.log_every, parts=parts
     )
   return _intervals(run, sharding.put(state, parts.mesh), recipe)
 

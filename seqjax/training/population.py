@@ -193,7 +193,9 @@ def _interval(
 
   def run(state):
     progress = interval.Progress.begin(state)
-    return interval.drawn(progress, stop, parts=parts, batch_size=batch_size)
+    return interval.steps_on_device(
+      progress, stop, parts=parts, batch_size=batch_size
+    )
 
   return jax.vmap(run)(states) if how == 'vmap' else jax.lax.map(run, states)
 

@@ -69,7 +69,7 @@ def test_networks_of_equal_size_translate_with_attention_and_without():
     for reads in (False, True)
   ]
   counts = [main.num_parameters(model) for model in made]
-  assert made[0].hands_over and max(counts) < 1.1 * min(counts)
+  assert made[0].passes_carry and max(counts) < 1.1 * min(counts)
 
 
 @pytest.mark.parametrize(

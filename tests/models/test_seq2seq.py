@@ -141,8 +141,8 @@ def test_a_source_of_padding_is_no_source(case):
 
 def test_what_the_decoder_begins_with():
   """The encoder's carry where it has the form of its own."""
-  assert MODELS['bottleneck'].hands_over and MODELS['additive'].hands_over
-  assert not MODELS['dot'].hands_over
+  assert MODELS['bottleneck'].passes_carry and MODELS['additive'].passes_carry
+  assert not MODELS['dot'].passes_carry
 
 
 def test_a_carry_is_handed_over_however_it_is_computed():
@@ -150,12 +150,12 @@ def test_a_carry_is_handed_over_however_it_is_computed():
   encoder = Stack((Attention(8, 16, algorithm='plain'), GRU(8)))
   decoder = Stack((Attention(8, 16, param_dtype=jnp.bfloat16), GRU(8)))
   model = Seq2Seq(SOURCE, TARGET, (encoder,), (decoder,))
-  assert model.hands_over
+  assert model.passes_carry
   bound = []
 
   def encode(model, source):
     model.encode(source)
-    bound.append(model.hands_over)
+    bound.append(model.passes_carry)
 
   source = jax.ShapeDtypeStruct((1, 3, 3), jnp.float32)
   jax.eval_shape(
@@ -212,6 +212,6 @@ def test_a_decoder_that_cannot_go_on_is_refused():
   ):
     with pytest.raises(ValueError, match='Without attention the decoder'):
       Seq2Seq(SOURCE, TARGET, encoder, decoder)
-    assert not Seq2Seq(SOURCE, TARGET, encoder, decoder, 'dot').hands_over
+    assert not Seq2Seq(SOURCE, TARGET, encoder, decoder, 'dot').passes_carry
   with pytest.raises(ValueError, match="Did you mean 'dot'"):
     Seq2Seq(SOURCE, TARGET, (GRU(8),), (GRU(8),), 'dott')

@@ -125,7 +125,7 @@ def test_mamba_is_its_equations():
     decay = np.exp(-step * np.exp(p['log_rate']))
     h = decay * h + step * b[:, None] * u[..., None]
     v = (h * c[:, None]).sum(axis=-1) + p['skip'] * u
-    expected = (v * silu(z)) @ p['leave']['kernel']
+    expected = (v * silu(z)) @ p['out']['kernel']
     np.testing.assert_allclose(y[:, t], expected, rtol=1e-4, atol=1e-5)
 
 

@@ -90,15 +90,15 @@ def test_a_formatted_table_is_aligned():
     {'mixer': 'gru', 'L50': 12.34567, 'n': None},
     {'mixer': 'lstm', 'L50': None, 'n': 128},
   ]
-  assert table.format(rows, ['mixer', 'L50', 'n']).splitlines() == [
+  assert table.text(rows, ['mixer', 'L50', 'n']).splitlines() == [
     'mixer    L50    n',
     '-----  -----  ---',
     'gru    12.35    -',
     'lstm       -  128',
   ]
-  assert table.format([], ['a']).splitlines() == ['a', '-']
+  assert table.text([], ['a']).splitlines() == ['a', '-']
   with pytest.raises(ValueError, match="no column 'l50'; they have: mixer"):
-    table.format(rows, ['l50'])
+    table.text(rows, ['l50'])
 
 
 def test_a_markdown_table_escapes_its_bars():

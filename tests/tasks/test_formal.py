@@ -35,7 +35,7 @@ from seqjax.tasks.synthetic.formal.regular import (
   ModularArithmetic,
   Parity,
 )
-from seqjax.tasks.synthetic.formal.stack import StackManipulation
+from seqjax.tasks.synthetic.formal.stack_manipulation import StackManipulation
 from seqjax.tasks.task import MOST
 from seqjax.typing import Batch, TaskShape
 

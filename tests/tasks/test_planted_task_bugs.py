@@ -13,7 +13,7 @@ from seqjax import testing
 from seqjax.tasks import Recall
 from seqjax.tasks.synthetic.copying import LagCopy
 from seqjax.tasks.synthetic.formal.permuting import ReverseString
-from seqjax.tasks.synthetic.formal.stack import StackManipulation
+from seqjax.tasks.synthetic.formal.stack_manipulation import StackManipulation
 from seqjax.tasks.synthetic.mqar import MQAR
 from seqjax.tasks.synthetic.transduction import Transduction
 

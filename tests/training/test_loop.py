@@ -202,7 +202,9 @@ def test_the_host_draws_on_while_the_device_computes(monkeypatch):
   monkeypatch.setattr(interval, '_stack', stack)
   monkeypatch.setattr(interval, 'STACK_BYTES', two)
   begun = interval.Progress.begin(_last(_train(steps=1)))
-  interval.fed(draw, begun, 5, most=4, parts=Parts(None, None, None))
+  interval.steps_on_host_batches(
+    draw, begun, 5, most=4, parts=Parts(None, None, None)
+  )
   assert events == [1, 2, 'from 1', 3, 4, 'from 3']
 
 

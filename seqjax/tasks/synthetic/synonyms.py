@@ -106,12 +106,12 @@ class Synonyms(Language):
     first = integers(first_key, (batch_size, 1), 0, self.input.vocab)
     shape = (batch_size, self.length)
     near = coins(class_key, self.probability, shape)
-    classes = self._walk(
+    classes = self._visited(
       first // self.num_synonyms, jnp.where(near, NEAR, FAR), self.num_classes
     )
     unseen = self.num_unseen if split == 'train' else 0
     moves = integers(word_key, shape, unseen, self.num_synonyms)
-    members = self._walk(first % self.num_synonyms, moves, self.num_synonyms)
+    members = self._visited(first % self.num_synonyms, moves, self.num_synonyms)
     words = classes * self.num_synonyms + members
     return Batch(
       inputs=words[:, :-1],
@@ -129,7 +129,7 @@ class Synonyms(Language):
     p = jnp.where(away == FAR % self.num_classes, 1 - self.probability, p)
     return jnp.log(p / self.num_synonyms)
 
-  def _walk(self, first, moves, modulus: int):
+  def _visited(self, first, moves, modulus: int):
     """Returns first, and the places that each move in turn leads to."""
     steps = jnp.concatenate([first, moves], axis=1)
     return jnp.cumsum(steps, axis=1, dtype=jnp.int32) % modulus

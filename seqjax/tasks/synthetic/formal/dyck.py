@@ -65,7 +65,7 @@ class Dyck(Classification):
   def _sample(self, key: jax.Array, batch_size: int) -> Batch:
     kind_key, walk_key = jax.random.split(key)
     shape = (batch_size, self.length)
-    opens = self._walk(integers(walk_key, shape, 0, 2) == 1)
+    opens = self._opening(integers(walk_key, shape, 0, 2) == 1)
     kinds = integers(kind_key, shape, 0, self.num_kinds)
     last = last_open(opens, self._deepest)
     answers = jnp.take_along_axis(kinds, jnp.maximum(last, 0), axis=1)
@@ -107,7 +107,7 @@ class Dyck(Classification):
     """Returns the most brackets that can be open in a row."""
     return min(self.max_depth, self.length)
 
-  def _walk(self, heads: Bool[Array, 'B T']) -> Bool[Array, 'B T']:
+  def _opening(self, heads: Bool[Array, 'B T']) -> Bool[Array, 'B T']:
     """Marks the positions that open a bracket: by heads, if both may come."""
 
     def step(depth, heads):
