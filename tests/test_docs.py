@@ -1,5 +1,8 @@
 """The code on the pages of docs/ runs, and the site is built from them."""
 
+import doctest
+import importlib
+import inspect
 import json
 import os
 import pathlib
@@ -23,6 +26,14 @@ RESULTS = {
   'own_data.md': ('tokens', (60, 12)),
   'experiments.md': ('said', None),
 }
+# The doors that most users come through; each has an example in its docstring.
+DOORS = (
+  *('nn.catalog', 'nn.from_flax', 'ops.segments.from_lengths'),
+  *('models.model_for', 'models.generate'),
+  *('training.train', 'training.train_population', 'training.evaluate'),
+  *('testing.assert_mixer_contract', 'testing.assert_task_contract'),
+  *('analysis.timing.compare', 'cli.trained.load_run'),
+)
 NOTEBOOK = json.loads((DOCS / 'intro.ipynb').read_text(encoding='utf-8'))
 CELLS = [
   ''.join(cell['source'])
@@ -54,6 +65,23 @@ def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
   assert shape is None or namespace[name].shape == shape
   if page == 'experiments.md':
     assert 'mine' in (tmp_path / 'runs/mine/figure.svg').read_text()
+
+
+@pytest.mark.parametrize('door', DOORS)
+def test_the_example_of_a_docstring_runs(door, tmp_path, monkeypatch, capfd):
+  """And prints what it says."""
+  monkeypatch.chdir(tmp_path)
+  package, _, name = f'seqjax.{door}'.rpartition('.')
+  found = getattr(importlib.import_module(package), name, None)
+  if found is None:
+    found = importlib.import_module(f'seqjax.{door}')
+  examples = doctest.DocTestParser().get_doctest(
+    inspect.getdoc(inspect.unwrap(found)), {}, door, None, None
+  )
+  runner = doctest.DocTestRunner()
+  runner.run(examples)
+  assert runner.tries >= 2, door
+  assert not runner.failures, capfd.readouterr().out
 
 
 def test_every_command_that_trains_is_a_config():

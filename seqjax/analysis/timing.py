@@ -136,6 +136,17 @@ def compare(
     TimingError: outputs that cannot be waited for or were not, that are the
       same in two rounds or do not come out again, or a time that implies more
       than the peak.
+
+  Example:
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> from seqjax.analysis import timing
+    >>> x = jnp.ones((256, 256))
+    >>> found = timing.compare(
+    ...   {'product': (jnp.matmul, (x, x)), 'sum': (jnp.add, (x, x))}
+    ... )
+    >>> timing.ratio(found['product'], found['sum']).value > 0
+    True
   """
   _check_contest(contestants, rounds, flops or {}, peak)
   entries = {

@@ -87,6 +87,18 @@ def load_run(
   Raises:
     ValueError: there is no run, no such checkpoint, one that is damaged or of
       another version; or the task's data are others now.
+
+  Example:
+    >>> import seqjax
+    >>> from seqjax.cli import train
+    >>> config = train.Config(
+    ...   task='parity', mixer='gru', layers=1, features=8, steps=2,
+    ...   log_every=1, batch_size=4
+    ... )
+    >>> _ = train.run(config, 'runs/parity')
+    >>> run = seqjax.load_run('runs/parity', checkpoint='newest')
+    >>> run.config.mixer, run.step
+    ('gru', 2)
   """
   if str(workdir).endswith(tensors.SUFFIX):
     return _exported(workdir)

@@ -21,6 +21,15 @@ def model_for(
     mixers: one a layer; of an encoder-decoder, one a layer of each.
     options: fields of the model: `Classifier` for x-to-one tasks, `Seq2Seq` for
       unaligned ones, `SequenceModel` for the others.
+
+  Example:
+    >>> from seqjax import nn
+    >>> from seqjax.models import model_for
+    >>> from seqjax.tasks import TASKS
+    >>> type(model_for(TASKS['recall'](), (nn.LSTM(8),))).__name__
+    'SequenceModel'
+    >>> type(model_for(TASKS['parity'](), (nn.LSTM(8),))).__name__
+    'Classifier'
   """
   if task.shape in (TaskShape.ONE_TO_ONE, TaskShape.MANY_TO_ONE):
     return Classifier(task.input, task.output, mixers, **options)

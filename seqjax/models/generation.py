@@ -74,6 +74,20 @@ def generate(
   Raises:
     ValueError: the model cannot stream, gives no tokens or does not read them,
       the prompt is empty, or a number is outside its range.
+
+  Example:
+    >>> import jax
+    >>> from seqjax import models, nn
+    >>> from seqjax.typing import Spec
+    >>> spec = Spec((), vocab=9)
+    >>> model = models.SequenceModel(spec, spec, (nn.GRU(8),))
+    >>> prompt = jax.numpy.array([[1, 2, 3]])
+    >>> variables = model.init(jax.random.key(0), prompt)
+    >>> tokens = models.generate(
+    ...   model, variables, jax.random.key(1), prompt, 5, top_k=3
+    ... )
+    >>> tokens.shape
+    (1, 5)
   """
   prompt_lib.check_model(model)
   if model.output.vocab is None:

@@ -1,6 +1,18 @@
 """Names for the mixers: MIXERS[name](features, context, **options).
 
 And a table of what each costs, holds and sees.
+
+Example:
+  >>> import jax
+  >>> from seqjax.nn import MIXERS
+  >>> mixer = MIXERS['gru'](features=8)
+  >>> x = jax.random.normal(jax.random.key(0), (2, 5, 8))
+  >>> variables = mixer.init(jax.random.key(1), x)
+  >>> carry, y = mixer.apply(
+  ...   variables, mixer.initialize_carry(2), x, method='unroll'
+  ... )
+  >>> y.shape
+  (2, 5, 8)
 """
 
 from typing import NamedTuple

@@ -57,6 +57,17 @@ def from_flax(
   Raises:
     ValueError: the cell is of another kind or has options that no mixer has,
       or a parameter is missing, unknown or of the wrong shape.
+
+  Example:
+    >>> import flax.linen
+    >>> import jax
+    >>> from seqjax.nn import from_flax
+    >>> x = jax.numpy.ones((2, 5, 8))
+    >>> theirs = flax.linen.RNN(flax.linen.GRUCell(8))
+    >>> variables = theirs.init(jax.random.key(0), x)
+    >>> mixer, variables = from_flax(theirs, variables)
+    >>> mixer.apply(variables, x).shape
+    (2, 5, 8)
   """
   if isinstance(cell, nn.RNN):
     _refuse_options(cell, time_major=False, reverse=False)

@@ -46,6 +46,13 @@ def from_lengths(lengths: Int[Array, 'B'], num_positions: int) -> Segments:
   Raises:
     ValueError: a length is negative or beyond `num_positions` (checked where
       lengths are concrete; under `jit` they are clipped to the row).
+
+  Example:
+    >>> import numpy as np
+    >>> from seqjax.ops import segments
+    >>> found = segments.from_lengths(np.array([3, 1]), 4)
+    >>> found.valid.astype(int).tolist()
+    [[1, 1, 1, 0], [1, 0, 0, 0]]
   """
   lengths = _integers('from_lengths', 'lengths', lengths, 1)
   if not isinstance(lengths, jax.core.Tracer):

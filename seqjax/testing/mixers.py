@@ -62,6 +62,10 @@ def assert_mixer_contract(
   Raises:
     LawBroken: names the law, the tensor, the difference and what is allowed.
     ValueError: more than two tensors are said to be zero.
+
+  Example:
+    >>> from seqjax import nn, testing
+    >>> testing.assert_mixer_contract(nn.MinGRU(features=4))
   """
   if len(zero) > 2:
     raise ValueError(

@@ -72,6 +72,21 @@ def evaluate(
   Raises:
     ValueError: no batches, or empty ones; a model or a task that cannot be
       carried.
+
+  Example:
+    >>> import jax
+    >>> from seqjax import nn, training
+    >>> from seqjax.models import model_for
+    >>> from seqjax.tasks import Recall
+    >>> task = Recall(lag=4)
+    >>> model = model_for(task, (nn.GRU(8),))
+    >>> batch = task.batch(jax.random.key(0), 0, 1)
+    >>> params = model.init(jax.random.key(1), batch.inputs)['params']
+    >>> scores = training.evaluate(
+    ...   model, params, task, batches=2, batch_size=64
+    ... )
+    >>> 0 <= training.overall(scores) <= 1
+    True
   """
   for name, given in {'batches': batches, 'batch_size': batch_size}.items():
     check_value('evaluate', name, int, given)

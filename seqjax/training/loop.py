@@ -111,6 +111,21 @@ def train(
   Raises:
     ValueError: an argument is out of range, or the state does not fit.
     NotFinite: on the first loss, gradient or carry that is not finite.
+
+  Example:
+    >>> import jax
+    >>> from seqjax import nn, training
+    >>> from seqjax.models import model_for
+    >>> from seqjax.tasks import Recall
+    >>> task = Recall(lag=4)
+    >>> model = model_for(task, (nn.GRU(8),))
+    >>> for state, metrics in training.train(
+    ...   model, task, training.adamw(20), jax.random.key(0), steps=20,
+    ...   batch_size=8, log_every=10
+    ... ):
+    ...   print(int(state.step), sorted(metrics))
+    10 ['gradient_norm', 'learning_rate', 'loss', 'padding']
+    20 ['gradient_norm', 'learning_rate', 'loss', 'padding']
   """
   recipe = Recipe(
     model,

@@ -110,6 +110,20 @@ def train_population(
     ValueError: an argument is out of range, or the state does not fit.
     MemberNotFinite: as `NotFinite`, with the member. `select_members` of the
       last yielded state, without that one, can go on.
+
+  Example:
+    >>> import jax
+    >>> from seqjax import nn, training
+    >>> from seqjax.models import model_for
+    >>> from seqjax.tasks import Recall
+    >>> task = Recall(lag=4)
+    >>> for states, metrics in training.train_population(
+    ...   model_for(task, (nn.GRU(8),)), task, training.adamw(20),
+    ...   [jax.random.key(seed) for seed in (0, 1, 2)],
+    ...   learning_rates=[1e-2] * 3, steps=20, batch_size=8
+    ... ):
+    ...   print(metrics['loss'].shape)
+    (3,)
   """
   how = resolve(how, task)
   for rate in learning_rates:

@@ -1,13 +1,10 @@
 """Every task of the catalogue keeps the laws."""
 
-import doctest
-
 import jax
 import pytest
 
 from seqjax import testing
 from seqjax.tasks import TASKS
-from seqjax.testing import tasks as contract
 
 # These read files that a fresh machine lacks: the tests of images, text and
 # series hold them to the contract on small ones.
@@ -27,9 +24,3 @@ def test_a_task_without_its_files_says_which_are_missing(name):
   assert hash(task) == hash(TASKS[name]())
   with pytest.raises((ValueError, OSError), match='file|folder|path|data_dir'):
     task.batch(jax.random.key(0), 0, 2)
-
-
-def test_the_example_of_the_contract_runs():
-  """As its docstring writes it."""
-  found = doctest.testmod(contract)
-  assert found.attempted == 3 and not found.failed
