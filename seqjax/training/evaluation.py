@@ -78,7 +78,7 @@ def evaluate(
     >>> from seqjax import nn, training
     >>> from seqjax.models import model_for
     >>> from seqjax.tasks import Recall
-    >>> task = Recall(lag=4)
+    >>> task = Recall(lag=16)
     >>> model = model_for(task, (nn.GRU(8),))
     >>> batch = task.batch(jax.random.key(0), 0, 1)
     >>> params = model.init(jax.random.key(1), batch.inputs)['params']
