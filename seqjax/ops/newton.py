@@ -117,6 +117,8 @@ def newton(
   def cells(states: Float[Array, 'B T N']) -> Float[Array, 'B T N']:
     return jax.vmap(cell, 1, 1)(_with_first(first, states)[:, :-1], x)
 
+  # The root is found without a derivative, which `custom_root` takes at the
+  # solution: memory does not grow with the number of iterations.
   def solve(_, guess):
     advance = _step(cells, start, jacobian, damping)
     states, iterations = _iterate(advance, guess, tolerance, max_iterations)
@@ -217,6 +219,9 @@ def _step(
         residual,
         None if start is None else Segments(start, jnp.ones_like(start)),
       )
+    # A limit on the update keeps the first iterations from overflowing, where
+    # the linearisation is far off; then f is applied, so that one more position
+    # from the beginning is right after every iteration.
     limit = 1 + jnp.abs(states)
     # Products of expanding Jacobians overflow; where they do, f alone advances.
     update = jnp.where(jnp.isnan(update), 0, jnp.clip(update, -limit, limit))
