@@ -1,11 +1,12 @@
 """Puts the committed verdicts into README.md, between two marks."""
 
 import pathlib
+import textwrap
 from collections.abc import Iterable
 
 from experiments import folders
 from experiments.folders import Experiment
-from seqjax.analysis.verdicts import Verdict
+from seqjax.analysis.verdicts import CONDITIONAL, Verdict
 from seqjax.results import report, table
 from seqjax.results.json_files import write_atomically
 
@@ -48,10 +49,19 @@ def _line(found: Experiment, verdict: Verdict, machine: str) -> dict[str, str]:
   claim = found.claims.get(verdict.id)
   return {
     'claim': f'{verdict.id} {claim.statement if claim else ""}'.strip(),
-    'verdict': report.word(verdict),
+    'verdict': _word(verdict),
     'where': verdict.scope.removeprefix(machine).removeprefix('; ') or '-',
     'effect [95 %]': report.effect(verdict) or '-',
   }
+
+
+def _word(verdict: Verdict) -> str:
+  """Returns how a claim came out; of a conditional one, for what it holds."""
+  word = report.word(verdict)
+  if verdict.verdict != CONDITIONAL:
+    return word
+  condition = verdict.sentence.partition('. ')[0].removeprefix('The claim ')
+  return textwrap.shorten(f'{word}: {condition}', 160, placeholder=' ...')
 
 
 def with_verdicts(readme: str, found: Iterable[Experiment]) -> str:

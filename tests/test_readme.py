@@ -100,4 +100,4 @@ def test_the_first_screen_has_install_code_and_the_two_commands():
   ]
   assert places == sorted(places)
   assert f'in {len(MIXERS | NONCAUSAL_MIXERS)} layers' in first
-  assert f'with {len(TASKS)} tasks' in first.replace('\n', ' ')
+  assert f'{len(TASKS)} tasks' in first.replace('\n', ' ')

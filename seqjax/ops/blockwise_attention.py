@@ -195,7 +195,7 @@ def _backward(rule, saved, gradient):
       q_places = cut(query_places, i)
       logits = _product('bgsk,bgqk->bgsq', k, q)
       logits = mask(logits, q_places, k_places, every[i], keys_first=True)
-      # Computed again from the saved log-sum, rather than stored: T x S numbers.
+      # Computed again from the saved log-sum, not stored: T x S numbers.
       weights = jnp.exp(logits - log_sum)
       of_value = of_value + _product('bgsq,bgqv->bgsv', weights, g)
       of_weights = _product('bgsv,bgqv->bgsq', v, g)

@@ -128,8 +128,8 @@ def _cut_inputs(x, segments, begin, size: int):
 
 def _chunk(cell, weights, state, trace, begin, x, segments):
   """Forwards through a chunk, written into the trace from `begin` on."""
-  # One product of all rows of a chunk, outside the loop: the loop over positions
-  # would read the kernel from memory at every position for a few rows.
+  # One product of all rows of a chunk: in the loop, the kernel would be read
+  # from memory at every position, for a few rows.
   kernels = jnp.split(weights.input, cell.num_gates, axis=1)
   biases = jnp.split(weights.bias, cell.num_gates)
   drives = tuple(
