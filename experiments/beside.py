@@ -15,8 +15,9 @@ def joined(found: Experiment, rows: Rows) -> tuple[Rows, str]:
 
   They are added where everything but the mixer was set alike, so that the new
   mixer's curves and verdicts stand among those of the textbooks. Times are
-  never compared with those of another run: experiments that measure nothing
-  else are left out, and of the card the times of other devices.
+  never compared across runs: experiments that only measure times get no
+  committed rows, and rows of other devices are left out if their `property` is
+  a time.
 
   Args:
     found: the experiment.

@@ -1,4 +1,4 @@
-"""Runs one experiment with axes of one's own, to its table and verdicts.
+"""Runs one experiment with axes that you choose; writes table and verdicts.
 
     python -m experiments.recall --mixers=lstm,mamba2 --lags=32,128 --seeds=3
 

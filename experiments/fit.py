@@ -1,4 +1,4 @@
-"""Tunes, trains and tests an entry of an experiment, as every other one.
+"""Tunes, trains and tests one entry of an experiment, all in the same way.
 
 Each variant of an entry (its initialisations, say) is trained at each learning
 rate with a few seeds. Validation chooses among all of them; a tie is broken by
@@ -300,7 +300,7 @@ def test_rows(
 ) -> list[dict[str, Any]]:
   """Returns {group, score, examples} for each group of each test split.
 
-  A training that met what is not finite has the score NaN of one group None.
+  If training met a number that is not finite: one row, group None, score NaN.
   """
   if member.params is None:
     return [{'group': None, 'score': np.nan, 'examples': 0}]

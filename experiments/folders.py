@@ -24,7 +24,7 @@ PRESETS = {
   'benchmark': 'seqjax beside other libraries, committed too',
 }
 COMMITTED = ('full', 'benchmark')
-MORE = 3  # times the seeds, or updates, that left a claim undecided
+MORE = 3  # factor of seeds or updates suggested for an undecided claim
 
 Axes = Mapping[str, Any]
 Rows = Sequence[Mapping[str, Any]]

@@ -89,7 +89,7 @@ def run(
   workdir: str,
   mixers: Mapping[str, Callable[..., CausalMixer]] = ENTRIES,
 ) -> dict[str, Any]:
-  """Trains one mixer and measures it; what has finished is not done again."""
+  """Trains one mixer and measures it; finished cells are skipped."""
   experiment.validate(config, mixer=mixers)
   done = results.finished(workdir, config)
   if done is not None:

@@ -22,7 +22,7 @@ def run(
   workdir: str,
   mixers: Mapping[str, Callable[..., CausalMixer]] = ENTRIES,
 ) -> dict[str, Any]:
-  """Tunes and trains one mixer; what has finished is not done again."""
+  """Tunes and trains one mixer; finished cells are skipped."""
   experiment.validate(config, mixer=ENTRIES | mixers)
   done = results.finished(workdir, config)
   if done is not None:

@@ -38,8 +38,9 @@ class Config:
 
   kind: str = option(
     'loop',
-    'loop: training.train over a plain loop in Linen; population: members '
-    'together over one by one; saving: with checkpoints over without.',
+    'What to compare. loop: training.train with a plain loop in Linen; '
+    'population: members together with members one by one; saving: training '
+    'with checkpoints and without.',
     among=KINDS,
   )
   mixer: str = option('lstm', 'Mixer of the population.', among=ENTRIES)

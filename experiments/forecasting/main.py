@@ -76,7 +76,7 @@ def run(
   workdir: str,
   mixers: Mapping[str, Callable[..., CausalMixer]] = ENTRIES,
 ) -> dict[str, Any]:
-  """Trains one mixer and rolls it out; what has finished is not done again."""
+  """Trains one mixer and rolls it out; finished cells are skipped."""
   experiment.validate(config, mixer=mixers | {PERFECT: None})
   done = results.finished(workdir, config)
   if done is not None:

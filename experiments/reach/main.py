@@ -125,7 +125,7 @@ def run(
   workdir: str,
   mixers: Mapping[str, Callable[..., CausalMixer]] = ENTRIES,
 ) -> dict[str, Any]:
-  """Tunes, trains and tests one mixer; what has finished is not done again."""
+  """Tunes, trains and tests one mixer; finished cells are skipped."""
   experiment.validate(config, mixer=ENTRIES | mixers)
   done = results.finished(workdir, config)
   if done is not None:

@@ -30,13 +30,13 @@ _MOST = (
   '11 seeds that agree'
 )
 _OTHERS = (
-  'Another network, size or initialisation that answers otherwise makes it '
-  'CONDITIONAL, and so does one of which most seeds do.'
+  'The verdict is CONDITIONAL if the answer of another network, size or '
+  'initialisation is the opposite, or that of most of its seeds is.'
 )
 _BOTH = (
-  'Elman networks, GRUs and LSTMs are asked with both initialisations each, '
-  'which validation at the trained lags does not tell apart; without one of '
-  'them it is UNDECIDED.'
+  'Elman networks, GRUs and LSTMs are tested with both initialisations, which '
+  'validation at the trained lags cannot tell apart; if one is missing, the '
+  'verdict is UNDECIDED.'
 )
 CLAIMS = {
   '1.12': Claim(

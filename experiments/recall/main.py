@@ -45,7 +45,7 @@ EXAMPLES = 1024  # of the test split, at least, for each lag
 
 
 def _told(make: Callable[..., CausalMixer]) -> Callable[..., CausalMixer]:
-  """Makes a mixer whose gates begin by holding for as long as its context."""
+  """Makes mixers whose gates are initialised to remember over the context."""
   return lambda features, context: make(
     features, context, max_lag=max(context, 3)
   )
@@ -91,13 +91,15 @@ class Config(fit.Budget):
   mixer: str = option('lstm', 'Sequence mixer to train.', among=NAMES)
   design: str = option(
     'mixed',
-    'Lags of the training examples: mixed up to the longest, or one for each'
-    ' training (fixed).',
+    'Lags of the training examples: all up to the longest (mixed), or a'
+    ' single lag per training (fixed).',
     among=DESIGNS,
   )
   lag: int = option(64, 'Longest lag, in positions.')
   beyond: int = option(
-    8, 'Test mixed lags also at 2, 4, ... up to so many times the longest.'
+    8,
+    'In the mixed design, also test at 2, 4, ... up to this many times the'
+    ' longest lag.',
   )
 
   def __post_init__(self):
@@ -111,7 +113,7 @@ def run(
   workdir: str,
   mixers: Mapping[str, Callable[..., CausalMixer]] = ENTRIES,
 ) -> dict[str, Any]:
-  """Tunes, trains and tests one mixer; what has finished is not done again."""
+  """Tunes, trains and tests one mixer; finished cells are skipped."""
   experiment.validate(config, mixer=mixers | COUNTS)
   done = results.finished(workdir, config)
   if done is not None:
@@ -169,9 +171,9 @@ def models(
 ) -> dict[str, Callable[[Recall], nn.Module]]:
   """Returns, for each initialisation to choose from, what makes its models.
 
-  Where one network is asked about lags that it was not trained on, validation
-  does not tell initialisations apart: each is an entry of its own, by name. At
-  one fixed lag they are part of the tuning.
+  In the mixed design networks are also tested at lags that they were not
+  trained on, for which validation cannot rank initialisations: each is an entry
+  with its own name. In the fixed design tuning chooses among them.
 
   One block without a perceptron: the mixer alone has to remember.
   """

@@ -8,7 +8,7 @@ from experiments.recall.main import COUNTS, DESIGNS, HOLDING, SCHEMES, Config
 # scheme of positions can be named in --mixers.
 MIXERS = ('elman', 'gru', 'lstm', 'attention', '5-gram')
 HELP = {
-  'wide': 'Those of mixers that also train with ten times the parameters.',
+  'wide': 'Mixers that are also trained with ten times the parameters.',
   'search_up_to': 'Longest lag that is tried in the fixed design.',
 }
 FIRST = {

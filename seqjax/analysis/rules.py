@@ -5,10 +5,10 @@ points, as lags, lengths or sizes: an array of scores in [0, 1] with a row per
 seed and a column per point. Each rule answers True, False, or None where the
 scores do not say, with the number that it decided by.
 
-Rules about one entry ask what most networks do, by a sign test over seeds,
-which assumes nothing about how scores are spread. A mean would: of eight
-networks of which one in ten collapses, often none does, and Student's interval
-is then far too narrow. With LEVEL it takes eleven seeds that agree.
+Rules about one entry test what most networks do, by a sign test over seeds. It
+assumes nothing about the distribution of scores; a test of means would. If one
+network in ten collapses, often none of eight does, and Student's interval is
+then far too narrow. At LEVEL, eleven seeds must agree.
 """
 
 import math
@@ -103,7 +103,7 @@ def most(
 ) -> Answer:
   """Tells if most networks do something, from whether each of S seeds does.
 
-  By a two-sided sign test: whether a seed does is a fair coin, or not.
+  By a two-sided sign test of whether a seed does so with probability 1/2.
   """
   yes, of = int(np.sum(votes)), len(votes)
   p = float(stats.binomtest(yes, of).pvalue)
@@ -155,9 +155,9 @@ def learnt(curve: Curve, level: Real = LEVEL) -> Answer:
 def fades(curve: Curve, margin: Real = MARGIN, level: Real = LEVEL) -> Answer:
   """Tells if most networks score less at some later point than at the first.
 
-  Of a network that is tested at many points: the first is what it can do, the
-  largest fall from there, if above the margin, what it loses. None where most
-  seeds have not learnt even the first.
+  The score at the first point is the baseline. A network fades if its largest
+  drop from there is above the margin. None where most seeds have not learnt
+  even the first.
   """
   if why := _unusable(curve):
     return Answer(None, why=why)

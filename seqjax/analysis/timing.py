@@ -1,4 +1,4 @@
-"""Run times that can be trusted: what a call costs, not what its launch costs.
+"""Reliable run times: of the whole call, not only of its launch.
 
 JAX returns before the work is done, so a loop can time launches, wait on an old
 result, or time one input again and again while something remembers the answer.
@@ -52,7 +52,7 @@ class TimingError(RuntimeError):
 
 
 class Eager(NamedTuple):
-  """A contestant that is called as it is: compiled already, or not by JAX."""
+  """A contestant that is not jitted: compiled already, or no JAX function."""
 
   function: Callable
 
@@ -125,17 +125,17 @@ def compare(
       the last axis; anything else stays.
     rounds: at least 11. In each, every contestant has one turn; the order
       rotates.
-    flops: matmul FLOPs of a call by name, where `flops.count` cannot know them
-      or an Eager contestant has them, of the widest inexact dtype of its args.
-    peak: FLOP/s that no contestant exceeds; `matmul_peak` of the dtypes of its
-      matmuls if None.
+    flops: {name: matmul FLOPs of a call}, for contestants whose FLOPs
+      `flops.count` cannot find, as of Eager ones. They are taken to be of the
+      widest inexact dtype of the arguments.
+    peak: FLOP/s that no contestant can exceed. None: `matmul_peak` of the
+      dtypes of its matmuls.
 
   Raises:
     ValueError: there is nothing to vary from round to round, too few rounds, an
       unknown name.
-    TimingError: outputs that cannot be waited for or were not, that are the
-      same in two rounds or do not come out again, or a time that implies more
-      than the peak.
+    TimingError: outputs could not be waited for, or were not; they are equal in
+      two rounds, or not reproduced; or a time implies more than the peak.
 
   Example:
     >>> import jax

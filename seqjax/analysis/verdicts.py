@@ -54,9 +54,9 @@ class Verdict(_Verdict):
     scope: where it holds: the machine, the number of parameters, the budget.
     quantity: the effect in words, as 'accuracy lost from lag 1 to lag 128'.
     unit: of the effect, as 'times'; '' where the quantity says it.
-    effect, low, high: the effect and its 95 % interval; None where none is
-      claimed. Of a threshold's ratio the ends of its bracket are known, and no
-      value between them. For a refutation it is the best case for the claim.
+    effect, low, high: the effect and its 95 % interval; None if there is no
+      effect. For a ratio of thresholds only the ends of its bracket are known,
+      and `effect` is None. For a refuted claim, the most favourable case.
     p: of the claim's one test, which is made at LEVEL; None without one.
     seeds: how many runs stand behind it; None where nothing is trained.
     sentence: the claim as it came out, with its condition or with the reason

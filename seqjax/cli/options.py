@@ -18,9 +18,9 @@ DTYPES = ('dtype', 'param_dtype')
 def parse_options(
   text: str, maker: Callable, what: str, ignored: Iterable[str] = ()
 ) -> dict[str, Any]:
-  """Returns {name: value} of 'name=value,name=value', arguments of `maker`.
+  """Parses 'name=value,name=value' into arguments of `maker`.
 
-  Those in `ignored` are left out, unless `maker` has them.
+  Names in `ignored` are skipped, unless `maker` takes them.
 
   Values have the types that `maker` declares. One that holds a comma stands in
   quotes or brackets: path="a,b.csv", coefficients=(0.5,0.2).

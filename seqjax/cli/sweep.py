@@ -54,16 +54,16 @@ class Config:
     '', 'Column to summarize over seeds; by default test, if there is one.'
   )
   solved: float = option(
-    math.nan, 'Score from which on a seed has solved the task.'
+    math.nan, 'Score at which a seed counts as having solved the task.'
   )
   lower_is_better: bool = option(
-    False, 'Rank low scores first, where there is no metric that says so.'
+    False, 'Rank low scores first; only used if the runs have no metric.'
   )
   by: tuple[str, ...] = option(
     (), 'Columns that distinguish rows of one run, as in tested_lag.'
   )
   compare: str = option(
-    '', 'Option whose values are ranked; by default the one that differs.'
+    '', 'Option whose values are ranked; by default the one that varies.'
   )
 
   def __post_init__(self):

@@ -28,7 +28,7 @@ from seqjax.results.checkpoint import Checkpoints
 from seqjax.results.saver import Saver
 from seqjax.training import sharding
 
-PIECE_SECONDS = 5.0  # of training, between looks at the clock and for SIGTERM
+PIECE_SECONDS = 5.0  # of training between checks of the clock and for SIGTERM
 
 
 def run(
@@ -341,9 +341,9 @@ def main():
     train_and_report,
     workdir='runs/train',
     shard='Spread each batch over all devices.',
-    tensorboard='Write files for TensorBoard, too (extra tensorboard).',
+    tensorboard='Also write files for TensorBoard (extra tensorboard).',
     profile='Trace a few intervals with jax.profiler, into workdir/profile.',
-    extend='Train a finished run for longer, to the --steps that are given.',
+    extend='Continue a finished run up to --steps.',
   )
 
 

@@ -98,8 +98,7 @@ class Config:
   )
   schedule: str = option(
     'cosine',
-    'Course of the learning rate after the warm-up; cosine and linear fall to '
-    '0.',
+    'Shape of the schedule after the warm-up; cosine and linear decay to 0.',
     among=SCHEDULES,
   )
   warmup: int = option(

@@ -103,7 +103,7 @@ def vocabulary_of(text: str) -> Vocabulary:
 
 
 class Skipped(Note):
-  """A note that a folder has files that are no text, which were left out."""
+  """A note that files of a folder were skipped because they are not text."""
 
 
 @functools.lru_cache(maxsize=4)
@@ -117,8 +117,8 @@ def read_corpus(
 ) -> Corpus:
   """Reads a corpus, once per process.
 
-  The files are held as bytes and decoded in parts, three times: at most six
-  bytes of memory are in use for each of the text's.
+  The files are held as bytes and decoded in parts, three times. This uses at
+  most six bytes of memory per byte of text.
 
   Args:
     name: of one of CORPORA, or a path.

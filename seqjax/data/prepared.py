@@ -158,7 +158,7 @@ def _write(name: str, data_dir: str, downloads: pathlib.Path) -> os.PathLike:
 
 
 def _seed(url: str, info: Any, downloads: pathlib.Path, name: str):
-  """Makes a file that lies in `downloads` one that TFDS need not download."""
+  """Registers a file in `downloads` with TFDS, so that it is not downloaded."""
   from etils import epath
   from tensorflow_datasets.core.download import resource
 

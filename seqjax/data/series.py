@@ -67,12 +67,12 @@ def standardise(
   missing: bool = False,
   scale: Scale | None = None,
 ) -> Recording:
-  """Cuts at 80 % and 90 %, and standardises by the first, the training part.
+  """Splits at 80 % and 90 %, and standardises by the training part.
 
   Args:
     series: the values in order.
-    missing: takes NaN for a missing value, which stays one.
-    scale: standardises instead, as that of another series.
+    missing: allow NaN for missing values; they stay NaN.
+    scale: standardise by this instead, for example that of another series.
 
   Raises:
     ValueError: the training part is empty or does not vary, or a value is not

@@ -3,9 +3,9 @@
     for cell, why in cell_pool.run(program, [[cell] for cell in cells]):
       print(cell.folder, why or 'finished')
 
-What a cell prints stands in log.txt in its folder. A cell that fails, or whose
-process dies, takes no other with it; processes end with the one that started
-them. So a sweep that was stopped, by whatever, can be resumed with the cells
+The output of a cell is written to log.txt in its folder. If a cell fails or its
+process dies, other cells are not affected. Worker processes end with their
+parent. So a sweep that was stopped for any reason can be resumed with the cells
 that `waiting` returns.
 """
 
@@ -42,10 +42,10 @@ class Cell(NamedTuple):
 
 @contextlib.contextmanager
 def stoppable() -> Iterator[None]:
-  """Ends the process with a sentence where a signal stops it.
+  """Exits with a one-sentence message if a signal stops the process.
 
-  The exit code is 130 for an interrupt, and 75 for SIGTERM, as that of a cell
-  that is stopped: the same command resumes.
+  The exit code is 130 for an interrupt, and 75 for SIGTERM, like that of a
+  stopped cell. The same command resumes the sweep.
   """
   try:
     with _raising_on_sigterm():
@@ -107,8 +107,8 @@ def run(
   """Calls `call(config, folder)` for every cell of every group.
 
   Args:
-    call: a function that another process can import. It does not do again what
-      has finished: a cell whose process died is tried once more, in a new one.
+    call: a function that another process can import. It must skip finished
+      work, since a cell whose process died is retried once in a new process.
     groups: cells of a group are called one after the other and share a process,
       and with it what has been compiled.
     processes: how many run at a time.
@@ -202,7 +202,7 @@ def watched(
 
 
 def attempt(call: Callable[[Any, str], Any], cell: Cell) -> str | None:
-  """Calls it here, its output in its log; why it failed, or None."""
+  """Runs a cell in this process, logging its output; returns why it failed."""
   try:
     os.makedirs(cell.folder, exist_ok=True)
     with _printing_to(pathlib.Path(cell.folder) / LOG):
@@ -321,7 +321,7 @@ def _cause(exit_code: int) -> str:
 
 @contextlib.contextmanager
 def _pinned(cores: set[int] | None) -> Iterator[None]:
-  """Processes that are started inside have these cores from the beginning.
+  """Within the context, new processes start pinned to these cores.
 
   Libraries make as many threads as there are cores when they are imported.
   """

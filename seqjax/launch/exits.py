@@ -35,8 +35,7 @@ def sentences(
   """Ends the process with one sentence on stderr where something stops it.
 
   Exit code 2 for bad input, 1 for a failure, 75 for a run that SIGTERM stopped
-  and 130 for an interrupt. Other exceptions are mistakes of ours: they
-  propagate.
+  and 130 for an interrupt. Other exceptions are bugs of seqjax: they propagate.
 
   Args:
     too_large: returns the message where the device's memory was exhausted.

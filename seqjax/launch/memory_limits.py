@@ -1,6 +1,6 @@
 """Finds what fits into the device's memory, by sizes of compiled functions.
 
-For the scripts that say so when something did not; not run by itself.
+Used by programs to say what would fit after something did not.
 """
 
 import contextlib
@@ -52,9 +52,9 @@ def needed_bytes(
 
 
 def largest_batch(one: int, two: int, limit: int, below: int) -> int:
-  """Returns the largest power of two below a batch size that fits; 0: none.
+  """Returns the largest power of two, less than `below`, that fits as a batch.
 
-  `one` and `two` are the bytes of batches of so many.
+  0 if none does. `one` and `two`: bytes that batches of 1 and 2 examples take.
   """
   fitting = (_usable(limit) - one) // max(two - one, 1) + 1
   fitting = min(fitting, below - 1)

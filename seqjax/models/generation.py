@@ -55,21 +55,22 @@ def generate(
     model: a SequenceModel whose mixers stream, or a Seq2Seq; it reads the
       tokens that come out.
     variables: its parameters.
-    key: what row b draws at step t depends on it, b and t alone.
-    prompt: what the tokens follow, one at least; a begin token for a Seq2Seq.
+    key: the token of row b at step t depends on the key, b and t alone.
+    prompt: the tokens to continue, at least one per row; for a Seq2Seq, a
+      begin token.
     num_tokens: N.
-    prompt_lengths: how many tokens of each row count, 1 to T; the others stand
-      at the end. None: all.
+    prompt_lengths: the number of prompt tokens in each row, 1 to T; the rest of
+      the row is padding. None: T.
     source, source_segments: what a Seq2Seq reads first.
     temperature, top_k, top_p: as in `seqjax.ops.sampling.sample`; temperature 0
       is greedy.
-    stop_token: a row that has drawn it draws no more; when all have, the loop
-      ends.
-    pad_token: what follows it.
+    stop_token: a row that has sampled this token ends; the loop ends when all
+      rows have.
+    pad_token: fills a row after its stop token.
 
   Returns:
-    The tokens; NO_TOKEN (-1) where the model's logits are not numbers, as past
-    the end of learned positions, and from there to the end of the row.
+    The tokens. From the first position where the model's logits are NaN (as
+    past the end of learned positions), the row holds NO_TOKEN (-1).
 
   Raises:
     ValueError: the model cannot stream, gives no tokens or does not read them,
@@ -144,7 +145,7 @@ def rollout(
 )
 @dataclasses.dataclass(frozen=True)
 class _Sampling:
-  """The options of `generate`, of which a compiled loop knows `top_k` alone."""
+  """The options of `generate`; only `top_k` is static in the compiled loop."""
 
   temperature: Any
   top_k: Any

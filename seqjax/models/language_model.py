@@ -37,21 +37,21 @@ class LanguageModel(Protocol):
     prompt_lengths: Int[Array, 'B'] | None = None,
     temperature: float = 1.0,
   ) -> Int[Array, 'B N']:
-    """Tokens that follow a prompt, which may be empty; 0 is greedy."""
+    """Samples tokens after a prompt, maybe empty; temperature 0 is greedy."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class NeuralLanguageModel:
   """A sequence model with its parameters, as a distribution over sequences.
 
-  At every position the model reads the token before, and `begin_token` where a
-  piece begins: it predicts the first token from that.
+  At every position the model reads the previous token. Where a segment begins
+  it reads `begin_token`, and predicts the first token from that.
 
   Attributes:
     model: tokens in, tokens out, all mixers causal.
     variables: its parameters.
-    begin_token: any of the model's input vocabulary. One that a text may hold
-      too, such as 0, is read as both.
+    begin_token: any token of the model's input vocabulary. If it also occurs in
+      texts, as 0 may, the model cannot tell the two uses apart.
   """
 
   model: SequenceModel
@@ -102,7 +102,7 @@ class NeuralLanguageModel:
     prompt_lengths: Int[Array, 'B'] | None = None,
     temperature: float = 1.0,
   ) -> Int[Array, 'B N']:
-    """Tokens that follow a prompt, which may be empty; see `generate`."""
+    """Samples tokens after a prompt (it may be empty); see `generate`."""
     checks.rows(prompt)
     prompt = jnp.asarray(prompt, jnp.int32)
     if prompt_lengths is not None:

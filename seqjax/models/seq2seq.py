@@ -30,14 +30,14 @@ class Seq2SeqCarry(NamedTuple):
 class Seq2Seq(nn.Module):
   """An encoder reads the source, a decoder writes the target.
 
-  Without attention all that the decoder knows of the source is the encoder's
-  final carry, from which it goes on, layer by layer (Sutskever et al., 2014);
-  that of attention is all keys and values it holds, which is no bottleneck.
-  With attention every layer of the decoder also reads all positions of the
-  source (Bahdanau et al., 2015), between its mixer and its perceptron
-  (Vaswani et al., 2017). It still resumes from the encoder's carry where that
-  means what its own does (see `passes_carry`), and starts from its initial
-  carry elsewhere.
+  Without `attention`, the decoder knows the source only through the encoder's
+  final carry, from which it continues layer by layer (Sutskever et al., 2014).
+  If the mixers are attention, that carry holds all their keys and values, so
+  that it is no bottleneck. With `attention`, every layer of the decoder also
+  reads all positions of the source (Bahdanau et al., 2015), between its mixer
+  and its perceptron (Vaswani et al., 2017). It still continues from the
+  encoder's carry where the two carries have the same meaning (see
+  `passes_carry`); otherwise it starts from its initial carry.
 
   A row holds one pair. A start within a target restarts the decoder from its
   initial carry, which knows no source.

@@ -21,7 +21,7 @@ class SequenceModel(StreamingLayer):
       projected.
     output: what comes out at every position: logits over a vocabulary, or
       values of a shape.
-    mixers: one a layer, all of the same features, which are the stream's.
+    mixers: one per layer, all of the same features, the model's width.
     expansion, dropout, mlp: as in `Block`.
     remat: as in `Stack`.
   """

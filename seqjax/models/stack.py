@@ -19,16 +19,16 @@ from seqjax.typing import Segments
 
 
 class Stack(StreamingLayer):
-  """One block a mixer, then a norm.
+  """One block per mixer, followed by a norm.
 
   A mixer that is named twice stands for two layers with parameters of their
   own. The carry is the tuple of the mixers' carries.
 
   Attributes:
-    mixers: one a layer, all of the same features.
+    mixers: one per layer, all of the same features.
     expansion, dropout, mlp: as in `Block`.
-    remat: whether the derivative keeps each block's input alone, and computes
-      what is inside anew (Chen et al., 2016): less memory, a third more work.
+    remat: whether the backward pass keeps only each block's input and computes
+      the rest again (Chen et al., 2016): less memory, a third more work.
   """
 
   mixers: tuple[SequenceLayer, ...]

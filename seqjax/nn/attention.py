@@ -31,8 +31,8 @@ POSITIONS = ('rotary', 'alibi', 'learned', 'sinusoidal', 'none')
 class SelfAttention(SequenceMixer):
   """Queries, keys and values of a sequence, and their positions.
 
-  A call whose collection 'intermediates' is mutable leaves the weights of its
-  softmax there, [B H T S], as `weights`:
+  If the collection 'intermediates' is mutable, a call stores the weights of
+  its softmax, [B H T S], there as `weights`:
 
       y, found = mixer.apply(variables, x, mutable='intermediates')
 
@@ -42,10 +42,10 @@ class SelfAttention(SequenceMixer):
     num_kv_heads: how many heads of keys and values there are, each shared by
       `num_heads / num_kv_heads` consecutive ones of queries (Ainslie et al.,
       2023); None: as many as of queries.
-    positions: 'rotary' turns queries and keys, 'alibi' lowers logits by the
-      distance, 'learned' adds a row of a table of `context` rows to what
-      queries, keys and values are projected from, 'sinusoidal' a fixed one,
-      'none' leaves order to the mask.
+    positions: 'rotary' rotates queries and keys; 'alibi' lowers logits in
+      proportion to the distance; 'learned' adds to the layer's inputs a row of
+      a table of `context` rows; 'sinusoidal' adds a fixed encoding to them;
+      'none' encodes no positions, so that only the mask tells the order.
     algorithm: how `ops.attention` computes it.
   """
 
@@ -168,7 +168,7 @@ class SelfAttention(SequenceMixer):
 
   @nn.nowrap
   def _weights(self, query, key, **where) -> Float[Array, 'B H T S']:
-    """Returns how much each query reads of each key: it reads unit vectors."""
+    """Returns the attention weights, by attending to unit vectors."""
     units = jnp.eye(key.shape[1], dtype=key.dtype)[None, :, None]
     units = jnp.broadcast_to(units, (*key.shape[:3], key.shape[1]))
     return jnp.swapaxes(self._read(query, key, units, **where), 1, 2)
@@ -293,10 +293,10 @@ class Attention(SelfAttention, CausalMixer):
 class LocalAttention(Attention):
   """Causal attention that sees a fixed number of positions.
 
-  The same as `Attention`, but for what sets its reach, which `context` does
-  not: it is only the number of learned positions (sliding window attention:
-  Beltagy et al., 2020, section 3.1, of which this is the causal half): key s is
-  seen from t where 0 <= t - s < window, positions of the piece counted alone.
+  Like `Attention`, but `window` sets its reach; `context` is only the number of
+  learned positions. This is the causal half of sliding window attention
+  (Beltagy et al., 2020, section 3.1): key s is seen from t where
+  0 <= t - s < window, counting only positions of the same segment.
 
   Attributes:
     window: how many positions one attends to, itself included.

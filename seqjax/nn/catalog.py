@@ -61,7 +61,7 @@ __all__ = [
   'WindowMLP',
 ]
 
-FEATURES, CONTEXT = 64, 1024  # at which carries and reaches are counted
+FEATURES, CONTEXT = 64, 1024  # for which the table counts carries and reach
 
 HEADER = (
   'mixer',
@@ -75,7 +75,7 @@ HEADER = (
 
 
 class Entry(NamedTuple):
-  """A mixer, and the facts that cannot be read off it.
+  """A mixer, and facts that cannot be derived from its class.
 
   Attributes:
     mixer: the class, called as mixer(features, context, **options).

@@ -1,4 +1,4 @@
-"""The protocol of layers along time, called whole or step by step."""
+"""The protocol of sequence layers: whole sequences, or one step at a time."""
 
 import dataclasses
 from typing import Any
@@ -15,9 +15,10 @@ from seqjax.typing import Array, Segments
 
 
 class SequenceLayer(nn.Module):
-  """A map from a sequence to one of the same length, which it sees whole.
+  """A layer that maps a sequence to another one of the same length.
 
-  Mixers, and blocks and models made of them.
+  Each output may depend on the whole input. Mixers, and blocks and models made
+  of them, are sequence layers.
   """
 
   def __call__(
@@ -30,9 +31,9 @@ class SequenceLayer(nn.Module):
 class StreamingLayer(SequenceLayer):
   """A sequence layer whose output at t needs nothing after t.
 
-  `step` is the definition; `unroll` computes the same for many positions by
-  whatever parallel means exist, one after the other if a subclass has none, and
-  `seqjax.testing.assert_mixer_contract` holds the two to each other. Every leaf
+  `step` is the definition. `unroll` computes the same for many positions, in
+  parallel where a subclass can, else one after the other.
+  `seqjax.testing.assert_mixer_contract` checks that the two agree. Every leaf
   of a carry has the batch as its first axis.
   """
 
@@ -46,7 +47,7 @@ class StreamingLayer(SequenceLayer):
   def step(
     self, carry: Any, x_t: Float[Array, 'B D']
   ) -> tuple[Any, Float[Array, 'B D']]:
-    """Reads one position: the carry after it, and its output."""
+    """Reads one position; returns the next carry and the output."""
     raise NotImplementedError(f'{type(self).__name__} defines no step.')
 
   def unroll(
@@ -55,7 +56,7 @@ class StreamingLayer(SequenceLayer):
     x: Float[Array, 'B T D'],
     segments: Segments | None = None,
   ) -> tuple[Any, Float[Array, 'B T D']]:
-    """Reads many positions: the carry after them, and their outputs."""
+    """Reads many positions; returns the last carry and all outputs."""
     initial = self.initialize_carry(x.shape[0])
 
     def read(layer, carry, inputs):
@@ -98,7 +99,8 @@ class SequenceMixer(SequenceLayer):
 
   Attributes:
     features: D, of inputs and outputs.
-    context: sizes what grows with the past, and nothing else.
+    context: number of positions that is provided for by what grows with the
+      past (caches, tables of positions); it sets nothing else.
     dtype: the precision of the arithmetic and of the outputs.
     param_dtype: that of the parameters.
   """
@@ -123,8 +125,8 @@ class SequenceMixer(SequenceLayer):
 class CausalMixer(SequenceMixer, StreamingLayer):
   """A mixer that can stream: a subclass defines `initialize_carry` and `step`.
 
-  It defines `unroll` too where there is a parallel form. A layer whose features
-  are those of others that it is made of derives from `StreamingLayer`.
+  It defines `unroll` too where there is a parallel form. A layer that takes
+  its features from the layers that it contains derives from `StreamingLayer`.
   """
 
 
@@ -180,7 +182,7 @@ def choose_heads(module: nn.Module, *, even: bool = False):
 
   Args:
     module: the mixer that is being made.
-    even: whether the numbers of a head have to pair up as well.
+    even: whether the head size must also be even.
   """
   check_fields(module)
   if module.num_heads is None:

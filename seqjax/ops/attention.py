@@ -1,8 +1,9 @@
 """Softmax attention; a cache is just more keys.
 
-A query that is not finite reads NaN in all heads, and so does one that sees a
-key or value that is not. No other query does, nor do gradients of others:
-products with masked weights, where zero times NaN is NaN, get zeros instead.
+A query that is not finite gets NaN in all heads, and so does a query that sees
+a key or value that is not finite. No other output or gradient becomes NaN:
+entries that are not finite are replaced by zero before products with masked
+weights, where zero times NaN would be NaN.
 """
 
 import jax
@@ -52,8 +53,8 @@ def attention(
 
   Args:
     query, key, value: what attends, to what, and what it reads.
-    query_positions, key_positions: places in the piece; they decide what is
-      past (`causal`) and what is near (`window`, `slopes`). None: 0, 1, 2 ...
+    query_positions, key_positions: positions within the segment, by which
+      `causal`, `window` and `slopes` are applied. None: 0, 1, 2 ...
     query_segments, key_segments: the piece each belongs to, -1 where there is
       none (padding, an empty slot of a cache); None means one piece.
     causal: whether a query sees no position after its own.
@@ -62,9 +63,10 @@ def attention(
       1)` of `jax.nn.dot_product_attention`; None: all.
     slopes: what a head's logits lose with every position of distance, to either
       side (Press et al., 2022, section 3); constants; None: nothing.
-    flaws: marks of what was not finite, for callers that have put finite
-      numbers there, or know that everything unseen is finite; None: they are
-      looked for, which costs about a twentieth of the time.
+    flaws: masks of the queries, and of the keys or values, that were not
+      finite. For callers that have already replaced those by finite numbers, or
+      know that everything that a query does not see is finite. None: computed
+      here, which costs about a twentieth of the time.
     algorithm: 'plain' holds all T x S logits and is differentiable in every
       mode; 'blockwise' holds O(T) numbers; 'cudnn' is that of
       `jax.nn.dot_product_attention` for sequences without segments, positions

@@ -15,8 +15,8 @@ from seqjax.ops import algorithms, checks
 from seqjax.typing import Array, Segments
 
 ALGORITHMS = ('auto', 'plain', 'scan', 'associative')
-# Positions whose states a derivative computes again at once, and which should
-# fit into a cache together. Training S4D takes as long with 4 as with 32.
+# Positions per chunk whose states the backward pass computes again together.
+# They should fit into a cache. Training S4D takes as long with 4 as with 32.
 _RECOMPUTED = 8
 
 
@@ -91,12 +91,12 @@ def linear_recurrence_outputs(
   *,
   algorithm: str = 'auto',
 ) -> tuple[Inexact[Array, 'B *N'], Shaped[Array, 'B T ...']]:
-  """Computes y_t = read(h_t, x_t), where x_t gives a_t and b_t of the state.
+  """Computes y_t = read(h_t, x_t), with a_t and b_t computed from x_t.
 
-  For states much larger than what goes in and comes out. Under 'scan' a state
-  is made, read and overwritten while it is in the cache, and none is stored, as
-  in the kernel of Gu & Dao (2024, section 3.3.2): a derivative keeps the states
-  between chunks of positions, and computes those inside a chunk again.
+  For states much larger than inputs and outputs. With 'scan', each state is
+  computed, read and overwritten while it is in the cache, and none is stored,
+  as in the kernel of Gu & Dao (2024, section 3.3.2). The backward pass keeps
+  only the states between chunks of positions, and computes the others again.
 
   Args:
     carry: h_0; its dtype is that of every state.
@@ -149,9 +149,10 @@ def gate(
   drive: Inexact[Array, '*T N'],
   segments: Segments | None,
 ) -> tuple[Inexact[Array, '*T N'], Inexact[Array, '*T N']]:
-  """Coefficients under segments: 1 and 0 at padding, then 0 decay at starts.
+  """Returns the coefficients with segments applied.
 
-  Of many positions, with segments [B T], or of one, with [B].
+  At padding, decay is 1 and drive is 0; at a start, decay is 0, also where the
+  start is padding. For many positions (segments [B T]) or for one ([B]).
   """
   if segments is None:
     return decay, drive
@@ -229,7 +230,7 @@ def _scan_forward(carry, decay, drive, segments):
 
 
 def _scan_backward(saved, gradient):
-  """l_t = g_t + a_{t+1} l_{t+1}: that of b_t; and l_t h_{t-1}: that of a_t."""
+  """Gradients: l_t = g_t + a_{t+1} l_{t+1} of b_t, l_t h_{t-1} of a_t."""
   carry, decay, states, segments = saved
   last = decay.shape[1] - 1
 

@@ -140,7 +140,7 @@ def elman(
   activation: str = 'tanh',
   algorithm: str = 'auto',
 ) -> tuple[Float[Array, 'B H'], Float[Array, 'B T H']]:
-  """Takes `elman_step` at every position: the last state, and all of them."""
+  """Applies `elman_step` at all positions; returns last and all states."""
   check_activation(activation)
   check_algorithm(algorithm)
   weights, carry, x, segments = checked('elman', weights, carry, x, segments)
@@ -165,7 +165,7 @@ def gru(
   *,
   algorithm: str = 'auto',
 ) -> tuple[Float[Array, 'B H'], Float[Array, 'B T H']]:
-  """Takes `gru_step` at every position: the last state, and all of them."""
+  """Applies `gru_step` at all positions; returns last and all states."""
   check_algorithm(algorithm)
   weights, carry, x, segments = checked('gru', weights, carry, x, segments)
   if algorithm in SOLVERS:
@@ -190,7 +190,7 @@ def lstm(
   *,
   algorithm: str = 'auto',
 ) -> tuple[LSTMCarry, Float[Array, 'B T H']]:
-  """Takes `lstm_step` at every position: last carry, all hidden states."""
+  """Applies `lstm_step` at all positions; returns last carry, hidden states."""
   check_algorithm(algorithm)
   weights, carry, x, segments = checked('lstm', weights, carry, x, segments)
   if algorithm in SOLVERS:
@@ -215,7 +215,7 @@ def slstm(
   forget_gate: str = 'sigmoid',
   algorithm: str = 'auto',
 ) -> tuple[SLSTMCarry, Float[Array, 'B T H']]:
-  """Takes `slstm_step` at every position: last carry, all hidden states.
+  """Applies `slstm_step` at all positions; returns last carry, hidden states.
 
   There is no 'fast' form.
   """
@@ -252,7 +252,7 @@ def _project(x, kernel, like):
 
 
 def _project_heads(state, kernel):
-  """Multiplies each head's state by a kernel of its own; blocks stay gates."""
+  """Multiplies each head's state by its kernel, in the order of gates."""
   num_heads, size = kernel.shape[:2]
   heads = state.reshape(-1, num_heads, size).astype(kernel.dtype)
   # XLA's CPU backend of jax 0.12 has no batched product of bfloat16 that sums

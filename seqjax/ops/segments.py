@@ -1,4 +1,4 @@
-"""Pieces in a row: where they begin, which positions count, what that means.
+"""Segments of rows: where they begin, and which positions are valid.
 
 An `unroll` under `segments` is this loop, whatever way it computes it:
 

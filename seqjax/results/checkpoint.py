@@ -1,4 +1,4 @@
-"""Keeps states on disk: the newest and the best, each whole or not there.
+"""Saves states to disk: the newest and the best, each written atomically.
 
     <folder>/<step>/state       the state, by Orbax's standard handler
     <folder>/<step>/metadata    JSON: what each leaf is, checksums, `extra`
@@ -8,7 +8,7 @@ Any program reads a state with Orbax alone, as arrays by name:
     ocp.CheckpointManager(folder).restore(step)['state']['params']
 
 Orbax writes in the background, and gives a checkpoint its name when it is
-complete: a killed process leaves none that is half there. One that has been
+complete: a killed process leaves no partial one. One that has been
 damaged since is found by its checksums. Keys are saved as the numbers that they
 consist of, and arrays without an element in the metadata alone, for Orbax saves
 none. One process writes, whatever number of devices it has.
@@ -46,9 +46,9 @@ class Checkpoints:
         checkpoints.save(step, state, {'waited': 2}, score=accuracy)
 
   The `latest` newest ones are kept and the `best` ones with the greatest
-  scores. One counts, and older ones may give way to it, when all of it is on
-  the disk itself. Leaving the `with` waits for what is still being written. One
-  process writes into a folder; others may read meanwhile.
+  scores. Older ones are deleted only once a new one has been synced to disk.
+  Leaving the `with` waits for what is still being written. One process writes
+  into a folder; others may read meanwhile.
 
   Attributes:
     folder: where they are.
@@ -62,7 +62,7 @@ class Checkpoints:
     best: int = 1,
     before_save: Callable[[], None] = lambda: None,
   ):
-    """Args: `before_save` brings to disk what a checkpoint builds on."""
+    """Args: `before_save` syncs files that a checkpoint relies on to disk."""
     if latest < 1 or best < 0:
       raise ValueError(
         'At least the latest checkpoint is kept and no fewer than 0 best ones, '
@@ -148,13 +148,13 @@ class Checkpoints:
   ):
     """Writes the state, any pytree of arrays and keys, in the background.
 
-    Checkpoints of this step and of later ones give way: they were left by a
-    run that went on from an earlier one.
+    Checkpoints of this step and of later ones are deleted first: they are left
+    over from a run that was resumed at an earlier step.
 
     Args:
-      step: which the state has reached.
+      step: the step of the state.
       state: its arrays are copied before this returns.
-      extra: whatever else to go on from, as JSON holds it.
+      extra: other JSON data that is needed to resume.
       score: the greater the better; without one it is never among the best.
 
     Raises:
@@ -204,8 +204,8 @@ class Checkpoints:
   ) -> tuple[Any, dict[str, Any]] | None:
     """Returns (state, extra) of the newest sound checkpoint, or None.
 
-    One that is damaged or refused is named on stderr, and the one before it is
-    used; the newest of those refused where there is no other.
+    Damaged or refused checkpoints are named on stderr, and the one before is
+    used. If all sound ones are refused, the newest of them is used.
 
     Args:
       like: a state of arrays or `jax.ShapeDtypeStruct`s. What is restored has

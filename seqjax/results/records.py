@@ -31,11 +31,11 @@ def finished(workdir: str | os.PathLike, config: Any) -> dict[str, Any] | None:
 def collate(root: str | os.PathLike) -> list[dict[str, Any]]:
   """Returns the finished runs under root as flat rows, in order of their paths.
 
-  A row holds `run` (the run's folder seen from root; the name of root itself),
-  the config's fields, the summary (with `rows`, one row each) and the columns
-  of ENVIRONMENT_COLUMNS, which a measurement that knows better (a summary with
-  a column `device`, say) overrides; and `run_seconds`, the time that the whole
-  run took, in every row of the run. Unfinished runs are left out.
+  A row holds `run` (the run's folder relative to root, or root's name for root
+  itself), the config's fields, the summary (one row for each of its `rows`),
+  and ENVIRONMENT_COLUMNS, which columns of the summary override (`device`,
+  say). `run_seconds` is the time of the whole run, repeated in all of its rows.
+  Unfinished runs are left out.
   """
   root = pathlib.Path(root)
   if not root.is_dir():

@@ -8,11 +8,11 @@
     checkpoints     where `results.checkpoint` keeps its states
     lock.json       the process that writes; while it does
 
-`time` is the one key that holds clock readings (seconds since the run began,
-less those between a stop and a start): without it, the metrics and summaries of
-two equal runs on one machine are equal, stopped or not. A run that goes on in
-another environment (versions, machine, commit) keeps a list of them, each with
-the `step` it began at. JSON knows no NaN, so a number that is not finite is
+Only the key `time` holds clock readings: seconds of running, not counting the
+time between a stop and a restart. Apart from it, two equal runs on one machine
+have equal metrics and summaries, even if one was interrupted. The config lists
+every environment (versions, machine, commit) that the run used, with the `step`
+at which it began. JSON knows no NaN, so a number that is not finite is
 written as the text "NaN", "Infinity" or "-Infinity" and read back as a float;
 null is Python's None and nothing else.
 """
@@ -130,14 +130,14 @@ class Run:
     self._open_metrics(None)
 
   def resume(self, step: Any):
-    """Goes on after `step`: later lines, which will come again, are cut away.
+    """Resumes after `step`: deletes later lines, which will be logged again.
 
-    Called before anything is logged; without it the metrics start anew.
+    Call it before logging; otherwise the metrics start from scratch.
     """
     self._open_metrics(int(step))
 
   def lost_lines(self, extra: Mapping[str, Any]) -> str | None:
-    """Says which lines are lost of those that a checkpoint was saved after.
+    """Says how many lines of metrics are missing that a checkpoint had, if any.
 
     A power cut can take the last lines of a file, and leave what was written
     after them. None if all are there.

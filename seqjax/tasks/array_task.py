@@ -28,13 +28,14 @@ class ArrayTask(OwnData):
       inputs   3 1 2 .        5 0 4 2       (. is padding)
       target   1              0
 
-  Integers are tokens and labels, other numbers are values. Labels of a row make
-  a task of one answer, labels of every position one of an answer at each. A
-  label of -100 and a value of NaN have weight 0, and so has all padding.
+  Integers are tokens and labels, other numbers are values. With one
+  label per row, the task has one answer per row; with a label per position, one
+  per position. Labels of -100, values of NaN and padding have weight 0.
 
-  Without `splits`, 80 % of the rows are for training, then 10 % and 10 %, of an
-  order that is the same for ever; a dozen are enough. Chance is that of the
-  training split: the share of its commonest label, or the variance of values.
+  Without `splits`, rows are put in a fixed random order that never changes: 80
+  % are for training, 10 % for validation and 10 % for test. A dozen rows
+  suffice. Chance is that of the training split: the share of its commonest
+  label, or the variance of values.
 
   Two tasks are the same if they are the same object.
 

@@ -68,11 +68,10 @@ def _of_side(inputs, segments):
 
 
 def bucketed(batch: Batch, bounds: Sequence[int]) -> list[Batch]:
-  """Groups rows of similar length, padded to the bound above them.
+  """Groups rows of similar length, padded to the bound of their bucket.
 
-  Returns a batch for every bound that has a row, shortest first; rows keep
-  their order.
-  Source and target of a row stand in the bucket of the longer one.
+  Returns a batch for each bucket that has rows, shortest first; rows keep their
+  order. The longer of source and target decides the bucket of a row.
 
   Raises:
     ValueError: bounds do not ascend, or the last is below the longest

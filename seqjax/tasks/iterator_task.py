@@ -22,11 +22,12 @@ class IteratorTask(OwnData):
       IteratorTask(make_iterator, Spec((), vocab=100), Spec((), vocab=2))
 
   An iterator yields (inputs, targets), (inputs, targets, weights) or a `Batch`,
-  arrays with any number of examples first; they are cut into the batches that
-  are asked for. Where it ends, another one is made. Batch `step` is what comes
-  after `step` batches: it depends on the iterator alone, which shall yield the
-  same whenever it is made, and is read from its beginning where an earlier
-  batch is asked for, as when a run is resumed.
+  arrays whose first axis is examples, any number of
+  them; they are regrouped into batches of the requested size. When an iterator
+  ends, a new one is made. Batch `step` comes after `step` batches and depends
+  on the iterator alone, so that an iterator must yield the same items each time
+  it is made. If an earlier batch is requested, as when a run is resumed, a new
+  iterator is read from its beginning.
 
   Chance is not known, unless it is given. Two tasks are the same if they are
   the same object.

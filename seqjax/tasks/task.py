@@ -46,7 +46,7 @@ class Task(Protocol):
 
   @property
   def output(self) -> Spec:
-    """Describes a prediction at one position; with a vocab C, by C logits."""
+    """Describes a prediction at one position: C logits if vocab is C."""
 
   @property
   def shape(self) -> TaskShape:
@@ -67,17 +67,17 @@ class Task(Protocol):
   def chance(self) -> float | None:
     """Returns the expected score of the best prediction without the inputs.
 
-    That prediction knows which positions are scored. Chance is that of
-    validation and test, which scores are compared with; that of training where
-    data are recorded, and for language, where it is the unigram entropy. None
-    where it is not known exactly.
+    That prediction knows which positions are scored. Chance refers to
+    validation and test, whose scores it is compared with. For recorded data it
+    refers to training, and so it does for language, where it is the unigram
+    entropy. None if it is not known exactly.
     """
 
   @property
   def ceiling(self) -> float | None:
     """Returns the best attainable expected score; None where it is unknown.
 
-    It is either chance, or what a solver confirms.
+    It equals chance, or is confirmed by a solver.
     """
 
   def batch(
@@ -95,10 +95,10 @@ class Task(Protocol):
   def score(self, outputs: Array, batch: Batch) -> tuple[Array, Array]:
     """Returns (score, weight) per example or position, as `batch.group`.
 
-    A task whose targets follow from its inputs also has `solve(batch)`, which
-    gives them without looking at the targets; where noise remains, it gives
-    the best prediction instead (for bits: logits). Of unaligned tasks it sees
-    the source alone, and how long the target is.
+    If targets follow from inputs, the task also has `solve(batch)`. It returns
+    them without reading `batch.targets`; under noise it returns the best
+    prediction (logits if scores are in bits). For unaligned tasks it uses only
+    the source and the length of the target.
     """
 
 
@@ -121,8 +121,8 @@ class BaseTask:
       lower bound of it; infinite where examples are continuous, or where they
       are held out in another way.
     reference: the publication that the task is from; 'here' for our own.
-    traced: names of whole numbers on which no shape depends: tasks that differ
-      in these alone share what training and evaluation compile.
+    traced: names of integer options that no array's shape depends on. Tasks
+      that differ only in these share compiled training and evaluation code.
     chance_name: the name of chance where it depends on the files that are
       read, and so on the machine; None where it does not.
   """
@@ -214,7 +214,7 @@ class BaseTask:
 
 
 class Classification(BaseTask):
-  """Loss and score of tasks that name one of C classes wherever they ask."""
+  """Loss and score of tasks that predict one of C classes per target."""
 
   metric: ClassVar[Metric] = Metric.ACCURACY
 

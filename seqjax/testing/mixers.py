@@ -4,7 +4,8 @@
     testing.assert_mixer_contract(MyMixer(features=8, context=16))
 
 raises `LawBroken`, which names the law, what differed, and by how much.
-Anything with the mixers' protocol can be held to it, blocks and models too.
+Anything that follows the protocol of mixers can be tested, also blocks and
+models.
 """
 
 import functools
@@ -49,15 +50,16 @@ PRECISION = 'bfloat16 stays near float32'
 def assert_mixer_contract(
   mixer: SequenceLayer, *, zero: tuple[str, ...] = (), tolerance: float = 1.0
 ):
-  """Holds a mixer, block or model to every law that its type promises.
+  """Checks every law that the type of a mixer, block or model promises.
 
   Args:
-    mixer: unbound; its dtypes are set here, also those of modules among its
-      fields. With positions that end, its context must hold 74 positions.
+    mixer: unbound. Its dtypes, and those of modules among its fields, are set
+      here. If its number of positions is limited, as with learned ones, its
+      context must be at least 74.
     zero: at most two tensors that are zero by construction, such as
       'params/key/bias' for keys without positions; say why beside it.
-    tolerance: what float32 may differ by, as a multiple of the usual; 10 for
-      matrix-valued states and exponential gates.
+    tolerance: allowed differences in float32, as a multiple of the default; 10
+      for matrix-valued states and exponential gates.
 
   Raises:
     LawBroken: names the law, the tensor, the difference and what is allowed.

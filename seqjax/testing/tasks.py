@@ -36,10 +36,10 @@ def assert_task_contract(task: Task, *, batches: int = 32):
 
   Args:
     task: hashable and, for the law of other processes, picklable.
-    batches: how many batches of 64 examples are sampled for training, and a
-      quarter of them of each of the other splits, or twice as many where they
-      are sampled on the device. Chance is measured on both of the others; on
-      training where data are recorded, or scored in bits.
+    batches: the number of training batches of 64 examples. Of each other split,
+      a quarter as many are sampled, or twice as many if the task samples on the
+      device. Chance is measured on validation and test; on training if data are
+      recorded or scored in bits.
 
   Raises:
     LawBroken: names the law, the value that was found and the expected one.

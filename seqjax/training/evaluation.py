@@ -39,7 +39,7 @@ class Scores(dict[Any, tuple[float, float]]):
     return self.counted / self.targets if self.targets else math.nan
 
   def merge(self, other: 'Scores'):
-    """Adds other groups, which take over, and their targets."""
+    """Adds the groups of `other`, replacing equal ones, and its counts."""
     self.update(other)
     self.counted += other.counted
     self.targets += other.targets
@@ -59,15 +59,15 @@ def evaluate(
   """Returns {group: (mean score, total weight)} over a split's first batches.
 
   Groups are those of `Batch.group` that have weight, in ascending order; a
-  task without groups has the single entry None. Dropout is off. The split
-  'train' is that of key 0. Without any weight there is no group: nothing was
-  scored. `Scores.share` is the share of targets that count. The model is given
-  at most `at_once` rows of a batch at a time, which is what memory depends on;
-  None: all.
+  task without groups has the single entry None. Dropout is off. For the split
+  'train', batches are those of key 0. If no target has weight, the result is
+  empty. `Scores.share` is the share of targets that count. The model reads at
+  most `at_once` rows at a time, which bounds the memory that is needed; None:
+  the whole batch.
 
-  `carried` reads a contiguous text as one: each batch goes on from the carry
-  of the one before, and the first from an empty one. The model streams, and the
-  task is `sequential`, as in `train`.
+  `carried` reads a contiguous text as one: each batch starts from the final
+  carry of the one before, and the first from an empty one. The model must
+  stream, and the task must be `sequential`, as in `train`.
 
   Raises:
     ValueError: no batches, or empty ones; a model or a task that cannot be

@@ -22,7 +22,7 @@ from seqjax.training.state import (
 )
 from seqjax.training.step import FINITE, fault_name
 
-LEARNING_RATE = 1e-3  # of an optimizer whose state holds one that is not said
+LEARNING_RATE = 1e-3  # where an optimizer's state has one, and none is given
 
 
 class NotFinite(FloatingPointError):
@@ -62,12 +62,12 @@ def train(
   mesh: Mesh | None = None,
   carried: bool = False,
 ) -> Iterator[tuple[TrainState, dict[str, jax.Array]]]:
-  """Yields the state and the metrics at every multiple of `log_every`.
+  """Yields state and metrics at multiples of `log_every`, and at the end.
 
-  And at the end. Whole intervals run on the device; a yielded state stays
-  valid. Compiled once for a (model, task, optimizer, batch_size), whatever
-  keys, learning rates, steps and intervals follow; for one `log_every`, where
-  the task draws its batches on the host. To stop on an evaluation:
+  Whole intervals run on the device; a yielded state stays valid. Functions are
+  compiled once per (model, task, optimizer, batch_size), for all keys, learning
+  rates, steps and intervals; where the task makes its batches on the host, once
+  per `log_every` too. To stop early on an evaluation:
 
       for state, metrics in train(...):
         scores = evaluate(model, state.params, task, batches=8, batch_size=64)
@@ -88,25 +88,26 @@ def train(
       any of optax's, `optax.adam(1e-3)` for instance.
     key: seeds parameters, data and dropout.
     steps: the total, counted from step 0, also when a state is given.
-    batch_size: examples a step.
-    learning_rate: of the optimizer; its peak where there is a schedule. None:
-      0.001, or what the optimizer was made with if its state holds none.
+    batch_size: examples per step.
+    learning_rate: that of the optimizer; with a schedule, its peak. None:
+      0.001, or the optimizer's own if its state holds no learning rate.
     log_every: steps between two yields of metrics.
-    pause: from the step that was reached to a later one, at which the state is
-      yielded if it is before the next metrics are, with none. It may look at a
-      clock: where a run pauses changes no bit of what follows.
-    state: where to go on from; it was begun with the same arguments, the mesh
-      left out.
-    mesh: of one axis; each device takes as many rows of a batch and draws its
-      own dropout, all hold the parameters. None: one device.
-    carried: each batch goes on from the carry of the one before, of which it
-      sees no gradient. The model streams, and the task is `sequential`: row i
-      reads on where row i stood, or `segments.start` says that it does not.
+    pause: maps the current step to a later one. If that comes before the next
+      metrics, the state is yielded there as well, without metrics. It may look
+      at a clock: where a run pauses does not change its results by a bit.
+    state: resume from it; it must come from a run with the same arguments,
+      except for the mesh.
+    mesh: has one axis. Each device takes an equal share of a batch's rows and
+      samples its own dropout; all hold the parameters. None: one device.
+    carried: whether each batch starts from the final carry of the one before,
+      without a gradient through it. The model must stream, and the task must be
+      `sequential`: row i continues row i of the batch before, unless
+      `segments.start` marks a new start.
 
   Yields:
-    The state, and scalars, none of them in a pause: `loss`, `gradient_norm` and
-    `padding`, the share of positions that are not valid, their means over the
-    interval; and `learning_rate`, if the optimizer's state holds one.
+    The state, and a dict of scalars, which is empty at a pause: the interval's
+    means of `loss`, `gradient_norm` and `padding` (the share of positions that
+    are not valid), and `learning_rate` if the optimizer's state holds one.
 
   Raises:
     ValueError: an argument is out of range, or the state does not fit.

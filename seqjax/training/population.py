@@ -86,30 +86,31 @@ def train_population(
   to rounding, until training itself amplifies it (in float32 a run at a large
   learning rate may lose track of its twin, in float64 it does not).
 
-  'auto' is 'vmap' on an accelerator, where small steps leave most of the
-  device idle and starting each operation is paid for once instead of once a
-  member. It is 'map' on a CPU, which one member of some size keeps busy: on a
-  core of an AMD EPYC 'map' took 1.0 to 2.6 times as many steps a second as
-  'one_by_one', 'vmap' 0.8 times as many where 5 members had 64 features, 64
-  positions and 32 rows, and 1.8 to 2.9 times where 8 members had 8, 16 and 8:
-  there it is worth asking for. `experiments/costs` measures all three.
-  What is drawn on the host goes 'one_by_one'.
+  'auto' is 'vmap' on an accelerator, where small steps leave most of the device
+  idle and each operation is launched once instead of once per member. It is
+  'map' on a CPU, which one member of some size keeps busy: on a core of an AMD
+  EPYC 'map' took 1.0 to 2.6 times as many steps a second as 'one_by_one',
+  'vmap' 0.8 times as many where 5 members had 64 features, 64 positions and 32
+  rows, and 1.8 to 2.9 times where 8 members had 8, 16 and 8: so request 'vmap'
+  for small models. `experiments/costs` measures all three. For tasks whose
+  batches are made on the host, 'auto' is 'one_by_one'.
 
   Args:
     model, task, optimizer, steps, batch_size, log_every: as in `train`.
-    keys: one a member; keys may be equal where learning rates differ.
-    learning_rates: one a member.
+    keys: one per member; keys may be equal where learning rates differ.
+    learning_rates: one per member.
     how: 'auto', 'one_by_one', 'map' or 'vmap'.
     pause: as in `train`, asked once for all members.
-    state: where to go on from; every leaf has the members first.
+    state: resume from it; members are the first axis of every leaf.
 
   Yields:
-    The state and the metrics of `train`, in every leaf the members first.
+    The state and the metrics of `train`, with members as the first axis of
+    every leaf.
 
   Raises:
     ValueError: an argument is out of range, or the state does not fit.
-    MemberNotFinite: as `NotFinite`, with the member. `select_members` of the
-      last yielded state, without that one, can go on.
+    MemberNotFinite: like `NotFinite`, and names the member. The others can be
+      resumed from `select_members` of the last yielded state.
 
   Example:
     >>> import jax
