@@ -47,9 +47,9 @@ def joined(found: Experiment, rows: Rows) -> tuple[Rows, str]:
   other = {_settings(row, fields) for row in rows} - settings
   if other:
     return rows, (
-      f'The committed rows are not beside those of {names}, which have other '
-      f'settings ({_difference(other, settings, fields)}): --preset=full gives '
-      'it theirs.'
+      f'No committed rows were added to those of {names}, whose settings '
+      f'differ ({_difference(other, settings, fields)}): --preset=full uses '
+      'the committed settings.'
     )
   there = {(row['mixer'], _settings(row, fields)) for row in rows}
   devices = {row['device'] for row in rows}

@@ -94,7 +94,7 @@ class Budget:
     rates = self.learning_rates
     if not rates or min(rates) <= 0 or len(set(rates)) < len(rates):
       raise ValueError(
-        'learning_rates are positive and each stands there once, but '
+        'learning_rates must be positive and distinct, but '
         f'learning_rates={rates} was given.'
       )
 

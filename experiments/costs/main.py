@@ -53,7 +53,7 @@ class Config:
   def __post_init__(self):
     if self.kind != 'population' and self.mixer != 'lstm':
       raise ValueError(
-        f'Only populations have a mixer of choice, but kind={self.kind} and '
+        f'Only kind=population takes a mixer, but kind={self.kind} and '
         f'mixer={self.mixer} were given.'
       )
     least = {'rounds': 6, 'length': 2}

@@ -390,7 +390,7 @@ def _check_differ(name: str, played: list[_Round]) -> None:
     if earlier != number:
       raise TimingError(
         f'{name} gave the same output in rounds {earlier} and {number}, whose '
-        'inputs differ: it is stale, or does not depend on its input.'
+        'inputs differ: the output is cached, or independent of the input.'
       )
 
 
@@ -407,8 +407,8 @@ def _check_repeat(contestant: _Contestant, played: list[_Round]) -> None:
       continue
     if _fingerprint(again) in known or not _agree(was, again):
       raise TimingError(
-        f'{contestant.name} gave another output for the input of round '
-        f'{number} when asked again: it is stale (an earlier call), or impure.'
+        f'{contestant.name} gave a different output when round {number} was '
+        'repeated: it returns results of earlier calls, or is not pure.'
       )
     known.add(_fingerprint(again))
 

@@ -139,8 +139,8 @@ def on_hardware(verdict: Verdict, devices: Iterable[str]) -> Verdict:
     return verdict
   return verdict._replace(
     verdict=CONDITIONAL,
-    sentence=f'{verdict.verdict} on this machine; no GPU was measured, and '
-    f'nothing is said of one. {verdict.sentence}',
+    sentence=f'{verdict.verdict} on this machine; no GPU was measured, so '
+    f'this does not apply to GPUs. {verdict.sentence}',
   )
 
 

@@ -274,7 +274,7 @@ def _read(path: pathlib.Path) -> list[dict[str, Any]]:
     if not isinstance(row, dict) or not {*QUESTION} <= {*row}:
       raise ValueError(
         f'{str(path)!r} is no list of scores, for it holds '
-        f'{json.dumps(row)[:40]}: mend it, or move it away.'
+        f'{json.dumps(row)[:40]}: repair it, or move it away.'
       )
   return rows
 

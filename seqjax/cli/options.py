@@ -59,7 +59,9 @@ def pairs(text: str) -> Iterator[tuple[str, str]]:
     found = _PAIR.match(text, place)
     if not found:
       part = text[place:].partition(',')[0]
-      raise ValueError(f'Options are name=value,name=value, but got {part!r}.')
+      raise ValueError(
+        f'Options are written name=value,name=value, but got {part!r}.'
+      )
     name, value = found.groups()
     if value[:1] in ('"', "'") and value[-1:] == value[:1] and value[1:]:
       value = value[1:-1]

@@ -292,8 +292,8 @@ def held_out_score(
   )
   if not scores:
     raise ValueError(
-      f'Nothing was scored: no target of the {split} split of {config.task} '
-      'counts, as that of a character which training has not seen.'
+      f'Nothing was scored: all targets of the {split} split of {config.task} '
+      'have weight 0, as characters have that training has not seen.'
     )
   return HeldOut(training.overall(scores), scores.share)
 

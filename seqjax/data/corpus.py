@@ -134,7 +134,7 @@ def read_corpus(
     ValueError: a file is empty or not UTF-8, or all of them are too short.
 
   Warns:
-    Skipped: a folder has files that are no text.
+    Skipped: a folder has files that are not text.
   """
   if level == 'token':
     return _of_numbers(name, dtype)
@@ -143,7 +143,8 @@ def read_corpus(
   cuts = [int(cut * sum(sizes)) for cut in CUTS]
   if cuts[1] == 0:
     raise ValueError(
-      f'{name} ends at {level} {sum(sizes)}, too early to be cut in three.'
+      f'{name} has {sum(sizes)} {level}s, too few to be split into train, '
+      'validation and test.'
     )
   counts = _counts(documents, level, cuts[1])
   characters = None
@@ -180,7 +181,8 @@ def _of_numbers(path: str, dtype: str) -> Corpus:
   cuts = [int(cut * len(tokens)) for cut in CUTS]
   if cuts[1] == 0:
     raise ValueError(
-      f'{path} ends at token {len(tokens)}, too early to be cut in three.'
+      f'{path} has {len(tokens)} tokens, too few to be split into train, '
+      'validation and test.'
     )
   parts = {
     split: Part(tokens[begin:end], np.zeros(end - begin, bool))
@@ -243,12 +245,12 @@ def _read_all(files: list[pathlib.Path], name: str, level: str) -> list[bytes]:
       found.append(content)
   if not found:
     raise ValueError(
-      f'None of the {len(files)} files of {name} is text that is not empty.'
+      f'Each of the {len(files)} files of {name} is empty or not text.'
     )
   if skipped:
     warnings.warn(
-      f'{len(skipped)} of the {len(files)} files of {name} are no text and were'
-      f' skipped, the first of them {skipped[0]}.',
+      f'{len(skipped)} of the {len(files)} files of {name} are not text and '
+      f'were skipped, for example {skipped[0]}.',
       Skipped,
       stacklevel=2,
     )

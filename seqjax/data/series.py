@@ -83,13 +83,13 @@ def standardise(
   train = series[: cuts[1]]
   if len(train) < 2 or np.any(np.sum(np.isfinite(train), axis=0) < 2):
     raise ValueError(
-      'A series is measured in units of its spread, which takes two values for '
-      f'training, but the first {len(train)} of its {len(series)} are for it.'
+      'A series is standardised by its training part, which needs two values, '
+      f'but {len(train)} of its {len(series)} values are for training.'
     )
   if not np.all(np.nanmax(train, axis=0) > np.nanmin(train, axis=0)):
     raise ValueError(
-      'A series is measured in units of its spread, but the first '
-      f'{len(train)} of its {len(series)} values, for training, do not vary.'
+      'A series is standardised by its training part, but the first '
+      f'{len(train)} of its {len(series)} values, for training, are all equal.'
     )
   train = train.astype(np.float64)
   with np.errstate(over='ignore', invalid='ignore'):
@@ -99,8 +99,8 @@ def standardise(
     mean, deviation = _components(scale, series)
   if not np.all(np.isfinite(deviation) & (deviation > 0)):
     raise ValueError(
-      'A series is measured in units of its spread, but that of the first '
-      f'{len(train)} of its {len(series)} values, for training, is '
+      'A series is standardised by its training part, but the deviation of the '
+      f'first {len(train)} of its {len(series)} values is '
       f'{deviation}: give the series in other units.'
     )
   scaled = ((series - mean) / deviation).astype(np.float32)

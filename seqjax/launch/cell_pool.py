@@ -316,7 +316,7 @@ def _cause(exit_code: int) -> str:
   if exit_code >= 0:
     return f'Its process ended with exit code {exit_code}.'
   name = signal.Signals(-exit_code).name
-  return f'Its process was ended by {name}, most likely for want of memory.'
+  return f'Its process was ended by {name}, most likely for lack of memory.'
 
 
 @contextlib.contextmanager

@@ -23,8 +23,8 @@ FAILURES = (OSError, MemoryError, FloatingPointError)
 def ask_for_less(*_: Any) -> str:
   """Returns the message for exhausted memory where nothing else is known."""
   return (
-    'The device has not enough memory for so much at once: ask for smaller '
-    'batches or shorter sequences.'
+    'The device does not have enough memory: use smaller batches or shorter '
+    'sequences.'
   )
 
 

@@ -93,8 +93,8 @@ def generate(
   prompt_lib.check_model(model)
   if model.output.vocab is None:
     raise ValueError(
-      'Tokens are drawn from logits over a vocabulary, but this model gives '
-      f'values of shape {list(model.output.shape)}; use rollout for those.'
+      'Tokens are sampled from logits over a vocabulary, but this model gives '
+      f'values of shape {list(model.output.shape)}; use rollout instead.'
     )
   prompt_lib.check_vocabularies(model)
   checks.num_steps(num_tokens)

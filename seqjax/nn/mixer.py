@@ -225,7 +225,7 @@ def _check_shape(mixer, x, axes: str):
   if not isinstance(x, Array):
     raise ValueError(
       f'{type(mixer).__name__} reads an array {axes}, but a {type(x).__name__} '
-      'was given; make it one by jnp.asarray(x, jnp.float32).'
+      'was given; convert it by jnp.asarray(x, jnp.float32).'
     )
   if not jnp.issubdtype(x.dtype, jnp.floating):
     raise ValueError(
@@ -237,7 +237,7 @@ def _check_shape(mixer, x, axes: str):
     raise ValueError(
       f'{type(mixer).__name__} has features={mixer.features}, but inputs of '
       f'shape {list(x.shape)} were given; they must be {axes}, so change '
-      'features, or map the inputs to as many numbers first.'
+      'features, or project the inputs to that width first.'
     )
 
 

@@ -233,12 +233,12 @@ class Checkpoints:
       first = first or (step, restored)
     if first:
       _say_passed(damaged, refused[1:], first[0])
-      print(f'Used in want of another one: {refused[0]}.', file=sys.stderr)
+      print(f'Used because no other is left: {refused[0]}.', file=sys.stderr)
       return first[1]
     if damaged:
       raise ValueError(
-        f'No checkpoint is sound, damaged are {", ".join(damaged)}: delete'
-        f' {str(self.folder)!r} to begin anew.'
+        f'All checkpoints are damaged: {", ".join(damaged)}. Delete'
+        f' {str(self.folder)!r} to start again.'
       )
     return None
 
@@ -277,11 +277,11 @@ class Checkpoints:
       raise self._another_format(step)
     about = self._item(step, metadata=ocp.args.JsonRestore())
     if not isinstance(about, dict) or 'format' not in about:
-      raise _Damaged('it does not say what it is')
+      raise _Damaged('its metadata has no format')
     if about.pop('format') != FORMAT:
       raise self._another_format(step)
     if about.pop('checksum', None) != _checksum(about):
-      raise _Damaged('its description has another checksum')
+      raise _Damaged('the checksum of its metadata does not match')
     return about
 
   def _another_format(self, step) -> ValueError:
@@ -303,7 +303,7 @@ class Checkpoints:
       if 0 in what['shape']:
         array = array.reshape(what['shape'])
       if leaves.checksum(np.asarray(array, dtype)) != what['checksum']:
-        raise _Damaged(f'{path} has another checksum')
+        raise _Damaged(f'the checksum of {path} does not match')
       arrays[path] = array
     return arrays
 

@@ -71,12 +71,13 @@ def read_json(path: pathlib.Path, what: str, kind: type = dict) -> Any:
     content = json.loads(path.read_text(encoding='utf-8'))
   except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
     raise ValueError(
-      f'{str(path)!r} is not JSON ({error}): mend it, or choose another folder.'
+      f'{str(path)!r} is not JSON ({error}): repair it, or choose another '
+      'folder.'
     ) from error
   if not isinstance(content, kind):
     raise ValueError(
-      f'{str(path)!r} is no {what}, for it holds {json.dumps(content)[:40]}: '
-      'mend it, or choose another folder.'
+      f'{str(path)!r} is not a {what}, for it holds {json.dumps(content)[:40]}: '
+      'repair it, or choose another folder.'
     )
   return content
 

@@ -40,7 +40,7 @@ def collate(root: str | os.PathLike) -> list[dict[str, Any]]:
   root = pathlib.Path(root)
   if not root.is_dir():
     raise ValueError(
-      f'Runs are collated from a folder, but {str(root)!r} is none.'
+      f'Runs are collected from a folder, but {str(root)!r} is not one.'
     )
   paths = [path.parent for path in root.rglob(SUMMARY)]
   found = []
@@ -82,7 +82,8 @@ def read_config(workdir: str | os.PathLike) -> dict[str, Any]:
   known = content.get('environments', [])
   if not isinstance(content.get('config'), dict) or not _are_begun(known):
     raise ValueError(
-      f'{str(path)!r} is no config of a run: mend it, or choose another folder.'
+      f'{str(path)!r} is not the config of a run: repair it, or choose another '
+      'folder.'
     )
   return content
 
@@ -107,7 +108,7 @@ def metrics(workdir: str | os.PathLike) -> list[dict[str, Any]]:
   Numbers that are not finite are floats, as in `finished`.
 
   Raises:
-    ValueError: a line is none of a run.
+    ValueError: a line was not written by a run.
   """
   path = pathlib.Path(workdir) / METRICS
   return [decoded(json.loads(line)) for line in lines_until(path, math.inf)]
@@ -148,7 +149,7 @@ def _number(path: pathlib.Path, line: bytes, name: str) -> Any:
   except (ValueError, KeyError, TypeError, RecursionError) as error:
     start = line[:40].decode(errors='replace')
     raise ValueError(
-      f'{str(path)!r} holds a line that is none of a run, {start!r}: mend it, '
+      f'{str(path)!r} holds a line that no run wrote, {start!r}: repair it, '
       'or choose another workdir.'
     ) from error
 
@@ -175,8 +176,8 @@ def read_summary(workdir: pathlib.Path) -> dict[str, Any]:
   right = isinstance(rows, list) and all(isinstance(x, dict) for x in rows)
   if 'time' not in content or not right:
     raise ValueError(
-      f'{str(path)!r} is no summary of a run: delete it, and the same command '
-      'goes on from the last checkpoint.'
+      f'{str(path)!r} is not the summary of a run: delete it, and the same '
+      'command resumes from the last checkpoint.'
     )
   return decode_summary(content)
 
@@ -205,7 +206,7 @@ def check_same_config(workdir: pathlib.Path, config: Mapping[str, Any]):
       if (workdir / name).exists():
         raise ValueError(
           f'The workdir {str(workdir)!r} holds {name} but no config.json, so'
-          f' whose run it is cannot be told; choose another workdir.'
+          ' it cannot be matched to this config; choose another workdir.'
         )
     return
   there = read_config(workdir)['config']

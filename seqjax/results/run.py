@@ -119,8 +119,8 @@ class Run:
       return
     if self._summary is None:
       raise RuntimeError(
-        f'The run in {str(self.workdir)!r} ended without'
-        f' finish(**summary), so nothing would come of it.'
+        f'The run in {str(self.workdir)!r} ended without calling'
+        f' finish(**summary), so that it has no summary.'
       )
     with self._writing('The summary'):
       write_json(self.workdir / SUMMARY, self._summary)

@@ -162,7 +162,7 @@ def test_an_unknown_mixer_is_named_with_its_neighbour(tmp_path):
     ({'beyond': 0}, 'beyond=0'),
     ({'learning_rates': ()}, 'learning_rates'),
     ({'learning_rates': (0.0,)}, 'learning_rates'),
-    ({'learning_rates': (0.1, 0.1)}, 'each stands there once'),
+    ({'learning_rates': (0.1, 0.1)}, 'positive and distinct'),
     ({'seeds': 0}, 'seeds=0'),
     ({'tuning_seeds': 0}, 'tuning_seeds=0'),
     ({'first_seed': -1}, 'first_seed=-1'),

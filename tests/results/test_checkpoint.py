@@ -146,7 +146,7 @@ def test_numbers_that_were_changed_are_damage(two, tmp_path, monkeypatch):
   path.write_text(path.read_text().replace('"number": 2', '"number": 3'))
   assert restore(folder)[1] == {'number': 1}
   monkeypatch.setattr(checkpoint, '_checksum', lambda metadata: 1)
-  with pytest.raises(ValueError, match='No checkpoint is sound.*to begin anew'):
+  with pytest.raises(ValueError, match='are damaged.*to start again'):
     restore(two)
 
 

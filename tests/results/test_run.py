@@ -184,7 +184,7 @@ def test_metrics_that_are_none_are_not_cut(tmp_path):
   stop(tmp_path, 10, 20)
   path = tmp_path / 'metrics.jsonl'
   path.write_text('{"loss": 1}\n' + path.read_text())
-  with pytest.raises(ValueError, match='holds a line that is none of a run'):
+  with pytest.raises(ValueError, match='holds a line that no run wrote'):
     with results.Run(tmp_path, Config()) as run:
       run.resume(20)
   assert len(lines(tmp_path)) == 3
@@ -255,7 +255,7 @@ def test_what_is_logged_is_on_disk_at_once(tmp_path):
 
 def test_leaving_without_finish_is_an_error(tmp_path):
   """Otherwise a run would be missing from the table without a word."""
-  with pytest.raises(RuntimeError, match='without finish'):
+  with pytest.raises(RuntimeError, match='without calling finish'):
     with results.Run(tmp_path, Config()):
       pass
   assert results.finished(tmp_path, Config()) is None
@@ -296,7 +296,7 @@ def test_a_folder_of_unknown_origin_is_left_alone(tmp_path):
   with pytest.raises(ValueError, match='is not JSON'):
     results.Run(tmp_path, Config())
   (tmp_path / 'config.json').write_text('[]')
-  with pytest.raises(ValueError, match='is no config of a run'):
+  with pytest.raises(ValueError, match='is not a config of a run'):
     results.Run(tmp_path, Config())
 
 
@@ -369,7 +369,7 @@ def test_two_values_for_one_column_are_an_error(tmp_path):
   finish(tmp_path, rows=[{'mixer': 'lstm'}])
   with pytest.raises(ValueError, match="'mixer' twice, as 'gru' and as 'lstm'"):
     results.collate(tmp_path)
-  with pytest.raises(ValueError, match='collated from a folder'):
+  with pytest.raises(ValueError, match='collected from a folder'):
     results.collate(tmp_path / 'nowhere')
 
 
@@ -550,7 +550,7 @@ def test_environments_that_are_none_are_named_and_kept(known, tmp_path):
   content = json.loads(path.read_text())
   path.write_text(json.dumps({**content, 'environments': json.loads(known)}))
   before = path.read_bytes()
-  with pytest.raises(ValueError, match="config.json' is no config of a run"):
+  with pytest.raises(ValueError, match='is not the config of a run'):
     results.Run(tmp_path, Config())
   assert path.read_bytes() == before
 

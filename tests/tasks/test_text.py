@@ -262,7 +262,7 @@ def test_sentences_are_read_one_a_row(write_prepared):
 @pytest.mark.parametrize('content, message', [
   (b'', r'corpus.txt is empty: there is nothing at byte 0'),
   (b'caf\xe9 au lait', r'corpus.txt is not UTF-8 at byte 3 \(0xe9\)'),
-  (b'x', r'corpus.txt ends at character 1, too early to be cut in three'),
+  (b'x', r'corpus.txt has 1 characters, too few to be split'),
   (b'x' * 60, 'train part of .*corpus.txt ends at character 54, too early'),
 ])  # fmt: skip
 def test_a_bad_corpus_is_one_sentence_with_its_name(tmp_path, content, message):

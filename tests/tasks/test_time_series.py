@@ -233,12 +233,12 @@ def test_another_column_has_another_fingerprint(tmp_path):
 @pytest.mark.parametrize('content, message', [
   ('x\n1\ninf\n3\n', r"s.csv, line 3: column 'x' holds 'inf'"),
   ('x\n1\n\n2\noops\n', r"s.csv, line 5: column 'x' holds 'oops'"),
-  ('y,x\n1,2\n3\n', r'takes two values.*first 1 of its 2 are'),
+  ('y,x\n1,2\n3\n', r'needs two values.*but 1 of its 2 values'),
   ('a,b\n1,2\n', r"s.csv has no column 'x'; its first row names: a, b"),
-  ('x\n', r"s.csv, column 'x': .*takes two values.*first 0 of its 0 are"),
-  ('x\n1\n2\n', r'takes two values.*first 1 of its 2 are'),
+  ('x\n', r"s.csv, column 'x': .*needs two values.*but 0 of its 0 values"),
+  ('x\n1\n2\n', r'needs two values.*but 1 of its 2 values'),
   (f'x\n1\n{"2" * 131073}\n', r's.csv, line 3: field larger than.*131072'),
-  ('x\n' + '1\n' * 50, r"s.csv, column 'x': .*first 40 of its 50.*do not vary"),
+  ('x\n' + '1\n' * 50, r"s.csv, column 'x': .*first 40 of its 50.*all equal"),
   ('x\n1\n2\n3\n4\n5\n', r's.csv.*ends at value 4, too early for 9 values'),
   ('', r's.csv is empty'),
 ])  # fmt: skip
