@@ -24,7 +24,7 @@ POOLINGS = {
 class Classifier(nn.Module):
   """Embedding, a stack of blocks, a pool over positions, a readout.
 
-  A row has one answer, that to its last piece: the pool sees the valid
+  A row has one answer, that to its last segment: the pool sees the valid
   positions after the row's last start. A row without any is read as zeros.
 
   Attributes:

@@ -122,10 +122,10 @@ class NeuralLanguageModel:
 def previous_tokens(
   tokens: Int[Array, 'B T'], segments: Segments | None, begin_token: int
 ) -> Int[Array, 'B T']:
-  """Returns the valid token before each, `begin_token` where a piece begins.
+  """Returns the valid token before each, `begin_token` where a segment begins.
 
   tokens      7 8 . 9 5 6
-  pieces      0 0 - 0 1 1      (- is padding)
+  segments      0 0 - 0 1 1      (- is padding)
   previous    b 7 . 8 b 5
   """
   batch_size, num_positions = tokens.shape

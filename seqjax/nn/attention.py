@@ -187,7 +187,7 @@ class SelfAttention(SequenceMixer):
 class FullAttention(SelfAttention):
   """Bidirectional multi-head attention, for encoders (Vaswani et al., 2017).
 
-  A position attends to all valid positions of its piece, before and after it;
+  A position attends to all valid positions of its segment, before and after it;
   `context` is only the number of learned positions. Options are those of
   `SelfAttention`; 'alibi' is symmetric.
   """
@@ -199,9 +199,9 @@ class FullAttention(SelfAttention):
 
 
 class AttentionCarry(NamedTuple):
-  """The last keys and values of each row's piece, in a ring of slots.
+  """The last keys and values of each row's segment, in a ring of slots.
 
-  `count` is how many valid positions the piece has had; empty slots are zero.
+  `count` is how many valid positions the segment has had; empty slots are zero.
   """
 
   key: Float[Array, 'B S G K']
@@ -212,8 +212,9 @@ class AttentionCarry(NamedTuple):
 class Attention(SelfAttention, CausalMixer):
   """Causal multi-head attention (Vaswani et al., 2017, section 3.2.2).
 
-  A position attends to the last `context` valid positions of its piece, itself
-  included, in `unroll` and `step` alike. Options are those of `SelfAttention`.
+  A position attends to the last `context` valid positions of its segment,
+  itself included, in `unroll` and `step` alike. Options are those of
+  `SelfAttention`.
   """
 
   def __post_init__(self):
@@ -336,7 +337,7 @@ def _extend_cache(
   value: Float[Array, 'B T G K'],
   segments: Segments | None = None,
 ) -> AttentionCarry:
-  """Reads T positions: keeps the last S valid ones of each row's last piece."""
+  """Reads T positions; keeps the last S valid ones of each last segment."""
   batch_size, num_positions = key.shape[:2]
   count, places = segments_lib.positions(carry.count, segments, num_positions)
   pieces = segments_lib.piece_index(segments, batch_size, num_positions)
@@ -345,7 +346,7 @@ def _extend_cache(
   keep = (pieces == last[:, None]) & recent
 
   def store(slots, new):
-    if segments is not None:  # a new piece finds them empty
+    if segments is not None:  # a new segment finds them empty
       slots = select_rows(last > 0, jnp.zeros_like(slots), slots)
     return attention_lib.store(slots, new, places, keep)
 

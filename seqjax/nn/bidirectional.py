@@ -19,7 +19,7 @@ class Bidirectional(SequenceMixer):
   """y_t = W [forward(x)_t, backward(x)_t] + b, features in this order.
 
   Schuster & Paliwal (1997, figure 3): backward states are those of the reversed
-  sequence, piece by piece, and meet the forward ones in the output alone.
+  sequence, segment by segment, and meet the forward ones in the output alone.
 
   Attributes:
     mixer: what is read both ways, each way with parameters of its own; None: a

@@ -30,7 +30,7 @@ class Memory(NamedTuple):
 class CrossAttention(nn.Module):
   """Every position of a stream reads all valid positions of a memory.
 
-  A row of the memory is one piece: its starts are not looked at. Order comes
+  A row of the memory is one segment: its starts are not looked at. Order comes
   from what made the memory, and is not added here. A stream's position whose
   memory is nothing but padding reads zero.
 

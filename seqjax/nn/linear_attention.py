@@ -121,7 +121,7 @@ def with_normalizer(
 
 
 class LinearAttentionCarry(NamedTuple):
-  """Sums over the piece of phi(k_t) v_t^T, and of phi(k_t)."""
+  """Sums over the segment of phi(k_t) v_t^T, and of phi(k_t)."""
 
   state: Float[Array, 'B H K V']
   normalizer: Float[Array, 'B H K']
@@ -189,7 +189,7 @@ class LinearAttention(MatrixStateMixer):
 
 
 class RetentionCarry(NamedTuple):
-  """The state, and how many valid positions the piece has had."""
+  """The state, and how many valid positions the segment has had."""
 
   state: Float[Array, 'B H K V']
   count: Int[Array, 'B']

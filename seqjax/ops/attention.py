@@ -55,8 +55,8 @@ def attention(
     query, key, value: what attends, to what, and what it reads.
     query_positions, key_positions: positions within the segment, by which
       `causal`, `window` and `slopes` are applied. None: 0, 1, 2 ...
-    query_segments, key_segments: the piece each belongs to, -1 where there is
-      none (padding, an empty slot of a cache); None means one piece.
+    query_segments, key_segments: the segment each belongs to, -1 where there is
+      none (padding, an empty slot of a cache); None means one segment.
     causal: whether a query sees no position after its own.
     window: how many positions a query sees, its own included, to the left and,
       where not `causal`, to the right: `local_window_size=(window - 1, window -
@@ -154,14 +154,14 @@ def _without_flaws(query, key, value):
 
 
 def _key_pieces(query_segments, key_segments):
-  """Puts all keys into the only piece, or none, if queries have no pieces."""
+  """Puts all keys into one segment, or none, if queries have no segments."""
   if key_segments is None or query_segments is not None:
     return key_segments
   return jnp.minimum(key_segments, 0)
 
 
 def _places(positions, pieces, x) -> Places:
-  """Positions and pieces of x, counted and of one piece if not given."""
+  """Positions and segments of x, counted and of one segment if not given."""
   batch_size, length = x.shape[:2]
   if positions is None:
     positions = jnp.arange(length, dtype=jnp.int32)[None]

@@ -24,14 +24,14 @@ from seqjax.typing import Array
 
 
 class Places(NamedTuple):
-  """Positions of queries or keys, and their pieces (-1: none)."""
+  """Positions of queries or keys, and their segments (-1: none)."""
 
   position: Int[Array, 'B T']
   piece: Int[Array, 'B T']
 
 
 class Rule(NamedTuple):
-  """The keys of its piece that a query sees, and the size of a block.
+  """The keys of its segment that a query sees, and the size of a block.
 
   Attributes:
     causal: none after it.
@@ -315,7 +315,7 @@ def _pairs(
 
 def _bounds(rule, places) -> tuple[Places, Places, Bool[Array, 'B N']]:
   """Finds least and greatest of each block, and if all of it is somewhere."""
-  # Constants, of one piece, would be folded when compiling, for a second.
+  # Constants, of one segment, would be folded when compiling, for a second.
   places = jax.lax.optimization_barrier(places)
   blocks = Places(*(a.reshape(len(a), -1, rule.block) for a in places))
   somewhere = blocks.piece >= 0

@@ -321,7 +321,7 @@ def _matmul(x, kernel, like):
 
 
 def _clear(state, masks):
-  """Zeros where a piece begins."""
+  """Zeros where a segment begins."""
   if masks is None:
     return state
   start = masks.start[..., None]

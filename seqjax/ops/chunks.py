@@ -16,7 +16,7 @@ from seqjax.typing import Array
 
 
 class Decays(NamedTuple):
-  """Products of decays inside every chunk; zero from one piece to another.
+  """Products of decays inside every chunk; zero from one segment to another.
 
   C is K where every key channel has a decay of its own, else 1.
   """
@@ -111,7 +111,7 @@ def cut(operands, segments, length):
 
   Rows and heads are one axis M: XLA compiles products with several in nearly
   twice the time. The last chunk is filled up with zeros, which hold the state.
-  Pieces are counted anew in every chunk: 0 continues the state before it.
+  Segments are counted anew in every chunk: 0 continues the state before it.
   """
   batch_size, num_positions, heads = operands[0].shape[:3]
   length = max(min(length, num_positions), 1)

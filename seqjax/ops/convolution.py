@@ -1,4 +1,4 @@
-"""Causal convolution over the valid positions of a piece."""
+"""Causal convolution over the valid positions of a segment."""
 
 import jax
 import jax.numpy as jnp
@@ -42,8 +42,8 @@ def causal_convolution(
   """Takes `causal_convolution_step` at every position, one matmul per tap.
 
   Under segments the valid positions are first moved together, so that a tap
-  counts positions of the piece and never padding, and a tap that would reach
-  beyond the beginning of its piece reads zero.
+  counts positions of the segment and never padding, and a tap that would reach
+  beyond the beginning of its segment reads zero.
 
   Returns:
     The window after the last position, and the outputs (zero at padding).
@@ -130,7 +130,7 @@ def _convolve(window, x, kernel, segments, dilation, product):
     y = _taps(seen, kernel, dilation, num_positions, product)
     return seen[:, num_positions:], y
 
-  # A piece without a start here continues the window: all taps reach.
+  # A segment without a start here continues the window: all taps reach.
   full = jnp.full(x.shape[:1], reach, jnp.int32)
   after, before = positions(full, segments, num_positions)
   order = jnp.argsort(~segments.valid, axis=1, stable=True)

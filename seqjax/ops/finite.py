@@ -74,7 +74,7 @@ def reach(
   Args:
     before: flaws of the carry.
     flaws: those of the positions.
-    segments: pieces of the rows, or None.
+    segments: segments of the rows, or None.
   """
   place = np.arange(flaws.shape[1], dtype=np.int32)[None, :, None]
   first = jnp.where(before, -1, -2).astype(jnp.int32)[:, None]

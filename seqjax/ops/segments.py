@@ -21,10 +21,10 @@ from seqjax.typing import Array, Segments
 
 
 def from_ids(segment_ids: Int[Array, 'B T']) -> Segments:
-  """Segments of rows labelled by piece; 0 is padding.
+  """Segments of rows labelled by segment; 0 is padding.
 
-  A piece ends where the id differs from that of the previous valid position,
-  so an id that returns later is a new piece. A row's first valid position is
+  A segment ends where the id differs from that of the previous valid position,
+  so an id that returns later is a new segment. A row's first valid position is
   never a start: the carry that is given decides what it continues.
   """
   segment_ids = _integers('from_ids', 'segment_ids', segment_ids, 2)
@@ -41,7 +41,7 @@ def from_ids(segment_ids: Int[Array, 'B T']) -> Segments:
 
 
 def from_lengths(lengths: Int[Array, 'B'], num_positions: int) -> Segments:
-  """Segments of rows that hold one piece, padded at the end.
+  """Segments of rows that hold one segment, padded at the end.
 
   Raises:
     ValueError: a length is negative or beyond `num_positions` (checked where
@@ -128,16 +128,16 @@ def zero_padding(
 def positions(
   count: Int[Array, 'B'], segments: Segments | None, num_positions: int
 ) -> tuple[Int[Array, 'B'], Int[Array, 'B T']]:
-  """Counts the valid positions of each piece, padding left out.
+  """Counts the valid positions of each segment, padding left out.
 
   Args:
-    count: how many valid positions the current piece has had before.
-    segments: pieces of the rows, or None.
+    count: how many valid positions the current segment has had before.
+    segments: segments of the rows, or None.
     num_positions: T.
 
   Returns:
     The count after the rows, and for every position the number of valid
-    positions of its piece before it.
+    positions of its segment before it.
   """
   if segments is None or num_positions == 0:
     steps = jnp.arange(num_positions, dtype=count.dtype)
@@ -162,7 +162,7 @@ def piece_index(
 
 
 def num_starts(segments: Segments | None, batch_size: int) -> Int[Array, 'B']:
-  """Counts the starts of each row, which is the index of its last piece."""
+  """Counts the starts of each row, which is the index of its last segment."""
   if segments is None:
     return jnp.zeros((batch_size,), jnp.int32)
   return jnp.sum(segments.start, axis=1, dtype=jnp.int32)
@@ -172,8 +172,8 @@ def reverse(segments: Segments | None) -> Segments | None:
   """Segments of the row read backwards.
 
   A boundary before t becomes one before T - t: the first position read of each
-  piece is its last one. A start at the row's first position is left out, since
-  nothing was read before what now comes last.
+  segment is its last one. A start at the row's first position is left out,
+  since nothing was read before what now comes last.
   """
   if segments is None:
     return None

@@ -76,8 +76,8 @@ def read_json(path: pathlib.Path, what: str, kind: type = dict) -> Any:
     ) from error
   if not isinstance(content, kind):
     raise ValueError(
-      f'{str(path)!r} is not a {what}, for it holds {json.dumps(content)[:40]}: '
-      'repair it, or choose another folder.'
+      f'{str(path)!r} is not a {what}, for it holds '
+      f'{json.dumps(content)[:40]}: repair it, or choose another folder.'
     )
   return content
 

@@ -189,7 +189,7 @@ def _check_padding(subject, carry):
 
 
 def _check_packing(subject):
-  """Row 0 holds three pieces; then each stands alone in a row of its own."""
+  """Row 0 holds three segments; then each stands alone in a row of its own."""
   cuts = (0, 11, 24, NUM_POSITIONS)
   packed, apart = one_piece(), one_piece()
   packed.start[:, list(cuts[1:-1])] = True
@@ -270,7 +270,7 @@ def _check_call(subject, carry):
     given = run(subject.variables, *Case(carry, x, segments))
     if not inherited:
       subject.agree(CALL, name, _without_carry(given['call']), expected)
-  # The last scenario is one piece without padding: no segments at all.
+  # The last scenario is one segment without padding: no segments at all.
   if not inherited:
     bare = _without_carry(given['bare call'])
     subject.agree(NO_SEGMENTS, 'call', bare, expected)

@@ -261,7 +261,7 @@ def scenarios() -> dict[str, Segments]:
   edges.valid[1, :6] = False
   edges.valid[2] = False
 
-  middle = one_piece()  # 1 0 1, several 0, and pieces that end beside padding
+  middle = one_piece()  # 1 0 1, several 0, and segments that end beside padding
   middle.valid[0, [3, 7, 8, 9, 20]] = False
   middle.valid[1, 10:30] = False
   middle.valid[2, 1::2] = False

@@ -24,9 +24,9 @@ MAX_ORDER = 8
 
 
 class Stream(NamedTuple):
-  """The valid tokens of all rows, one piece after the other, [M].
+  """The valid tokens of all rows, one segment after the other, [M].
 
-  `past` counts the tokens of the same piece before each.
+  `past` counts the tokens of the same segment before each.
   """
 
   tokens: Int[Array, 'M']
@@ -41,7 +41,7 @@ class Grams(NamedTuple):
     contexts: ids of the n-grams without their last token.
     suffixes: ids of the n-grams without their first token.
     counts: how often each occurs.
-    begins: whether one of these begins a piece.
+    begins: whether one of these begins a segment.
     num_contexts: how many n-grams one shorter there are.
   """
 
@@ -95,14 +95,14 @@ def count(
 
   Args:
     tokens: one text [T], or rows [B T], each a text of its own.
-    segments: pieces of the rows; no n-gram holds padding, or tokens of two
-      pieces.
+    segments: segments of the rows; no n-gram holds padding, or tokens of two
+      segments.
     vocab: tokens lie in 0..vocab - 1.
     order: the longest n-grams, 1 to 8.
 
   Raises:
-    ValueError: a bad order or vocabulary, a text of another shape, no piece of
-      that many tokens, no token at all, or one outside the vocabulary.
+    ValueError: a bad order or vocabulary, a text of another shape, no segment
+      of that many tokens, no token at all, or one outside the vocabulary.
   """
   _check_order(order, highest=MAX_ORDER)
   if not isinstance(vocab, numbers.Integral) or vocab < 1:

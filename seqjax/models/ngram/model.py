@@ -40,7 +40,7 @@ class NGram:
   where an unseen h has the weight 1, and after the empty context comes 1/vocab.
   Every smoothing can be written so (it is the ARPA format's rule), and each is
   a function in `seqjax.models.ngram.smoothing` that fills the tables. Near the
-  beginning of a piece, the context is what there is of it: the first token is
+  beginning of a segment, the context is what there is of it: the first token is
   predicted from none. All arithmetic is NumPy's, in float64.
 
   Attributes:
@@ -71,7 +71,7 @@ class NGram:
   def log_prob(
     self, tokens: Int[Array, 'B T'], segments: Segments | None = None
   ) -> Float[Array, 'B T']:
-    """Returns log p(x_t | x_<t) of every token, within its piece.
+    """Returns log p(x_t | x_<t) of every token, within its segment.
 
     Natural logarithms; -inf where the model says impossible, 0 at padding.
 
@@ -135,7 +135,7 @@ class NGram:
   def _contexts(self, stream: Stream) -> list[Int[Array, 'M']]:
     """For n = 0 to order - 1: the id of the n tokens before each token.
 
-    Where its piece has fewer, the id is none of them and means nothing.
+    Where its segment has fewer, the id is none of them and means nothing.
     """
     contexts = [np.zeros(len(stream.tokens), np.int64)]
     for table in self.tables[:-1]:

@@ -1,7 +1,7 @@
 """From counts to probabilities: one function for each way of smoothing.
 
 n(hw) is how often token w follows context h, n(h) how often any token does
-(without the times h ends a piece, or a context would not sum to 1), h' is h
+(without the times h ends a segment, or a context would not sum to 1), h' is h
 without its first token, and p(w | h') after the empty context is 1/vocab. Where
 h was never followed by anything, p(w | h) = p(w | h').
 """
@@ -31,7 +31,7 @@ def maximum_likelihood(counts: Counts) -> NGram:
 def add_alpha(counts: Counts, alpha: float = 1.0) -> NGram:
   """p(w | h) = (n(hw) + alpha) / (n(h) + alpha V); 1 is Laplace's rule.
 
-  Shorter contexts help only where a piece has no more before the token; after
+  Shorter contexts help only where a segment has no more before the token; after
   a context that was never seen, every token has probability 1/V.
 
   Raises:
@@ -83,7 +83,7 @@ def kneser_ney(counts: Counts) -> NGram:
       a(h) = sum_w a(hw),    g(h) = sum_w D(a(hw)) / a(h)
 
   At the highest order a(hw) = n(hw); below, it is the number of different
-  tokens that precede hw, to which the beginning of a piece counts as one (the
+  tokens that precede hw, to which the beginning of a segment counts as one (the
   paper's begin-of-sentence token). `modified_discounts` has D, apart for each
   order.
   """
