@@ -19,8 +19,8 @@ REMEMBERING = ('elman', 'lstm', 'attention')
 def draw(path: pathlib.Path = PATH):
   """Draws the figure; its footer names both machines where they differ."""
   times, scores = (
-    table.read(folders.ROOT / name / 'results.csv')
-    for name in ('parallelism', 'recall')
+    table.read(pathlib.Path(plot.__file__).with_name('results.csv'))
+    for plot in (parallelism, recall)
   )
   times = [row for row in times if row['mixer'] in TIMED]
   times = [row for row in times if row['work'] == 'training' and row['seconds']]

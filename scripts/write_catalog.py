@@ -1,23 +1,20 @@
 """Writes the pages that are made from catalogues and committed tables.
 
-    python scripts/write_catalog.py
+    python -m scripts.write_catalog
 
 docs/mixers.md has the table of mixers, docs/tasks.md the tasks,
 docs/experiments.md the questions, docs/limits.md the benchmark.
 """
 
 import pathlib
-import sys
+
+from experiments import folders
+from experiments.peers import benchmark
+from seqjax.nn import catalog as mixers
+from seqjax.results import table
+from seqjax.tasks import overview as tasks
 
 ROOT = pathlib.Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))  # run as a program, it finds the experiments
-
-from experiments import folders  # noqa: E402
-from experiments.peers import benchmark  # noqa: E402
-from seqjax.nn import catalog as mixers  # noqa: E402
-from seqjax.results import table  # noqa: E402
-from seqjax.tasks import overview as tasks  # noqa: E402
-
 TITLE = """# The tasks
 
 Made from `seqjax.tasks.TASKS` by `scripts/write_catalog.py`, at the defaults of

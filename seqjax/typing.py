@@ -32,7 +32,7 @@ class Batch(NamedTuple):
 
   `inputs` and `segments` go to the model; `targets` and `weights` (0 where
   nothing is scored) to the loss; `group` says what a score is split by
-  (lag, length, position), one number an example or a position.
+  (lag, length, position), one number per example or per position.
   """
 
   inputs: Any

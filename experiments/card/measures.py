@@ -124,7 +124,7 @@ def of_timings(rows: Rows) -> list[Property]:
 
 
 def of_gradients(rows: Rows) -> list[Property]:
-  """Reads the rate of gradients: nats a position; -infinity of a window."""
+  """Reads the rate of gradients: nats per position; -infinity of a window."""
   return [Property(RATE, gradients_claims.rates(rows))]
 
 

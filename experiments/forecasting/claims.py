@@ -333,7 +333,7 @@ def summary(rows: Rows) -> str:
     'Growth: the law that describes most seeds better up to half the variance. '
     'Movement: variance over time in steps 33 to 64, over that of the truth. '
     f'{PERFECT}: the equation itself, from values that are off by .001. '
-    f'Largest Lyapunov exponent, nats a step: {said}.\n\n'
+    f'Largest Lyapunov exponent, nats per step: {said}.\n\n'
     + table.text(lines, list(lines[0]))
   )
 

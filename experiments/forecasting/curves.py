@@ -54,7 +54,7 @@ class Growth(NamedTuple):
 
   Attributes:
     power: a of the error k^a.
-    rate: b of the error e^(b k), in nats a step.
+    rate: b of the error e^(b k), in nats per step.
     preference: AIC of the exponential minus that of the power law; above 0 the
       power law describes the errors better.
   """

@@ -25,17 +25,17 @@ from seqjax.analysis.verdicts import (
 from seqjax.results import table
 
 COMMAND = 'python -m experiments.gradients --preset=full'
-MARGIN = 0.01  # nats a step: a factor of 13 in 256 steps
+MARGIN = 0.01  # nats per step: a factor of 13 in 256 steps
 NAMED = {*RECURRENT, *(f'{name}, at rest' for name in AT_REST)}
 PRIMARY = {'2.4a': 'elman', '2.4b': 'elman (radius 1.1)'}
 SIGN = {'2.4a': -1, '2.4b': 1}
 STEEP = 0.1  # beyond which a rate is compared in percent
-UNIT = 'nats a step'
+UNIT = 'nats per step'
 _RULE = (
   'The slope of log |dh_T/dh_t| against T - t (from the output to all that is '
   'carried), fitted from a quarter of the longest lag on, of networks at '
   'initialisation that read unit-normal inputs, or zeros (at rest): gradients '
-  '{} in a network if the interval of its slope over seeds lies {} nats a '
+  '{} in a network if the interval of its slope over seeds lies {} nats per '
   'step, and do not if it lies on the other side; networks that differ make it '
   'CONDITIONAL. Every interval is at level .05 / 43; the test is that of an '
   'Elman network with tanh and orthogonal weights at spectral radius {}, which '
@@ -146,7 +146,7 @@ def summary(rows: Rows) -> str:
   norms = [row['clipped_norm'] for row in rows]
   bends = max(row['clip_bends'] for row in rows)
   return (
-    'Rate: change of log |dh_T/dh_t| in nats a step, 95 % over seeds; of '
+    'Rate: change of log |dh_T/dh_t| in nats per step, 95 % over seeds; of '
     'attention and other windows, of log |dy_T/dx_t|. Forwards: the largest '
     'Lyapunov exponent, of the same trajectories'
     f'{_agreement(rows)}.\n\n'
@@ -165,7 +165,7 @@ def _agreement(rows: Rows) -> str:
     rate, exponents = rates(part).mean(), _exponents(part)
     if exponents and STEEP < abs(rate) < np.inf:
       off.append(abs(np.mean(exponents) / rate - 1))
-  far = f'; beyond {STEEP:g} nats a step the two differ by '
+  far = f'; beyond {STEEP:g} nats per step the two differ by '
   return f'{far}{max(off):.1%} at most' if off else ''
 
 

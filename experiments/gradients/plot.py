@@ -13,7 +13,7 @@ from seqjax.results import plotting
 
 TITLES = (
   'Norm of the gradient by lag; at the end, its rate',
-  'Rate in nats a step: left of 0 gradients vanish',
+  'Rate in nats per step: left of 0 gradients vanish',
 )
 LOOKS = looks.SHARED | {
   'elman (radius 0.9)': plotting.look('red', 'dotted', 'v'),

@@ -108,7 +108,7 @@ def rates(
   """Fits a line to each seed's logarithms by least squares.
 
   Returns:
-    Slopes in nats a step: below zero gradients vanish, above they explode.
+    Slopes in nats per step: below zero gradients vanish, above they explode.
   """
   lags = np.asarray(lags, np.float64)
   centred = lags - lags.mean()

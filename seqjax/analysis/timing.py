@@ -60,13 +60,14 @@ class Eager(NamedTuple):
 class Timing(NamedTuple):
   """The measured cost of one contestant.
 
-  `seconds` has one entry a round, in the order of the rounds. `compile_seconds`
-  is tracing, lowering and compiling with nothing remembered, or an Eager
-  contestant's first call. `flops` are those of the matmuls, `peak` the FLOP/s
-  that the machine reaches on matmuls of their dtypes, `peak_bytes` those of
-  arguments, outputs and temporaries together; None where not known (an Eager
-  contestant, no matmuls). `suspect` tells if the fastest round implies more
-  than the peak, as it may where another process slowed the peak's measurement.
+  `seconds` has one entry per round, in the order of the rounds.
+  `compile_seconds` is tracing, lowering and compiling with nothing remembered,
+  or an Eager contestant's first call. `flops` are those of the matmuls, `peak`
+  the FLOP/s that the machine reaches on matmuls of their dtypes, `peak_bytes`
+  those of arguments, outputs and temporaries together; None where not known (an
+  Eager contestant, no matmuls). `suspect` tells if the fastest round implies
+  more than the peak, as it may where another process slowed the peak's
+  measurement.
   """
 
   compile_seconds: float

@@ -112,7 +112,7 @@ def run(
     groups: cells of a group are called one after the other and share a process,
       and with it what has been compiled.
     processes: how many run at a time.
-    cores: how many a process may use; None: all are shared evenly.
+    cores: how many each process may use; None: all are shared evenly.
     memory: how many bytes of data a process may hold, where the system bounds
       them (Linux); None: all there are.
     apart: whether every group has a process of its own; otherwise one group

@@ -32,7 +32,7 @@ class Classifier(nn.Module):
       projected.
     output: what comes out once a row: logits over classes, or values of a
       shape.
-    mixers: one a layer, causal or not, all of the same features.
+    mixers: one per layer, causal or not, all of the same features.
     pooling: over valid positions: 'last' takes the last of them, 'mean' their
       average (padding has weight 0), 'max' their largest, feature by feature.
     expansion, dropout, mlp: as in `Block`.

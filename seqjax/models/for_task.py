@@ -18,7 +18,7 @@ def model_for(
 
   Args:
     task: has `shape`, `input` and `output`; see `seqjax.tasks.Task`.
-    mixers: one a layer; of an encoder-decoder, one a layer of each.
+    mixers: one per layer; of an encoder-decoder, one per layer of each.
     options: fields of the model: `Classifier` for x-to-one tasks, `Seq2Seq` for
       unaligned ones, `SequenceModel` for the others.
 

@@ -224,7 +224,7 @@ class RGLRU(LinearRecurrentMixer):
   their paper, which has the root everywhere, and a^8 uniform in 0.9..0.999. The
   layer alone: the convolution before it and the gate beside it belong to the
   paper's block. W is dense, as in the paper's equations, where the code has
-  blocks on a diagonal, one a head.
+  blocks on a diagonal, one per head.
 
   Attributes:
     algorithm: how `linear_recurrence` computes it.

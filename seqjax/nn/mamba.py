@@ -170,7 +170,7 @@ class Mamba(ConvolvedMixer):
 
   @nn.nowrap
   def _coefficients(self, u, gate):
-    """What `selective_scan` takes; u and the gate."""
+    """Returns the inputs of `selective_scan`, and u with the gate."""
     dtype, size = carry_dtype(self.dtype), self.state_size
     ends = [self._rank, self._rank + size]
     low, write, read = jnp.split(self.select(u), ends, axis=-1)

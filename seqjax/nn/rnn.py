@@ -229,8 +229,8 @@ class SLSTM(CausalMixer):
   and biases begin as in the authors' code (NX-AI/xlstm at 18d6ded).
 
   Attributes:
-    num_heads: recurrent kernels are blocks on a diagonal, one a head; None: 2,
-      or 1 where the features do not split evenly.
+    num_heads: recurrent kernels are blocks on a diagonal, one per head; None:
+      2, or 1 where the features do not split evenly.
     forget_gate: 'sigmoid' or 'exponential'.
     forget_bias: where the forget gates' biases begin; None: spread over every
       head from 5 to -7, by `initializers.spread_forget_bias`.

@@ -15,7 +15,7 @@ class Cell(NamedTuple):
   """The gates of one position, given its projected inputs.
 
   States are tuples of [B H]; the last one is the output, and the one that the
-  recurrent kernel sees. Drives and products are tuples of [B H], one a gate.
+  recurrent kernel sees. Drives and products are tuples of [B H], one per gate.
 
   Attributes:
     num_gates: G.

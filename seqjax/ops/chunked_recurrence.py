@@ -37,7 +37,7 @@ LARGE_BYTES = 2**19  # of a kernel that is not multiplied as a whole
 
 
 class Weights(NamedTuple):
-  """Blocks along the last axis, one a gate."""
+  """Blocks along the last axis, one per gate."""
 
   input: Float[Array, 'D G*H']
   recurrent: Float[Array, 'H G*H']
@@ -226,7 +226,7 @@ unroll.defvjp(_unroll_forward, _unroll_backward)
 def _products(cell, weights) -> Callable:
   """Makes the map from the state that the kernel sees to each gate's product.
 
-  By one matmul, or by one a gate where the kernel is large and there are many
+  By one matmul, or by one per gate where the kernel is large and there are many
   rows: XLA's matmul then copies the whole kernel into another order first, and
   a gate's part of it stays in the cache.
   """

@@ -62,7 +62,7 @@ def gated_outer(
     query: q_t.
     key: k_t.
     value: v_t.
-    log_decay: at most 0; one a head [B T H], or one a key channel [B T H K].
+    log_decay: at most 0; one per head [B T H], or per key channel [B T H K].
     segments: padding holds the state, a start clears it.
     chunk: how many positions 'chunked' takes at once; an eighth as many where
       every channel has a decay, for then they take a tensor [L L K] a head.
@@ -165,7 +165,7 @@ def delta_rule(
     value: v_t.
     beta: the share corrected, in [0, 1], or to 2 for negative eigenvalues
       (Grazzi et al., 2025).
-    log_decay: at most 0, one a head.
+    log_decay: at most 0, one per head.
     segments: padding holds the state, a start clears it.
     chunk: how many positions 'chunked' takes at once.
     algorithm: 'plain' takes T sequential steps, 'chunked' T / chunk, both

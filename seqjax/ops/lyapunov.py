@@ -14,7 +14,7 @@ from seqjax.typing import Array
 def largest_lyapunov_exponent(
   step: Callable[[Any, Any], Any], carry: Any, x: Any
 ) -> Float[Array, 'B']:
-  """lim 1/T log |J_T ... J_1 v|, in nats a step, along the trajectory of x.
+  """lim 1/T log |J_T ... J_1 v|, in nats per step, along the trajectory of x.
 
   A random tangent v is carried along and scaled to length 1 at every position;
   the estimate is the mean of the logarithms of its lengths before that
@@ -24,7 +24,7 @@ def largest_lyapunov_exponent(
   the estimate is -infinity.
 
   Below zero the recurrence forgets, and `newton.newton` takes few steps; above
-  zero it is chaotic, and they approach one a position (Gonzalez et al., 2025,
+  zero it is chaotic, and they approach one per position (Gonzalez et al., 2025,
   "Predictability enables parallelization of nonlinear state space models").
   Positions that hold the state count as those of a recurrence that does.
 

@@ -84,7 +84,7 @@ def newton(
   Args:
     step: (carry, x_t) -> carry, for which rows are independent of each other.
     carry: the state before the first position; leaves are [B ...] of one
-      floating dtype, N numbers a row in all.
+      floating dtype, N numbers per row in all.
     x: what `step` reads; leaves are [B T ...].
     start: where `step` forgets the carry, if anywhere: there nothing passes
       from states before it to those after it, nor gradients back, even where

@@ -89,7 +89,7 @@ def train_population(
   'auto' is 'vmap' on an accelerator, where small steps leave most of the device
   idle and each operation is launched once instead of once per member. It is
   'map' on a CPU, which one member of some size keeps busy: on a core of an AMD
-  EPYC 'map' took 1.0 to 2.6 times as many steps a second as 'one_by_one',
+  EPYC 'map' took 1.0 to 2.6 times as many steps per second as 'one_by_one',
   'vmap' 0.8 times as many where 5 members had 64 features, 64 positions and 32
   rows, and 1.8 to 2.9 times where 8 members had 8, 16 and 8: so request 'vmap'
   for small models. `experiments/costs` measures all three. For tasks whose

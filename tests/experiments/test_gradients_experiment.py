@@ -145,7 +145,7 @@ def test_a_verdict_has_scope_effect_and_p():
   assert vanishes.effect == pytest.approx(-0.5, abs=1e-3)
   assert vanishes.low < vanishes.effect < vanishes.high < -claims.MARGIN
   assert 'width 32, 257 positions' in vanishes.scope
-  assert vanishes.unit == 'nats a step' and vanishes.seeds == 8
+  assert vanishes.unit == 'nats per step' and vanishes.seeds == 8
   assert vanishes.p < 0.05 / 43 and explodes.p < 0.05 / 43
   # A refutation shows the best case: the LSTM's rate is the highest.
   assert '(lstm)' in explodes.quantity
