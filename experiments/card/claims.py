@@ -34,19 +34,25 @@ class Entry(NamedTuple):
   @property
   def text(self) -> str:
     """'0.98 [0.95, 1] 5/5', as far as there is one."""
-    if not len(self.values):
-      said = '-'
-    elif self.interval is None:
-      said = f'{self.mean:.3g}'
-    else:
-      low, high = self.interval.low, self.interval.high
-      said = f'{self.mean:.3g} [{low:.3g}, {high:.3g}]'
-    return said if self.solved is None else f'{said} {self.share}'
+    said = number(self.mean) if len(self.values) else '-'
+    return ' '.join(part for part in (said, self.bounds, self.share) if part)
+
+  @property
+  def bounds(self) -> str:
+    """'[0.95, 1]', as far as there is an interval."""
+    if self.interval is None:
+      return ''
+    return f'[{number(self.interval.low)}, {number(self.interval.high)}]'
 
   @property
   def share(self) -> str:
     """'4/5': the seeds that count as learnt."""
     return '' if self.solved is None else '{}/{}'.format(*self.solved)
+
+
+def number(value: float) -> str:
+  """Returns three digits, or all of a number above 1,000: '0.0756', '2,048'."""
+  return f'{value:,.0f}' if abs(value) >= 1000 else f'{value:.3g}'
 
 
 def entries(rows: Rows) -> dict[str, dict[str, Entry]]:

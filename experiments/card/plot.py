@@ -33,7 +33,7 @@ def draw(rows: Rows, path: str):
     TITLE,
     columns=1,
     width=3.0 + 0.95 * len(names),
-    height=2.2 + 0.26 * len(mixers),
+    height=2.2 + 0.36 * len(mixers),
   )
   goodness = np.array([[_good(found, m, n) for n in names] for m in mixers])
   scale = [WORST, MIDDLE, BEST]
@@ -41,27 +41,30 @@ def draw(rows: Rows, path: str):
   panel.imshow(goodness, cmap=colors, vmin=0, vmax=1, aspect='auto')
   for i, mixer in enumerate(mixers):
     for j, name in enumerate(names):
-      panel.text(
-        j, i, _text(found[mixer].get(name)), ha='center', va='center',
-        fontsize=7.5,
-      )  # fmt: skip
+      said, bounds = _texts(found[mixer].get(name))
+      place = {'ha': 'center', 'va': 'center'}
+      panel.text(j, i - (0.18 if bounds else 0), said, fontsize=7.5, **place)
+      panel.text(j, i + 0.22, bounds, fontsize=6, **place)
   panel.grid(False)
   panel.set_yticks(range(len(mixers)), mixers)
   labels = [textwrap.fill(name.replace(':', ':\n', 1), 16) for name in names]
   panel.set_xticks(range(len(names)), labels, fontsize=7.5)
   panel.tick_params(length=0)
   plotting.footer(
-    figure, rows, 'Means over seeds; k/n: seeds that count as learnt.'
+    figure,
+    rows,
+    'Means over seeds, with 95 % intervals where there are five seeds or more '
+    'that differ; k/n: seeds that count as learnt.',
   )
   plotting.save(figure, path)
 
 
-def _text(entry: claims.Entry | None) -> str:
-  """Returns '0.98  5/5', '-' where there is no number."""
+def _texts(entry: claims.Entry | None) -> tuple[str, str]:
+  """Returns '0.98  5/5' ('-' where there is no number) and '[0.95, 1]'."""
   if entry is None:
-    return ''
-  said = f'{entry.mean:.3g}' if len(entry.values) else '-'
-  return f'{said}  {entry.share}'.strip()
+    return '', ''
+  said = claims.number(entry.mean) if len(entry.values) else '-'
+  return f'{said}  {entry.share}'.strip(), entry.bounds
 
 
 def _good(found: Mapping, mixer: str, name: str) -> float:

@@ -34,5 +34,16 @@ def shared(config: Config) -> Config:
 
 
 def tabulate(rows):
-  """Leaves out the rows of the other experiments, of which those here are."""
-  return [row for row in rows if row.get('property')]
+  """Leaves out the rows of other experiments that were read for the card's.
+
+  Mixers are in the order of the catalogue, others after them.
+  """
+  own = [row for row in rows if row.get('property')]
+  mixers, measures = list(MIXERS), list(MEASURES)
+
+  def place(row):
+    known = row['mixer'] in MIXERS
+    at = mixers.index(row['mixer']) if known else len(mixers)
+    return at, measures.index(row['measure'])
+
+  return sorted(own, key=place)

@@ -252,7 +252,13 @@ def test_bad_options_are_refused_before_anything_is_written(
 def test_the_table_has_the_properties_and_not_what_they_were_read_from():
   """Rows of the other experiment lie below a cell's folder."""
   rows = table([1.0], True)
+  rows = [row | {'measure': 'parity'} for row in rows]
   assert sweep.tabulate([*rows, {'mixer': 'lstm', 'lag': 3}]) == rows
+  later = [row | {'measure': 's3'} for row in rows]
+  elman = [row | {'mixer': 'elman'} for row in rows[:1]]
+  assert sweep.tabulate([*later, *rows, *elman])[0] == elman[0]
+  of_lstm = [r for r in sweep.tabulate([*later, *rows]) if r['mixer'] == 'lstm']
+  assert [r['measure'] for r in of_lstm] == ['parity', 's3']
 
 
 def test_two_machines_have_two_rows_of_the_heat_map(tmp_path):
