@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 from seqjax import testing
-from seqjax.nn import GRU, MinGRU, SequenceMixer
+from seqjax.nn import GRU, LSTM, MinGRU, SequenceMixer
 from seqjax.tasks import Recall
 
 
@@ -53,6 +53,16 @@ def test_a_mixer_that_says_nothing_breaks_the_laws():
   """Agreeing on zeros is vacuous."""
   with pytest.raises(testing.LawBroken, match='proves nothing'):
     testing.assert_mixer_contract(Silent())
+
+
+@pytest.mark.parametrize(
+  'given, said',
+  [(nn.Dense(4), 'a Dense was given'), (LSTM, 'the class LSTM, not an inst')],
+)
+def test_what_is_no_mixer_is_refused_in_a_sentence(given, said):
+  """A layer without the protocol, and a class."""
+  with pytest.raises(ValueError, match=said):
+    testing.assert_mixer_contract(given)
 
 
 def test_at_most_two_tensors_may_be_zero():

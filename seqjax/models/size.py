@@ -17,13 +17,21 @@ TOLERANCE = 0.1  # counts within a tenth of each other are called equal
 MULTIPLES, WIDEST = (8, 4, 2), 4096  # of the widths that are tried
 
 
-def num_parameters(model: nn.Module) -> int:
+def num_parameters(model: Any, *inputs: Any) -> int:
   """Returns the number of entries of all parameters; nothing is allocated.
 
   Args:
-    model: a mixer, or one of the models that read tokens or values.
+    model: a mixer, or one of the models that read tokens or values; any Linen
+      module, with inputs; or a tree of parameters.
+    inputs: what a Linen module that is not of seqjax is initialised with.
   """
-  leaves = jax.tree.leaves(variable_shapes(model))
+  if not isinstance(model, nn.Module):
+    leaves = jax.tree.leaves(model)
+  elif inputs:
+    variables = jax.eval_shape(model.init, jax.random.key(0), *inputs)
+    leaves = jax.tree.leaves(variables.get('params', {}))
+  else:
+    leaves = jax.tree.leaves(variable_shapes(model))
   return sum(math.prod(leaf.shape) for leaf in leaves)
 
 

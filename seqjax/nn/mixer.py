@@ -233,7 +233,13 @@ def _check_shape(mixer, x, axes: str):
       f'{x.dtype} were given; convert them, or embed them if they are tokens '
       '(models.SequenceModel does).'
     )
-  if x.ndim != len(axes.split()) or x.shape[-1] != mixer.features:
+  num_axes = len(axes.split())
+  if x.ndim == num_axes - 1 and x.shape[-1] == mixer.features:
+    raise ValueError(
+      f'{type(mixer).__name__} reads inputs of shape {axes}, but '
+      f'{list(x.shape)} were given, without a batch axis; add one by x[None].'
+    )
+  if x.ndim != num_axes or x.shape[-1] != mixer.features:
     raise ValueError(
       f'{type(mixer).__name__} has features={mixer.features}, but inputs of '
       f'shape {list(x.shape)} were given; they must be {axes}, so change '

@@ -10,6 +10,7 @@ models.
 
 import functools
 import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -48,7 +49,7 @@ PRECISION = 'bfloat16 stays near float32'
 
 
 def assert_mixer_contract(
-  mixer: SequenceLayer, *, zero: tuple[str, ...] = (), tolerance: float = 1.0
+  mixer: Any, *, zero: tuple[str, ...] = (), tolerance: float = 1.0
 ):
   """Checks every law that the type of a mixer, block or model promises.
 
@@ -63,12 +64,23 @@ def assert_mixer_contract(
 
   Raises:
     LawBroken: names the law, the tensor, the difference and what is allowed.
-    ValueError: more than two tensors are said to be zero.
+    ValueError: more than two tensors are said to be zero, or it has not the
+      protocol of mixers.
 
   Example:
     >>> from seqjax import nn, testing
     >>> testing.assert_mixer_contract(nn.MinGRU(features=4))
   """
+  if not isinstance(mixer, SequenceLayer):
+    what = (
+      f'the class {mixer.__name__}, not an instance of it,'
+      if isinstance(mixer, type)
+      else f'a {type(mixer).__name__}'
+    )
+    raise ValueError(
+      'The laws are those of mixers, which derive from seqjax.nn.CausalMixer or '
+      f'SequenceMixer, and of models of them, but {what} was given.'
+    )
   if len(zero) > 2:
     raise ValueError(
       f'At most two tensors may be zero by construction, but {zero} were named.'

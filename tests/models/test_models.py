@@ -212,6 +212,14 @@ def test_parameters_of_models_are_counted_by_what_they_read(spec):
     assert num_parameters(model) == size(shapes)
 
 
+def test_parameters_of_any_linen_module_and_of_a_tree_are_counted():
+  """Batch statistics are none; without its inputs a module cannot be asked."""
+  module, x = nn.Sequential([nn.Dense(3), nn.BatchNorm(True)]), np.ones((2, 4))
+  assert num_parameters(module, x) == 4 * 3 + 3 + 2 * 3
+  variables = jax.jit(module.init)(jax.random.key(0), x)
+  assert num_parameters(variables['params']) == 4 * 3 + 3 + 2 * 3
+
+
 def test_widths_for_equal_parameters_are_within_a_tenth():
   """Multiples of 8, the nearest one."""
   width = features_for(LSTM, 25000)

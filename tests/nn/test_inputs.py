@@ -19,11 +19,12 @@ def without_annotations():
 
 @pytest.mark.parametrize('name', MIXERS | NONCAUSAL_MIXERS)
 def test_inputs_that_are_no_numbers_are_refused(name):
-  """Integers, which Flax would convert in silence, and lists."""
+  """Integers, which Flax would convert in silence, lists, a lone sequence."""
   mixer = (MIXERS | NONCAUSAL_MIXERS)[name](8, 16)
   for x, message in (
     (jnp.ones((1, 3, 8), jnp.int32), 'floating-point numbers, but .*int32'),
     (jnp.ones((1, 3, 8)).tolist(), 'a list was given'),
+    (jnp.ones((3, 8)), 'without a batch axis; add one'),
   ):
     with pytest.raises(ValueError, match=message):
       mixer.init(jax.random.key(0), x)
