@@ -15,9 +15,10 @@ from seqjax.ops import algorithms, checks
 from seqjax.typing import Array, Segments
 
 ALGORITHMS = ('auto', 'plain', 'scan', 'associative')
-# Positions per chunk whose states the backward pass computes again together.
-# They should fit into a cache. Training S4D takes as long with 4 as with 32.
-_RECOMPUTED = 8
+# The most positions per chunk whose states the backward pass computes again
+# together: they should fit into a cache, and training S4D takes as long with 4
+# as with 32. As many positions are one chunk, which compiles in less time.
+_CHUNK = 32
 
 
 def linear_recurrence_step(
@@ -130,18 +131,27 @@ def linear_recurrence_outputs(
     return jax.lax.scan(advance, state, chunk)
 
   inputs = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), (inputs, segments))
-  whole = length - length % _RECOMPUTED
+  size = _chunk_size(length)
+  whole = length - length % size
 
   def in_chunks(array):
-    sizes = whole // _RECOMPUTED, _RECOMPUTED
-    return array[:whole].reshape(*sizes, *array.shape[1:])
+    return array[:whole].reshape(whole // size, size, *array.shape[1:])
 
+  if length <= size:
+    carry, y = advance_many(carry, inputs)
+    return carry, jnp.swapaxes(y, 0, 1)
   carry, y = jax.lax.scan(advance_many, carry, jax.tree.map(in_chunks, inputs))
   y = y.reshape(whole, *y.shape[2:])
   if whole < length:
     carry, rest = advance_many(carry, jax.tree.map(lambda a: a[whole:], inputs))
     y = jnp.concatenate([y, rest])
   return carry, jnp.swapaxes(y, 0, 1)
+
+
+def _chunk_size(length: int) -> int:
+  """Returns a size that leaves no rest, whose code would be compiled too."""
+  even = (n for n in range(_CHUNK, 3, -1) if length % n == 0)
+  return length if length <= _CHUNK else next(even, _CHUNK)
 
 
 def gate(

@@ -78,8 +78,8 @@ def assert_mixer_contract(
       else f'a {type(mixer).__name__}'
     )
     raise ValueError(
-      'The laws are those of mixers, which derive from seqjax.nn.CausalMixer or '
-      f'SequenceMixer, and of models of them, but {what} was given.'
+      'The laws are those of mixers, which derive from CausalMixer or '
+      f'SequenceMixer of seqjax.nn, and of models of them, but {what} was given.'
     )
   if len(zero) > 2:
     raise ValueError(
