@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from experiments import folders
 from experiments.folders import Experiment
-from seqjax.analysis.verdicts import CONDITIONAL, Verdict
+from seqjax.analysis.verdicts import CONDITIONAL, UNDECIDED, Verdict
 from seqjax.results import report, table
 from seqjax.results.json_files import write_atomically
 
@@ -56,9 +56,10 @@ def _line(found: Experiment, verdict: Verdict, machine: str) -> dict[str, str]:
 
 
 def _word(verdict: Verdict) -> str:
-  """Returns how a claim came out; of a conditional one, for what it holds."""
+  """Returns how a claim came out, and for what it holds or what is missing."""
   word = report.word(verdict)
-  if verdict.verdict != CONDITIONAL:
+  bare = verdict.verdict == UNDECIDED and not report.effect(verdict)
+  if verdict.verdict != CONDITIONAL and not bare:
     return word
   condition = verdict.sentence.partition('. ')[0].removeprefix('The claim ')
   return textwrap.shorten(f'{word}: {condition}', 160, placeholder=' ...')

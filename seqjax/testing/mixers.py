@@ -79,7 +79,8 @@ def assert_mixer_contract(
     )
     raise ValueError(
       'The laws are those of mixers, which derive from CausalMixer or '
-      f'SequenceMixer of seqjax.nn, and of models of them, but {what} was given.'
+      'SequenceMixer of seqjax.nn, and of models of them, but '
+      f'{what} was given.'
     )
   if len(zero) > 2:
     raise ValueError(
