@@ -14,7 +14,7 @@ tables that are there.
 import dataclasses
 import pathlib
 
-from experiments import folders, page, readme
+from experiments import folders, headline, page, readme
 from experiments.folders import Experiment, Rows
 from seqjax import experiment
 from seqjax.experiment import option

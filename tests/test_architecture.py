@@ -156,6 +156,15 @@ def test_no_file_imports_itself_through_others():
   assert not circles(graph)
 
 
+def test_the_linter_finds_nothing():
+  """No name that is undefined, for one, in a branch that no test takes."""
+  called = subprocess.run(
+    [sys.executable, '-m', 'ruff', 'check', '--no-cache', ROOT],
+    capture_output=True, text=True,
+  )  # fmt: skip
+  assert called.returncode == 0, called.stdout
+
+
 def test_importing_seqjax_loads_neither_tfds_nor_matplotlib():
   """Heavy things load where they are used; ops load no Flax either."""
   code = """

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from experiments import folders, readme
+from experiments import folders, headline, readme
 from experiments import report as experiments_report
 from seqjax.nn import MIXERS, NONCAUSAL_MIXERS
 from seqjax.results import table
@@ -75,6 +75,12 @@ def test_the_readme_holds_the_verdicts_of_all_committed_tables():
   for each in found:
     for id, claim in each.claims.items():
       assert f'| {id} {claim.statement} |' in README
+
+
+def test_the_first_figure_is_drawn_from_the_committed_tables(tmp_path):
+  """As `python -m experiments.report` draws it."""
+  headline.draw(tmp_path / 'headline.svg')
+  assert (tmp_path / 'headline.svg').read_text() == headline.PATH.read_text()
 
 
 @pytest.mark.parametrize(
