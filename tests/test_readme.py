@@ -105,5 +105,5 @@ def test_the_first_screen_has_install_code_and_the_two_commands():
     for part in ('pip install', "MIXERS['lstm']", 'scripts/run.sh', 'test.sh')
   ]
   assert places == sorted(places)
-  assert f'in {len(MIXERS | NONCAUSAL_MIXERS)} layers' in first
+  assert f'{len(MIXERS | NONCAUSAL_MIXERS)} layers' in first
   assert f'{len(TASKS)} tasks' in first.replace('\n', ' ')
