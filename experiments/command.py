@@ -55,7 +55,7 @@ def run(
     entries: from names to what makes a mixer of (features, context), or a whole
       model of a task, see `experiments.whole`. Without an axis `mixers`, all of
       them take part. Cells then run in this process.
-    preset: what is not given as an axis; '': the first that there is.
+    preset: gives the axes that are not among `values`; '': the smallest one.
     values: values of the experiment's axes, and of other fields of its Config.
 
   Raises:

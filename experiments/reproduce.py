@@ -108,7 +108,7 @@ def _ended(job: Job, waiting, entries):
 
 
 def _processes(found: Experiment) -> int:
-  """Times are taken alone on the machine; trainings run two at a time."""
+  """Returns 1 process for timings or with a GPU, else 2 where possible."""
   if found.alone or shutil.which('nvidia-smi'):
     return 1
   if not hasattr(os, 'sched_getaffinity'):

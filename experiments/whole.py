@@ -38,9 +38,9 @@ def model(make: Callable[[Any], nn.Module], *tasks: Any) -> nn.Module:
     *tasks: the task to train it on, then those that it is tested on.
 
   Raises:
-    ValueError: it cannot be made, does not read a task's inputs, has more than
-      parameters, has others for a task of the tests, or returns outputs of
-      another shape.
+    ValueError: it cannot be made, does not accept a task's inputs, has
+      variables other than 'params', has other parameters for other tasks, or
+      returns outputs of the wrong shape.
   """
   name = getattr(make, '__name__', str(make))
   made, trained = [], None

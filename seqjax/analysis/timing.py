@@ -60,7 +60,7 @@ class Eager(NamedTuple):
 class Timing(NamedTuple):
   """The measured cost of one contestant.
 
-  `seconds` has one entry per round, in the order of the rounds.
+  `seconds` has one entry per round, in order.
   `compile_seconds` is tracing, lowering and compiling with nothing remembered,
   or an Eager contestant's first call. `flops` are those of the matmuls, `peak`
   the FLOP/s that the machine reaches on matmuls of their dtypes, `peak_bytes`

@@ -44,8 +44,9 @@ class Config:
   split: str = option('test', 'Split of the data to score.', among=SPLITS)
   lengths: tuple[str, ...] = option(
     (),
-    "Lengths to score, each in a row: values of the task's option length, or "
-    'ranges to sample from, as in 1:500. By default the length of the run.',
+    "Lengths to score: values of the task's option length, or ranges to "
+    'sample from, as in 1:500. A length gives one row, a range at most three. '
+    'By default the length of the run.',
   )
   task_options: str = option(
     '', 'Options of the task that differ from those of the run, as in delay=99.'

@@ -55,8 +55,8 @@ class Config:
   task: str = option('recall', 'Task to train on.', among=TASKS)
   mixer: str = option(
     'lstm',
-    'Sequence mixer to train. Several that are joined by +, as in '
-    'gru+attention, take turns in the layers.',
+    'Sequence mixer to train. Join several by + to alternate them over the '
+    'layers, as in gru+attention.',
     among=EVERY_MIXER,
   )
   task_options: str = option(
@@ -104,7 +104,7 @@ class Config:
   warmup: int = option(
     -1,
     'Number of updates in which the learning rate rises from 0; -1: a tenth of '
-    'all, 50 at most.',
+    'all updates, but at most 50.',
   )
   clip: float = option(
     1.0, 'Largest global norm of a gradient; 0 does not clip.'

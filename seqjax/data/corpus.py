@@ -37,12 +37,12 @@ class Part(NamedTuple):
 
 
 class Vocabulary(NamedTuple):
-  """Characters and their tokens; of bytes, which are tokens, it has none.
+  """The mapping from characters to tokens; bytes need none.
 
   Attributes:
-    characters: the code point of token i + 1; None where tokens are bytes, or
-      numbers from elsewhere.
-    count: of the tokens that are numbers from elsewhere; None for texts.
+    characters: entry i is the code point of token i + 1. None for bytes, and
+      for files of token ids.
+    count: the number of tokens in a file of token ids; None for texts.
   """
 
   characters: Integer[np.ndarray, 'C'] | None

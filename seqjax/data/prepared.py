@@ -136,7 +136,7 @@ def prepare(name: str, data_dir: str = '') -> pathlib.Path:
       folder.parent.mkdir(parents=True, exist_ok=True)
       os.rename(written, folder)
   finally:
-    for partial in downloads.glob('*.tmp.*'):  # a download that broke off
+    for partial in downloads.glob('*.tmp.*'):  # interrupted downloads
       shutil.rmtree(partial, ignore_errors=True)
     with contextlib.suppress(OSError):
       downloads.rmdir()  # where nothing lies in it
@@ -180,7 +180,7 @@ def _seed(url: str, info: Any, downloads: pathlib.Path, name: str):
 
 
 def _check_reachable(url: str, otherwise: pathlib.Path):
-  """Asks for the head alone: TFDS would try again for minutes."""
+  """Sends a HEAD request first, since TFDS would retry for minutes."""
   request = urllib.request.Request(url, method='HEAD')
   try:
     with urllib.request.urlopen(request, timeout=SECONDS):

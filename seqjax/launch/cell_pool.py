@@ -30,7 +30,7 @@ from seqjax.results.records import finished
 
 LOG = 'log.txt'
 LINE_SECONDS = 10.0  # between two lines of progress, where there is no terminal
-PATIENCE = 60.0  # seconds in which a process that is stopped may save its run
+PATIENCE = 60.0  # seconds that a stopped process has to save its run
 
 
 class Cell(NamedTuple):
@@ -253,7 +253,7 @@ class _Worker:
     """Sends a cell; returns the pipe of the answer, which a death closes."""
     if self._process is None:
       self._start()
-    # A process that has died in between answers with the end, too.
+    # If the process has died meanwhile, reading the pipe raises EOFError.
     with contextlib.suppress(OSError):
       self._pipe.send(cell)
     return self._pipe

@@ -35,8 +35,8 @@ def needed_bytes(
   """Returns the bytes that a function takes, without running it.
 
   Where one array of the traced function is larger than the device's memory,
-  these are the bytes of that array, a lower bound: a compiler may think for
-  minutes about what cannot run anyway.
+  these are the bytes of that array, a lower bound: compiling could take
+  minutes in vain.
 
   Args:
     function: what is to be compiled.

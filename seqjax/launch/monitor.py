@@ -157,10 +157,10 @@ class MetricsLines:
     self._show(f'step {step:,} of {self.total_steps:,}: {text}', step)
 
   def _pace(self, step: int) -> list[str]:
-    """Returns speed and time left, if there has been an interval to tell.
+    """Returns speed and time left, once an interval has been timed.
 
-    The first interval ends with its training, since the evaluation after it
-    compiles; the others end with their evaluation.
+    The first interval is timed without its evaluation, which compiles; later
+    ones include theirs.
     """
     now = time.perf_counter()
     since, began = self._since

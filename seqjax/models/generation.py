@@ -1,13 +1,14 @@
 """Sequences that a model continues by itself: sampled tokens, or values.
 
-A prompt is read at once by `unroll`, then `step` reads what it wrote, in a
-compiled loop whose cache doubles as it fills: a token costs what has been read,
-not the context. `context` sizes what grows with the past. As long as no more
-than c positions have been read, a mixer of context c computes what one of a
-longer context does, and its carry is the beginning of the longer one's: along
-the axis that differs, position p has slot p, and what was never written is
-zero. So decoding begins with a short context, and the carry is padded to the
-next one when it is full.
+`unroll` reads the whole prompt, then `step` reads each generated token in a
+compiled loop. The cache starts small and doubles when it is full, so that the
+cost of a token depends on the positions read so far, and not on the full
+context. `context` sizes what grows with the past. As long as no more than c
+positions have been read, a mixer of context c computes what one of a longer
+context does, and its carry is the beginning of the longer one's: along the axis
+that differs, position p has slot p, and what was never written is zero. So
+decoding begins with a short context, and the carry is padded to the next one
+when it is full.
 """
 
 import dataclasses
@@ -281,14 +282,14 @@ def stages(
   filled: int,
   num_steps: int,
 ) -> Iterator[Stage]:
-  """Returns the model at contexts that double from stage to stage.
+  """Yields stages, in each of which the model's context is twice as long.
 
-  One stage alone where contexts change no carry.
+  There is one stage if the context does not change the shapes of the carry.
 
   Args:
     model: at its full context.
-    first_step: from a model to the carry and output of its first step; only
-      traced.
+    first_step: maps a model to the carry and output of its first step; it is
+      traced, never run.
     filled: the most positions that are read before the stages.
     num_steps: how many positions the stages read together.
   """

@@ -61,8 +61,8 @@ def _of_side(inputs, segments):
   if start.any() or not np.array_equal(valid, at_the_end):
     row = int(np.argmax((start | (valid != at_the_end)).any(axis=1)))
     raise ValueError(
-      'Segments are regrouped from rows of one segment each with padding at '
-      f'the end, but row {row} is no such row.'
+      'Only rows of one segment with padding at the end can be regrouped, but '
+      f'row {row} is different.'
     )
   return found
 

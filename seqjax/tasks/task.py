@@ -15,9 +15,9 @@ from seqjax.errors import Note, check_fields, field_kinds, unknown
 from seqjax.ops import losses
 from seqjax.typing import SPLITS, Array, Batch, Spec, TaskShape
 
-HELD_OUT_BITS = 24  # of different examples, to hold some out of training
+HELD_OUT_BITS = 24  # log2 of the different examples needed to hold some out
 MOST = 2**20  # positions, symbols, values of any option
-MOST_MODULUS = 1024  # chance takes the square of it in memory, its cube in time
+MOST_MODULUS = 1024  # chance takes memory O(modulus^2) and time O(modulus^3)
 UNLIMITED = ('seed', 'num_examples')  # options that no array grows with
 
 
@@ -110,10 +110,10 @@ class Overlap(Note, ValueError):
 
 
 class BaseTask:
-  """The header of `batch`, which every task of the catalogue shares.
+  """The checks in `batch` that all tasks of the catalogue share.
 
-  A task defines `_sample`, which gets a key of its own for every batch; or
-  `_batch`, where its splits differ or its examples are read from data.
+  A task defines `_sample`, which is given a different key for each batch. If
+  its splits differ, or it reads examples from data, it defines `_batch`.
 
   Attributes:
     on_device: as in `Task`.

@@ -144,7 +144,7 @@ def _carry_signature(subject, segments=None):
   initial = jax.eval_shape(make)
   for leaf in jax.tree.leaves(initial):
     if leaf.shape[:1] != (BATCH_SIZE,):
-      raise LawBroken(STRUCTURE, f'the first axis of {leaf} is no batch.')
+      raise LawBroken(STRUCTURE, f'the first axis of {leaf} is not the batch.')
   given = subject.variables, initial
   stepped, y_t = jax.eval_shape(subject.apply_step, *given, subject.x[:, 0])
   unrolled, y = jax.eval_shape(
@@ -339,9 +339,9 @@ def _check_jit(subject, carry):
 
 
 def _check_precision(single, half, carry):
-  """Both read the same numbers, rounded so that bfloat16 can hold them.
+  """Compares outputs for the same values, rounded to what bfloat16 can hold.
 
-  The steps of single precision, which nothing else looks at, go along.
+  Also checks steps in float32, which no other law covers.
   """
 
   def rounded(leaf):

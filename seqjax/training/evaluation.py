@@ -21,7 +21,7 @@ NUM_RANGES = 3  # of lengths; one compiled function each
 
 
 class Scores(dict[Any, tuple[float, float]]):
-  """{group: (mean score, total weight)}, and how many targets they are over.
+  """{group: (mean score, total weight)}, and the number of targets.
 
   Attributes:
     counted: the number of targets with a weight other than 0.
@@ -102,7 +102,7 @@ def evaluate(
   )
   static, numbers = traced.split(task)
   drawn = []
-  for step in range(batches):  # all are on their way before one is waited for
+  for step in range(batches):  # dispatch all before waiting for any
     if task.on_device:
       carry, scored = _drawn_scores(
         params,
@@ -186,8 +186,9 @@ def evaluate_lengths(
 ) -> Scores:
   """Returns {group: (mean score, total weight)} for examples of many lengths.
 
-  At most three functions are compiled, for as many tasks that share the lengths
-  evenly, so that the short ones are not padded to the longest:
+  The lengths are split into at most three ranges of equal size, each with a
+  task and a compiled function of its own, so that short examples are not padded
+  to the longest length:
 
       evaluate_lengths(
         model, params,
@@ -195,8 +196,8 @@ def evaluate_lengths(
         longest=500, batches=64, batch_size=64)
 
   Args:
-    task_between: from the shortest length and the longest to a task whose
-      examples have all lengths between, and whose groups they are.
+    task_between: maps (shortest, longest) to a task whose examples have all
+      lengths in that range, and whose groups are the lengths.
     longest, shortest: the range of lengths.
     batches: of each of the tasks.
     batch_size, split, model, params: as in `evaluate`.
