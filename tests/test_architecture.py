@@ -156,6 +156,26 @@ def test_no_file_imports_itself_through_others():
   assert not circles(graph)
 
 
+OPENINGS = ('What', 'Of', 'Those', 'The same', 'Whether', 'By', 'Which', 'How')
+DOCUMENTED = [
+  path
+  for folder in ('seqjax', 'experiments', 'scripts')
+  for path in sorted((ROOT / folder).rglob('*.py'))
+]
+
+
+def test_docstrings_begin_with_what_can_be_read_alone():
+  """A verb or a noun, in every file but those of tests."""
+  found = []
+  for file in DOCUMENTED:
+    for node in ast.walk(ast.parse(file.read_text(encoding='utf-8'))):
+      if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef):
+        said = ast.get_docstring(node) or ''
+        if f'{said} '.startswith(tuple(f'{word} ' for word in OPENINGS)):
+          found.append((file.name, said.partition('\n')[0]))
+  assert not found
+
+
 def test_the_linter_finds_nothing():
   """No name that is undefined, for one, in a branch that no test takes."""
   called = subprocess.run(
