@@ -11,6 +11,7 @@ that `waiting` returns.
 
 import collections
 import contextlib
+import gc
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -108,9 +109,10 @@ def run(
 
   Args:
     call: a function that another process can import. It must skip finished
-      work, since a cell whose process died is retried once in a new process.
+      work, since a cell whose process died, or had no memory left, is retried
+      once in a new process.
     groups: cells of a group are called one after the other and share a process,
-      and with it what has been compiled.
+      and with it what has been compiled, which the next group does not find.
     processes: how many run at a time.
     cores: how many each process may use; None: all are shared evenly.
     memory: how many bytes of data a process may hold, where the system bounds
@@ -130,12 +132,16 @@ def run(
   idle = [
     _Worker(call, share, memory) for share in shares(processes, cores)
   ]  # a process each, from its first cell on
-  busy, died = {}, set()
+  busy, died, begun = {}, set(), set()
   try:
     while queue or busy:
       while queue and idle:
         worker, group = idle.pop(), queue.popleft()
-        busy[worker.send(group[0])] = worker, group
+        busy[worker.send(group[0], begins=id(group) not in begun)] = (
+          worker,
+          group,
+        )
+        begun.add(id(group))
       for pipe in multiprocessing.connection.wait(list(busy)):
         worker, group = busy.pop(pipe)
         idle.append(worker)
@@ -143,7 +149,11 @@ def run(
         try:
           why = pipe.recv()
         except (EOFError, OSError):
-          why = _cause(worker.stop())
+          why, lost = _cause(worker.stop()), True
+        else:
+          lost = why is not None and why.startswith(MemoryError.__name__)
+        if lost:
+          worker.stop()
           again = cell.folder not in died
           died.add(cell.folder)
         if not again:
@@ -249,13 +259,18 @@ class _Worker:
     self._call, self._cores, self._memory = call, cores, memory
     self._process = None
 
-  def send(self, cell: Cell) -> multiprocessing.connection.Connection:
-    """Sends a cell; returns the pipe of the answer, which a death closes."""
+  def send(
+    self, cell: Cell, *, begins: bool
+  ) -> multiprocessing.connection.Connection:
+    """Sends a cell; returns the pipe of the answer, which a death closes.
+
+    `begins` says that it is the first of a group.
+    """
     if self._process is None:
       self._start()
     # If the process has died meanwhile, reading the pipe raises EOFError.
     with contextlib.suppress(OSError):
-      self._pipe.send(cell)
+      self._pipe.send((cell, begins))
     return self._pipe
 
   def terminate(self):
@@ -293,7 +308,21 @@ def _serve(pipe, call, memory: int | None):
     _bound(memory)
   with contextlib.suppress(EOFError, OSError):  # nobody is there any more
     while True:
-      pipe.send(attempt(call, pipe.recv()))
+      cell, begins = pipe.recv()
+      if begins:
+        _forget_compiled()
+      pipe.send(attempt(call, cell))
+
+
+def _forget_compiled():
+  """Frees what JAX has compiled for other groups.
+
+  Each function takes maps of memory, of which a process has 65,530 on Linux:
+  after about a hundred models an allocation fails, however much is free.
+  """
+  if 'jax' in sys.modules:
+    sys.modules['jax'].clear_caches()
+    gc.collect()
 
 
 def _bound(memory: int):

@@ -35,8 +35,17 @@ def run(config, folder):
     os.kill(os.getpid(), signal.SIGKILL)
   if config.what == 'sleeps':
     time.sleep(600)
+  if config.what.startswith('compiles'):
+    import jax
+    jax.jit(traced)(1.0)
   with results.Run(folder, config) as record:
-    record.finish(cores=len(os.sched_getaffinity(0)))
+    record.finish(cores=len(os.sched_getaffinity(0)), traces=len(TRACES))
+
+TRACES = []
+
+def traced(x):
+  TRACES.append(x)
+  return x + 1
 """
 
 
@@ -62,9 +71,23 @@ def began(cell: Cell) -> list[str]:
   return (pathlib.Path(cell.folder) / 'began').read_text().split()
 
 
+def test_what_is_compiled_is_kept_for_a_group_and_no_longer(make):
+  """In one process, whose memory maps would run out otherwise."""
+  cell, call = make
+  first, second, other = (cell(f'compiles {i}') for i in range(3))
+  ended = dict(cell_pool.run(call, [[first, second], [other]]))
+  assert set(ended.values()) == {None}
+  assert began(first) == began(second) == began(other)
+  traces = [
+    cell_pool.finished(each.folder, each.config)['traces']
+    for each in (first, second, other)
+  ]
+  assert traces == [1, 1, 2]
+
+
 @pytest.mark.skipif(sys.platform != 'linux', reason='bounds are those of Linux')
 def test_a_cell_that_fails_or_dies_takes_no_other_with_it(make):
-  """Nor does one that takes too much; a dead one is tried once more."""
+  """Nor does one that takes too much; both are tried once more."""
   cell, call = make
   whats = ('first', 'fails', 'takes too much', 'dies', 'last')
   first, fails, large, dies, last = cells = [cell(what) for what in whats]
@@ -76,7 +99,8 @@ def test_a_cell_that_fails_or_dies_takes_no_other_with_it(make):
   assert 'Traceback' in log(fails) and 'no such thing' in log(fails)
   assert ended[large].startswith('MemoryError') and 'SIGKILL' in ended[dies]
   assert log(dies).count('its last words') == 2 and len(set(began(dies))) == 2
-  assert began(first) == began(large)  # a group shares a process
+  assert began(first)[0] == began(large)[0]  # a group shares a process
+  assert len(began(large)) == len(set(began(large))) == 2
   assert cell_pool.finished(last.folder, last.config)['cores'] == 1
   left, refused = cell_pool.waiting(cells)
   assert left == [fails, large, dies] and not refused
