@@ -1,5 +1,7 @@
 """Draws the first figure of the README from two committed tables.
 
+    python -m experiments.headline
+
 One panel of parallelism and one of recall, with a few mixers each: what a scan
 costs beside attention, and how far back the same networks remember.
 """
@@ -45,3 +47,7 @@ def draw(path: pathlib.Path = PATH):
     'the highest; dashed: the longest distance in training.',
   )
   plotting.save(figure, path)
+
+
+if __name__ == '__main__':
+  draw()

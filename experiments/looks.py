@@ -10,7 +10,7 @@ SHARED = {
   'attention (ALiBi)': plotting.look('black', 'dotted', 'v'),
   'attention (learned)': plotting.look('grey', 'dotted', '^'),
   'attention (no positions)': plotting.look('grey', 'dashed', 'P'),
-  'attention (sinusoidal)': plotting.look('pink', 'dashed', 's'),
+  'attention (sinusoidal)': plotting.look('pink', 'dashed', '<'),
   'deltanet (negative)': plotting.look('gold', 'solid', 'h'),
   'elman (relu)': plotting.look('red', 'dotted', '<'),
   'gru (chrono)': plotting.look('sky', 'dash-dot', 'h'),

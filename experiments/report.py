@@ -14,7 +14,7 @@ tables that are there.
 import dataclasses
 import pathlib
 
-from experiments import folders, headline, page, readme
+from experiments import folders, page, readme
 from experiments.folders import Experiment, Rows
 from seqjax import experiment
 from seqjax.experiment import option
@@ -101,7 +101,6 @@ def write_page(root: pathlib.Path) -> pathlib.Path:
     front = page.DOCS.parent.parent / 'README.md'
     if front.is_file():
       readme.write(front)
-      headline.draw()
     return page.write_committed()
   return page.write(
     page.saved(root), root / 'report', f'results in {root.name}'

@@ -78,7 +78,7 @@ def test_the_readme_holds_the_verdicts_of_all_committed_tables():
 
 
 def test_the_first_figure_is_drawn_from_the_committed_tables(tmp_path):
-  """As `python -m experiments.report` draws it."""
+  """As `python -m experiments.headline` draws it."""
   headline.draw(tmp_path / 'headline.svg')
   assert (tmp_path / 'headline.svg').read_text() == headline.PATH.read_text()
 

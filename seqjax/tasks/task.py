@@ -208,9 +208,9 @@ class BaseTask:
     """Notes where training is bound to see the examples of another split."""
     if split != 'train' and self.bits < HELD_OUT_BITS:
       warnings.warn(
-        f'{self} has about 2^{self.bits:.1f} different examples, but '
-        f'2^{HELD_OUT_BITS} are needed to hold some out for {split}: training '
-        'has seen examples that are scored. Make examples longer to avoid it.',
+        f'{self} has {self.bits:.1f} bits of different examples, but '
+        f'{HELD_OUT_BITS} are needed to hold some out for {split}: training '
+        'has seen what is scored, unless examples are made longer.',
         Overlap,
         stacklevel=3,
       )

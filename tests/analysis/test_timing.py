@@ -119,10 +119,14 @@ def stale(call, lag):
 @pytest.mark.parametrize('lag', [1, 2])
 def test_a_contestant_that_returns_an_earlier_output_is_caught(lag):
   """With inexact outputs, and with integers."""
-  with pytest.raises(timing.TimingError, match='rounds|repeated.*earlier calls'):
+  with pytest.raises(
+    timing.TimingError, match='rounds|repeated.*earlier calls'
+  ):
     compare(light(timing.Eager(stale(jax.jit(doubled), lag))))
   tokens = jnp.arange(12) ** 2
-  with pytest.raises(timing.TimingError, match='rounds|repeated.*earlier calls'):
+  with pytest.raises(
+    timing.TimingError, match='rounds|repeated.*earlier calls'
+  ):
     compare((timing.Eager(stale(jax.jit(doubled), lag)), (tokens,)))
 
 

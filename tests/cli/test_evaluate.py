@@ -217,7 +217,7 @@ def damage(workdir, **fields):
   (lambda path: damage(path, mixer='lsmt'), "'lsmt'. Did you mean 'lstm'"),
   (lambda path: damage(path, features=12), 'of another model or optimizer'),
   (lambda path: (path / 'config.json').write_text('{'), 'is not JSON'),
-  (lambda path: (path / 'config.json').write_text('[]'), 'no config of a run'),
+  (lambda path: (path / 'config.json').write_text('[]'), 'a config of a run'),
 ])  # fmt: skip
 def test_what_is_missing_or_wrong_is_a_sentence_and_exit_code_2(
   change, message, workdir, tmp_path, monkeypatch, capsys

@@ -403,7 +403,8 @@ def test_lines_that_no_checkpoint_knows_without_are_told(stopped, capfd):
   train.run(SMALL, stopped)
   said = capfd.readouterr().err
   assert (
-    f"another one: '{stopped}/checkpoints/16' (metrics.jsonl has lost 2" in said
+    f"other is left: '{stopped}/checkpoints/16' (metrics.jsonl has lost 2"
+    in said
   )
   assert [line['step'] for line in lines(stopped)][0] == 24
 

@@ -158,7 +158,7 @@ def packs(batch):
   (lambda b: bucketed(b, (4, 7)), r'longest segment, 8, but bounds=\(4, 7\)'),
   (lambda b: bucketed(b, (8, 4)), 'ascending bounds'),
   (lambda b: packed(b._replace(weights=b.weights[:, 0])), 'its own target'),
-  (lambda b: packed(packed(b)), 'padding at the end, but row 2'),
+  (lambda b: packed(packed(b)), 'at the end can be regrouped, but row 2'),
 ])  # fmt: skip
 def test_what_cannot_be_regrouped_is_refused(call, message):
   """One sentence with the expected and the given value."""

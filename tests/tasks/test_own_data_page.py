@@ -2,6 +2,7 @@
 
 import pathlib
 import re
+import shlex
 
 import jax
 import pytest
@@ -39,7 +40,7 @@ def test_the_flags_of_the_page_are_those_of_training():
   assert len(commands) == 3
   for command in commands:
     flags = experiment.define_flags(train_config.Config)
-    flags(['train.py', *command.split()])
+    flags(['train.py', *shlex.split(command)])
     config = experiment.from_flags(train_config.Config, flags)
     assert config.corpus and config.task.startswith('text')
     assert config.include == ('*.py' if 'project' in command else '')

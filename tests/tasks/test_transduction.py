@@ -220,7 +220,7 @@ def test_held_out_sentences_have_many_clauses():
   # Determiners, nouns, not; lists of 0, 1, 2 adjectives, all of one kind.
   assert 2.0**-task.bits == pytest.approx((1 / 2 / 8 / 3) ** 2 / 2)
   assert TRANSLATION.held_out_clauses == (2,)
-  with pytest.raises(ValueError, match='2.24 are needed to hold some out'):
+  with pytest.raises(ValueError, match='24 are needed to hold some out'):
     Translation(max_clauses=1).batch(jax.random.key(0), 0, 2, 'test')
 
 

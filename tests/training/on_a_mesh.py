@@ -58,7 +58,7 @@ def case(task, mesh, *, carried):
   progress = interval.Progress.begin(state)
   mesh = sharding.check(mesh, BATCH_SIZE)
   if task.on_device:
-    lowered = interval._drawn.lower(
+    lowered = interval._steps_on_device.lower(
       progress, 8, {}, parts=Parts(**parts, mesh=mesh), batch_size=BATCH_SIZE
     )
   else:
