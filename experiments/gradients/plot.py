@@ -16,7 +16,7 @@ TITLES = (
   'Rate in nats per step: left of 0 gradients vanish',
 )
 LOOKS = looks.SHARED | {
-  'elman (radius 0.9)': plotting.look('red', 'dotted', 'v'),
+  'elman (radius 0.9)': plotting.look('pink', 'dotted', 'v'),
   'elman (radius 1.1)': plotting.look('red', 'dashed', '^'),
   'elman (radius 1.2)': plotting.look('red', 'dash-dot', '<'),
   'elman (radius 1.5)': plotting.look('pink', 'solid', '>'),
