@@ -63,6 +63,10 @@ def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
     exec(compile(block, page, 'exec'), namespace)
   name, shape = RESULTS[page]
   assert shape is None or namespace[name].shape == shape
+  if page == 'protocol.md':
+    assert namespace['y_t'].shape == (4, 32)
+    names = set(namespace['gradients']['params'])
+    assert names == {'input', 'recurrent', 'bias'}
   if page == 'experiments.md':
     assert 'mine' in (tmp_path / 'runs/mine/figure.svg').read_text()
 
@@ -85,7 +89,7 @@ def test_the_example_of_a_docstring_runs(door, tmp_path, monkeypatch, capfd):
 
 
 def test_every_command_that_trains_is_a_config():
-  """Of the table of scores too: names and types, without running them."""
+  """Names and types are checked, in the table of scores too; none is run."""
   text = (DOCS / 'training.md').read_text(encoding='utf-8')
   text += (ROOT / 'README.md').read_text(encoding='utf-8')
   commands = re.findall(r'`(--task=[^`]+)`', text)

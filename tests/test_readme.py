@@ -13,6 +13,7 @@ from seqjax.tasks import TASKS
 
 ROOT = pathlib.Path(__file__).parent.parent
 README = (ROOT / 'README.md').read_text(encoding='utf-8')
+QUESTIONS = (ROOT / 'docs' / 'experiments.md').read_text(encoding='utf-8')
 
 
 def test_the_code_of_the_readme_runs():
@@ -75,6 +76,7 @@ def test_the_readme_holds_the_verdicts_of_all_committed_tables():
   for each in found:
     for id, claim in each.claims.items():
       assert f'| {id} {claim.statement} |' in README
+    assert f'| `{each.name}` |' in QUESTIONS
 
 
 def test_the_first_figure_is_drawn_from_the_committed_tables(tmp_path):

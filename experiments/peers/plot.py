@@ -28,7 +28,9 @@ def draw(rows: Sequence[Mapping[str, Any]], path: str):
   labels = [label.replace(': ', '\n', 1) for label, _ in found]
   plotting.names_axis(area, labels)
   area.tick_params(axis='y', labelsize=8)
-  area.set_xlabel('ratio of times, one core', fontsize=9)
+  compared = benchmark.compared(rows)
+  cores = ' and '.join(dict.fromkeys(row['cores'] for row in compared))
+  area.set_xlabel(f'ratio of times (cores: {cores})', fontsize=9)
   area.set_xscale('log')
   ticks = (0.1, 0.2, 0.5, 1, 2, 5)
   area.set_xticks(ticks, [f'{tick:g}' for tick in ticks])
@@ -50,5 +52,5 @@ def draw(rows: Sequence[Mapping[str, Any]], path: str):
     )
   drawn = [bound for _, line in found for bound in (line.low, line.high)]
   area.set_xlim(min([0.5, *drawn]) / 1.2, max([2, *drawn]) * 1.2)
-  plotting.footer(figure, benchmark.compared(rows), NOTE)
+  plotting.footer(figure, compared, NOTE)
   plotting.save(figure, path)

@@ -146,7 +146,6 @@ def _verdict(id: str, task: str, rows: Rows) -> Verdict:
   if absent := [f'{n} ({task})' for n in needed if n not in found]:
     return lacking(id, absent, COMMAND)
   steps = max(row['steps'] for row in rows)
-  seeds = min(found[name].num_seeds for name in needed)
   answers = {
     name: fixes(found[name], found[PRIMARY], steps) for name in ATTENTION
   }
@@ -166,9 +165,9 @@ def _verdict(id: str, task: str, rows: Rows) -> Verdict:
     ),
     effect=best.effect,
     p=best.p,
-    seeds=seeds,
+    seeds=min(found[name].num_seeds for name in needed),
     leans=leaning(*best.votes) if word == UNDECIDED else '',
-    more=f'--steps={ENOUGH}' if steps < ENOUGH else f'--seeds={3 * seeds}',
+    more=f'--steps={ENOUGH}' if steps < ENOUGH else '',
   )
 
 

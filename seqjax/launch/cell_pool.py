@@ -132,16 +132,12 @@ def run(
   idle = [
     _Worker(call, share, memory) for share in shares(processes, cores)
   ]  # a process each, from its first cell on
-  busy, died, begun = {}, set(), set()
+  busy, died = {}, set()
   try:
     while queue or busy:
       while queue and idle:
         worker, group = idle.pop(), queue.popleft()
-        busy[worker.send(group[0], begins=id(group) not in begun)] = (
-          worker,
-          group,
-        )
-        begun.add(id(group))
+        busy[worker.send(group)] = worker, group
       for pipe in multiprocessing.connection.wait(list(busy)):
         worker, group = busy.pop(pipe)
         idle.append(worker)
@@ -257,20 +253,22 @@ class _Worker:
 
   def __init__(self, call, cores: set[int] | None, memory: int | None):
     self._call, self._cores, self._memory = call, cores, memory
-    self._process = None
+    self._process = self._group = None
 
   def send(
-    self, cell: Cell, *, begins: bool
+    self, group: Sequence[Cell]
   ) -> multiprocessing.connection.Connection:
-    """Sends a cell; returns the pipe of the answer, which a death closes.
+    """Sends the next cell of a group, and whether the group is another one.
 
-    `begins` says that it is the first of a group.
+    Returns:
+      The pipe of the answer, which a death closes.
     """
     if self._process is None:
       self._start()
     # If the process has died meanwhile, reading the pipe raises EOFError.
     with contextlib.suppress(OSError):
-      self._pipe.send((cell, begins))
+      self._pipe.send((group[0], group is not self._group))
+    self._group = group
     return self._pipe
 
   def terminate(self):
@@ -308,8 +306,8 @@ def _serve(pipe, call, memory: int | None):
     _bound(memory)
   with contextlib.suppress(EOFError, OSError):  # nobody is there any more
     while True:
-      cell, begins = pipe.recv()
-      if begins:
+      cell, of_another_group = pipe.recv()
+      if of_another_group:
         _forget_compiled()
       pipe.send(attempt(call, cell))
 

@@ -25,22 +25,19 @@ def num_parameters(model: Any, *inputs: Any) -> int:
       module, with inputs; or a tree of parameters.
     inputs: what a Linen module that is not of seqjax is initialised with.
   """
-  if not isinstance(model, nn.Module):
-    leaves = jax.tree.leaves(model)
-  elif inputs:
-    variables = jax.eval_shape(model.init, jax.random.key(0), *inputs)
-    leaves = jax.tree.leaves(variables.get('params', {}))
-  else:
-    leaves = jax.tree.leaves(variable_shapes(model))
-  return sum(math.prod(leaf.shape) for leaf in leaves)
+  if isinstance(model, nn.Module):
+    model = variable_shapes(model, *inputs).get('params', {})
+  return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(model))
 
 
-def variable_shapes(model: nn.Module) -> Any:
-  """Returns the shapes of what `init` makes."""
-  x = specs.shapes(specs.read_by(model), 1, 1)
-  if isinstance(model, Seq2Seq):
-    x = x, specs.shapes(model.output, 1, 1)
-  return jax.eval_shape(model.init, jax.random.key(0), x)
+def variable_shapes(model: nn.Module, *inputs: Any) -> Any:
+  """Returns the shapes of what `init` makes, by default for what it reads."""
+  if not inputs:
+    x = specs.shapes(specs.read_by(model), 1, 1)
+    if isinstance(model, Seq2Seq):
+      x = x, specs.shapes(model.output, 1, 1)
+    inputs = (x,)
+  return jax.eval_shape(model.init, jax.random.key(0), *inputs)
 
 
 def features_for(make: Callable[[int], SequenceLayer], parameters: int) -> int:

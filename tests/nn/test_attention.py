@@ -59,7 +59,7 @@ def test_attention_is_that_of_flax(mixer, mask):
 
 @pytest.mark.parametrize('algorithm', ['plain', 'blockwise'])
 def test_weights_are_those_of_flax(algorithm):
-  """Where they are asked for; a query of shared keys has its own."""
+  """Requested weights are returned; queries of shared keys have their own."""
   mixer = Attention(8, 6, positions='none', algorithm=algorithm)
   variables = variables_of(mixer, X)
   assert set(variables) == {'params'}
