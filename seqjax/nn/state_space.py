@@ -4,7 +4,6 @@ Poles are -exp(log_rate) + i frequency, in continuous time, so that no state can
 grow; complex ones stand for conjugate pairs, and real ones have no frequency.
 """
 
-import functools
 import math
 
 import flax.linen as nn
@@ -16,10 +15,19 @@ from jaxtyping import Inexact
 from seqjax.errors import unknown
 from seqjax.nn import initializers
 from seqjax.nn.linear_rnn import LinearRecurrentMixer
-from seqjax.nn.mixer import carry_dtype, check_unroll
+from seqjax.nn.mixer import (
+  CausalMixer,
+  carry_dtype,
+  check_step,
+  check_unroll,
+)
 from seqjax.ops import segments as segments_lib
 from seqjax.ops import state_space as ops
-from seqjax.ops.linear_recurrence import linear_recurrence_outputs
+from seqjax.ops.diagonal_system import (
+  check_algorithm,
+  diagonal_system,
+  diagonal_system_step,
+)
 from seqjax.ops.state_space import DISCRETIZATIONS, from_state, to_state
 from seqjax.typing import Array, Segments
 
@@ -31,7 +39,7 @@ S4D_POLES = {
 S5_POLES = ('hippo', 'real')
 
 
-class S4D(LinearRecurrentMixer):
+class S4D(CausalMixer):
   """A linear system of its own for every feature (Gu et al., 2022).
 
   dh/dt = p h + x and y = C h + D x, read at steps dt that are learnt a feature:
@@ -41,19 +49,22 @@ class S4D(LinearRecurrentMixer):
   are left to the block.
 
   Attributes:
-    algorithm: how `linear_recurrence` computes it.
+    algorithm: how `ops.diagonal_system` computes it; rows without segments by
+      convolution, unless another is named.
     state_size: N, real numbers in each feature's state; 64 in the paper.
     initialization: where the poles begin, one of `S4D_POLES`; 'lin' and 'inv'
       are N/2 complex ones, 'real' are N real ones.
     discretization: 'zoh' or 'bilinear'.
   """
 
+  algorithm: str = 'auto'
   state_size: int = 16
   initialization: str = 'lin'
   discretization: str = 'zoh'
 
   def __post_init__(self):
     super().__post_init__()
+    check_algorithm(self.algorithm)
     _check_system(self, S4D_POLES)
 
   def setup(self):
@@ -80,41 +91,32 @@ class S4D(LinearRecurrentMixer):
     shape = batch_size, self.features, *initial.shape
     return jnp.zeros(shape, _state_dtype(self.dtype, initial))
 
+  def step(self, carry, x_t):
+    check_step(self, carry, x_t)
+    carry, y_t = diagonal_system_step(carry, x_t, *self._system())
+    return carry, _add_skip(y_t, self.skip, x_t, self.dtype)
+
   def unroll(self, carry, x, segments: Segments | None = None):
     check_unroll(self, carry, x, segments)
     x = segments_lib.zero_padding(x, segments)
-    drive = functools.partial(self._drive, *self._discretized())
-    carry, y = linear_recurrence_outputs(
-      carry, x, drive, self.read, segments, algorithm=self.algorithm
+    carry, y = diagonal_system(
+      carry, x, *self._system(), segments, algorithm=self.algorithm
     )
+    y = _add_skip(y, self.skip, x, self.dtype)
     return carry, segments_lib.zero_padding(y, segments)
 
   @nn.nowrap
-  def coefficients(self, x):
-    return self._drive(*self._discretized(), x)
-
-  @nn.nowrap
-  def _discretized(self):
+  def _system(self):
+    """Decay, gain and output; a complex state counts for its conjugate too."""
     dtype = carry_dtype(self.dtype)
     discretize = DISCRETIZATIONS[self.discretization]
-    return discretize(
+    decay, gain = discretize(
       _poles(self.poles, dtype), jnp.exp(self.log_step.astype(dtype))
     )
-
-  @nn.nowrap
-  def _drive(self, decay, gain, x):
-    shape = *x.shape, decay.shape[-1]
-    x = x.astype(carry_dtype(self.dtype))[..., None]
-    return jnp.broadcast_to(decay, shape), jnp.broadcast_to(gain, shape) * x
-
-  @nn.nowrap
-  def read(self, states, x):
-    output = self.output.astype(carry_dtype(self.dtype))
-    terms = states.real * jnp.broadcast_to(output[0], states.shape)
-    if len(output) == 2:
-      imag = states.imag * jnp.broadcast_to(output[1], states.shape)
-      terms = 2 * (terms - imag)
-    return _add_skip(jnp.sum(terms, axis=-1), self.skip, x, self.dtype)
+    output = self.output.astype(dtype)
+    if len(output) == 1:
+      return decay, gain, output[0]
+    return decay, gain, 2 * jax.lax.complex(*output)
 
   @property
   def _initial_poles(self) -> Inexact[np.ndarray, 'N']:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float, Inexact, Shaped
 
 from seqjax.ops.segments import zero_padding
 from seqjax.typing import Array, Segments
@@ -39,8 +39,8 @@ def zero_where(
 
 
 def nan_where(
-  mask: Bool[Array, '*B'], array: Float[Array, '...']
-) -> Float[Array, '...']:
+  mask: Bool[Array, '*B'], array: Inexact[Array, '...']
+) -> Inexact[Array, '...']:
   """Replaces by NaN what the mask marks, through which no gradient passes."""
   return _fill(mask, array, np.nan)
 

@@ -16,7 +16,7 @@ from seqjax.typing import Array, Segments
 
 ALGORITHMS = ('auto', 'plain', 'scan', 'associative')
 # The most positions per chunk whose states the backward pass computes again
-# together: they should fit into a cache, and training S4D takes as long with 4
+# together: they should fit into a cache, and training S4D took as long with 4
 # as with 32. As many positions are one chunk, which compiles in less time.
 _CHUNK = 32
 

@@ -12,6 +12,7 @@ import pytest
 from seqjax.ops import (
   attention,
   convolution,
+  diagonal_system,
   linear_attention,
   linear_recurrence,
   lyapunov,
@@ -117,6 +118,19 @@ OPS = {
     state_space.selective_scan_step,
     {'carry': 'B D N', 'u_t': 'B D', 'step_size_t': 'B D', 'rate': 'D N',
      'write_t': 'B N', 'read_t': 'B N'},
+  ),
+  'diagonal_system': Op(
+    diagonal_system.diagonal_system,
+    {'carry': 'B D N', 'x': 'B T D', 'decay': 'D N', 'gain': 'D N',
+     'output': 'D N'},
+    True,
+    diagonal_system.ALGORITHMS[:-1],
+    free=(('x', 1),),
+  ),
+  'diagonal_system_step': Op(
+    diagonal_system.diagonal_system_step,
+    {'carry': 'B D N', 'x_t': 'B D', 'decay': 'D N', 'gain': 'D N',
+     'output': 'D N'},
   ),
   'matrix_recurrence': Op(
     linear_recurrence.matrix_recurrence,
@@ -332,6 +346,8 @@ def right_dtypes(op, name):
     return (np.int32, bool, np.complex64, np.float32)
   recurrences = (linear_recurrence.linear_recurrence_step,)
   recurrences += (linear_recurrence.linear_recurrence,)
+  recurrences += (diagonal_system.diagonal_system,)
+  recurrences += (diagonal_system.diagonal_system_step,)
   if op.run in recurrences and name == 'carry':
     return np.float32, np.complex64
   return (np.float32,)

@@ -13,6 +13,7 @@ from seqjax.ops import linear_attention, pooling, recurrence, state_space
 from seqjax.ops import linear_recurrence as linear
 from seqjax.ops.attention import additive_attention, attention
 from seqjax.ops.convolution import causal_convolution, depthwise_convolution
+from seqjax.ops.diagonal_system import diagonal_system
 from seqjax.ops.segments import piece_index
 from seqjax.ops.stabilized_gates import stabilized_gates
 from seqjax.typing import Segments
@@ -118,6 +119,16 @@ def select(carry, arrays, algorithm):
   )
 
 
+def filter_rows(carry, arrays, algorithm):
+  decay, gain, output = np.array(
+    [[[0.1, 0.5], [1.0, 0.9]], [[1, 2], [3, -1]], [[1, -1], [2, 0.5]]],
+    np.float32,
+  )
+  return diagonal_system(
+    *carry, *arrays, decay, gain, output, SEGMENTS, algorithm=algorithm
+  )
+
+
 KERNEL = np.ones((3, 2, 2), np.float32)
 OUTER, CORRECTED = linear_attention.gated_outer, linear_attention.delta_rule
 LINEAR = tuple(a for a in linear.ALGORITHMS if a != 'auto')
@@ -127,6 +138,7 @@ OPS = {
     one_carry(linear.linear_recurrence), LINEAR, ((3,),), ((3,), (3,))
   ),
   'selective_scan': Op(select, LINEAR, ((3, 2),), ((3,), (3,), (2,), (2,))),
+  'diagonal_system': Op(filter_rows, LINEAR, ((2, 2),), ((2,),)),
   'stabilized_gates': Op(gates, ('scan', 'associative'), ((H,),), ((H,), (H,))),
   'gated_outer': Op(
     with_negative(one_carry(OUTER, chunk=4)),
