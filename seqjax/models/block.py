@@ -4,12 +4,18 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jaxtyping import Int
 
 from seqjax.errors import check_fields, unknown
 from seqjax.nn.layers import MLP, MLPS, RecomputedRMSNorm
-from seqjax.nn.mixer import SequenceLayer, StreamingLayer, can_stream
-from seqjax.ops.segments import check, zero_padding
-from seqjax.typing import Segments
+from seqjax.nn.mixer import (
+  SequenceLayer,
+  StreamingLayer,
+  can_stream,
+  check_width_kept,
+)
+from seqjax.ops.segments import check, chosen, zero_padding
+from seqjax.typing import Array, Segments
 
 
 class Block(StreamingLayer):
@@ -37,6 +43,7 @@ class Block(StreamingLayer):
     super().__post_init__()
     check_fields(self)
     check_options(self.expansion, self.dropout, self.mlp)
+    check_width_kept(self, self.mixer)
 
   def setup(self):
     types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
@@ -63,7 +70,14 @@ class Block(StreamingLayer):
     carry, y = mixer.unroll(carry, self.mixer_norm(x), segments)
     return carry, zero_padding(self._finish(x, y), segments)
 
-  def __call__(self, x, segments: Segments | None = None):
+  def __call__(
+    self,
+    x,
+    segments: Segments | None = None,
+    *,
+    lengths: Int[Array, 'B'] | None = None,
+  ):
+    segments = chosen(segments, lengths, x)
     check(segments, *x.shape[:2])
     x = zero_padding(x, segments).astype(self.dtype)
     y = self.mixer(self.mixer_norm(x), segments)

@@ -4,14 +4,20 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 
 from seqjax.errors import check_fields, unknown
 from seqjax.models import checks, specs
 from seqjax.models.stack import Stack
 from seqjax.nn.mixer import SequenceLayer
 from seqjax.ops import pooling
-from seqjax.ops.segments import check, num_starts, piece_index, zero_padding
+from seqjax.ops.segments import (
+  check,
+  chosen,
+  num_starts,
+  piece_index,
+  zero_padding,
+)
 from seqjax.typing import Array, Segments, Spec
 
 POOLINGS = {
@@ -58,9 +64,14 @@ class Classifier(nn.Module):
 
   @nn.compact
   def __call__(
-    self, x: Shaped[Array, 'B T *I'], segments: Segments | None = None
+    self,
+    x: Shaped[Array, 'B T *I'],
+    segments: Segments | None = None,
+    *,
+    lengths: Int[Array, 'B'] | None = None,
   ) -> Float[Array, 'B *C']:
     checks.one_array(self, x)
+    segments = chosen(segments, lengths, x)
     batch_size, num_positions = x.shape[:2]
     check(segments, batch_size, num_positions)
     types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
@@ -123,9 +134,14 @@ class MLPClassifier(nn.Module):
 
   @nn.compact
   def __call__(
-    self, x: Shaped[Array, 'B T *I'], segments: Segments | None = None
+    self,
+    x: Shaped[Array, 'B T *I'],
+    segments: Segments | None = None,
+    *,
+    lengths: Int[Array, 'B'] | None = None,
   ) -> Float[Array, 'B C']:
     checks.one_array(self, x)
+    segments = chosen(segments, lengths, x)
     batch_size, num_positions = x.shape[:2]
     check(segments, batch_size, num_positions)
     if num_positions > self.max_length and not self.truncate:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 
 from seqjax.models import checks, specs
 from seqjax.models.block import Block, streaming
@@ -13,7 +13,7 @@ from seqjax.models.stack import Stack, check_mixers
 from seqjax.nn.cross_attention import CrossAttention, Memory
 from seqjax.nn.layers import MLP, RecomputedRMSNorm
 from seqjax.nn.mixer import SequenceLayer, StreamingLayer, can_stream
-from seqjax.ops.segments import check, zero_padding
+from seqjax.ops.segments import check, chosen, zero_padding
 from seqjax.typing import Array, Segments, Spec
 
 
@@ -107,6 +107,8 @@ class Seq2Seq(nn.Module):
     self,
     inputs: tuple[Shaped[Array, 'B S *I'], Shaped[Array, 'B T *O']],
     segments: tuple[Segments | None, Segments | None] | None = None,
+    *,
+    lengths: tuple[Int[Array, 'B'], Int[Array, 'B']] | None = None,
   ) -> Float[Array, 'B T *C']:
     """Computes the outputs for a source, and a target given one step late."""
     checks.pair(self, inputs)
@@ -116,7 +118,11 @@ class Seq2Seq(nn.Module):
         'A Seq2Seq takes segments as a pair (of the source, of the target), '
         'either of which may be None, but one Segments was given.'
       )
-    source_segments, target_segments = segments or (None, None)
+    segments = segments or (None, None)
+    source_segments, target_segments = (
+      chosen(*each)
+      for each in zip(segments, lengths or (None, None), inputs, strict=True)
+    )
     carry = self.encode(source, source_segments)
     _, y = self.unroll(carry, target, target_segments)
     return y

@@ -4,12 +4,12 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 
 from seqjax.models import checks, specs
 from seqjax.models.stack import Stack
 from seqjax.nn.mixer import SequenceLayer, StreamingLayer
-from seqjax.ops.segments import check, zero_padding
+from seqjax.ops.segments import check, chosen, zero_padding
 from seqjax.typing import Array, Segments, Spec
 
 
@@ -72,8 +72,13 @@ class SequenceModel(StreamingLayer):
     return carry, zero_padding(self._read(y), segments)
 
   def __call__(
-    self, x: Shaped[Array, 'B T *I'], segments: Segments | None = None
+    self,
+    x: Shaped[Array, 'B T *I'],
+    segments: Segments | None = None,
+    *,
+    lengths: Int[Array, 'B'] | None = None,
   ) -> Float[Array, 'B T *C']:
+    segments = chosen(segments, lengths, x)
     y = self.stack(self._begin(x, segments), segments)
     return zero_padding(self._read(y), segments)
 

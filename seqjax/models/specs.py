@@ -9,13 +9,14 @@ import jax.numpy as jnp
 from jaxtyping import Float, Shaped
 
 from seqjax.models import checks
+from seqjax.nn.mixer import input_width
 from seqjax.ops import losses
 from seqjax.typing import Array, Spec
 
 
 def read_by(model: nn.Module) -> Spec:
-  """Returns the spec of a model's inputs; of a mixer's, which are features."""
-  return getattr(model, 'input', None) or Spec((model.features,))
+  """Returns the spec of a model's inputs; of a mixer's, its features."""
+  return getattr(model, 'input', None) or Spec((input_width(model),))
 
 
 def shapes(spec: Spec, *leading: int) -> jax.ShapeDtypeStruct:

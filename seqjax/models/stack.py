@@ -4,6 +4,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jaxtyping import Int
 
 from seqjax.errors import check_fields
 from seqjax.models.block import (
@@ -13,9 +14,9 @@ from seqjax.models.block import (
   streaming,
 )
 from seqjax.nn.layers import RecomputedRMSNorm
-from seqjax.nn.mixer import SequenceLayer, StreamingLayer
-from seqjax.ops.segments import zero_padding
-from seqjax.typing import Segments
+from seqjax.nn.mixer import SequenceLayer, StreamingLayer, check_width_kept
+from seqjax.ops.segments import chosen, zero_padding
+from seqjax.typing import Array, Segments
 
 
 class Stack(StreamingLayer):
@@ -48,6 +49,8 @@ class Stack(StreamingLayer):
         'A stack needs one mixer or more, all of the same features, but their '
         f'features are {features}.'
       )
+    for mixer in self.mixers:
+      check_width_kept(self, mixer)
     check_options(self.expansion, self.dropout, self.mlp)
     super().__post_init__()
 
@@ -88,7 +91,14 @@ class Stack(StreamingLayer):
       after.append(state)
     return tuple(after), zero_padding(self.norm(x), segments)
 
-  def __call__(self, x, segments: Segments | None = None):
+  def __call__(
+    self,
+    x,
+    segments: Segments | None = None,
+    *,
+    lengths: Int[Array, 'B'] | None = None,
+  ):
+    segments = chosen(segments, lengths, x)
     for block in self.blocks:
       x = block(x, segments)
     return zero_padding(self.norm(x), segments)

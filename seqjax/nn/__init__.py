@@ -15,12 +15,15 @@ from seqjax.nn.mixer import (
   select_rows,
   state_floats,
 )
+from seqjax.nn.recurrent_layers import RecurrentLayers
+from seqjax.nn.torch_weights import from_torch, to_torch
 
 __all__ = [
   'AttentionCarry',
   'CausalMixer',
   'CrossAttention',
   'Memory',
+  'RecurrentLayers',
   'SelfAttention',
   'SequenceLayer',
   'SequenceMixer',
@@ -28,8 +31,10 @@ __all__ = [
   'can_stream',
   'carry_dtype',
   'from_flax',
+  'from_torch',
   'select_rows',
   'state_floats',
   'to_flax',
+  'to_torch',
 ]
 __all__ += catalog.__all__

@@ -193,8 +193,13 @@ class FullAttention(SelfAttention):
   """
 
   def __call__(
-    self, x: Float[Array, 'B T D'], segments: Segments | None = None
+    self,
+    x: Float[Array, 'B T D'],
+    segments: Segments | None = None,
+    *,
+    lengths: Int[Array, 'B'] | None = None,
   ) -> Float[Array, 'B T D']:
+    segments = segments_lib.chosen(segments, lengths, x)
     return self._whole(x, segments, causal=False)
 
 
@@ -281,9 +286,14 @@ class Attention(SelfAttention, CausalMixer):
     return carry, segments_lib.zero_padding(y, segments)
 
   def __call__(
-    self, x: Float[Array, 'B T D'], segments: Segments | None = None
+    self,
+    x: Float[Array, 'B T D'],
+    segments: Segments | None = None,
+    *,
+    lengths: Int[Array, 'B'] | None = None,
   ) -> Float[Array, 'B T D']:
     """Unrolls from the initial carry, without its empty cache."""
+    segments = segments_lib.chosen(segments, lengths, x)
     return self._whole(x, segments, window=self.receptive_field)
 
   @property

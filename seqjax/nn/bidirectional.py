@@ -1,14 +1,17 @@
 """A causal mixer read forwards and backwards."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 
 from seqjax.nn.mixer import (
   SequenceLayer,
   SequenceMixer,
   can_stream,
   check_inputs,
+  check_width_kept,
 )
 from seqjax.nn.rnn import GRU
 from seqjax.ops import segments as segments_lib
@@ -40,6 +43,8 @@ class Bidirectional(SequenceMixer):
         f'Bidirectional has features={self.features}, but the mixer that it '
         f'reads both ways has features={self.mixer.features}; make them equal.'
       )
+    if self.mixer is not None:
+      check_width_kept(self, self.mixer)
 
   def setup(self):
     mixer = self.mixer or GRU(
@@ -50,12 +55,38 @@ class Bidirectional(SequenceMixer):
     self.out = nn.Dense(self.features, **self._types)
 
   def __call__(
-    self, x: Float[Array, 'B T D'], segments: Segments | None = None
+    self,
+    x: Float[Array, 'B T D'],
+    segments: Segments | None = None,
+    *,
+    lengths: Int[Array, 'B'] | None = None,
   ) -> Float[Array, 'B T D']:
+    segments = segments_lib.chosen(segments, lengths, x)
     check_inputs(self, x, segments)
     x = segments_lib.zero_padding(x, segments)
     there = self.forward(x, segments)
     back = self.backward(_flip(x), segments_lib.reverse(segments))
+    return self._read(there, back, segments)
+
+  def unroll_both(
+    self, x: Float[Array, 'B T D'], segments: Segments | None = None
+  ) -> tuple[tuple[Any, Any], Float[Array, 'B T D']]:
+    """Returns the final carries (forward, backward), and the outputs.
+
+    The forward carry is that after the last position, the backward one that
+    after the first.
+    """
+    check_inputs(self, x, segments)
+    x = segments_lib.zero_padding(x, segments)
+    initial = self.forward.initialize_carry(len(x))
+    last, there = self.forward.unroll(initial, x, segments)
+    first, back = self.backward.unroll(
+      initial, _flip(x), segments_lib.reverse(segments)
+    )
+    return (last, first), self._read(there, back, segments)
+
+  @nn.nowrap
+  def _read(self, there, back, segments):
     y = self.out(jnp.concatenate([there, _flip(back)], axis=-1))
     return segments_lib.zero_padding(y, segments)
 

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from seqjax.errors import check_fields
 from seqjax.ops import segments as segments_lib
@@ -22,9 +22,20 @@ class SequenceLayer(nn.Module):
   """
 
   def __call__(
-    self, x: Float[Array, 'B T D'], segments: Segments | None = None
-  ) -> Float[Array, 'B T D']:
-    """Computes the outputs at all positions, zero at padding."""
+    self,
+    x: Float[Array, 'B T D'],
+    segments: Segments | None = None,
+    *,
+    lengths: Int[Array, 'B'] | None = None,
+  ) -> Float[Array, 'B T F']:
+    """Computes the outputs at all positions, zero at padding.
+
+    Args:
+      x: the inputs.
+      segments: where segments begin, and which positions count.
+      lengths: in their place, how many positions of each row count, from its
+        first on.
+    """
     raise NotImplementedError(f'{type(self).__name__} defines no __call__.')
 
 
@@ -46,7 +57,7 @@ class StreamingLayer(SequenceLayer):
 
   def step(
     self, carry: Any, x_t: Float[Array, 'B D']
-  ) -> tuple[Any, Float[Array, 'B D']]:
+  ) -> tuple[Any, Float[Array, 'B F']]:
     """Reads one position; returns the next carry and the output."""
     raise NotImplementedError(f'{type(self).__name__} defines no step.')
 
@@ -55,7 +66,7 @@ class StreamingLayer(SequenceLayer):
     carry: Any,
     x: Float[Array, 'B T D'],
     segments: Segments | None = None,
-  ) -> tuple[Any, Float[Array, 'B T D']]:
+  ) -> tuple[Any, Float[Array, 'B T F']]:
     """Reads many positions; returns the last carry and all outputs."""
     initial = self.initialize_carry(x.shape[0])
 
@@ -80,11 +91,21 @@ class StreamingLayer(SequenceLayer):
     return carry, segments_lib.zero_padding(y, segments)
 
   def __call__(
-    self, x: Float[Array, 'B T D'], segments: Segments | None = None
-  ) -> Float[Array, 'B T D']:
+    self,
+    x: Float[Array, 'B T D'],
+    segments: Segments | None = None,
+    *,
+    lengths: Int[Array, 'B'] | None = None,
+  ) -> Float[Array, 'B T F']:
     """Unrolls from the initial carry; the last one is left out."""
+    segments = segments_lib.chosen(segments, lengths, x)
     _, y = self.unroll(self.initialize_carry(len(x)), x, segments)
     return y
+
+  @property
+  def causal(self) -> bool:
+    """False where an option makes outputs depend on later positions."""
+    return True
 
   @property
   def receptive_field(self) -> int | None:
@@ -130,9 +151,25 @@ class CausalMixer(SequenceMixer, StreamingLayer):
   """
 
 
+def input_width(layer: nn.Module) -> int:
+  """Returns the number of features that a layer reads at each position."""
+  return getattr(layer, 'input_features', None) or layer.features
+
+
+def check_width_kept(layer: nn.Module, mixer: nn.Module):
+  """Raises ValueError unless a mixer inside a layer keeps its width."""
+  if input_width(mixer) != mixer.features:
+    raise ValueError(
+      f'{type(layer).__name__} needs a mixer that reads as many features as it '
+      f'gives, but {type(mixer).__name__} has '
+      f'input_features={mixer.input_features} and features={mixer.features}; '
+      'leave input_features out.'
+    )
+
+
 def can_stream(layer: SequenceLayer) -> bool:
   """Returns True if it is causal, and so is every layer that it is made of."""
-  if not isinstance(layer, StreamingLayer):
+  if not isinstance(layer, StreamingLayer) or not layer.causal:
     return False
   for field in dataclasses.fields(layer):
     value = getattr(layer, field.name, None)
@@ -234,17 +271,27 @@ def _check_shape(mixer, x, axes: str):
       '(models.SequenceModel does).'
     )
   num_axes = len(axes.split())
-  if x.ndim == num_axes - 1 and x.shape[-1] == mixer.features:
+  name = 'input_features' if _reads_another_width(mixer) else 'features'
+  width = input_width(mixer)
+  if x.ndim == num_axes - 1 and x.shape[-1] == width:
     raise ValueError(
       f'{type(mixer).__name__} reads inputs of shape {axes}, but '
       f'{list(x.shape)} were given, without a batch axis; add one by x[None].'
     )
-  if x.ndim != num_axes or x.shape[-1] != mixer.features:
+  if x.ndim != num_axes or x.shape[-1] != width:
+    if name == 'features' and hasattr(mixer, 'input_features'):
+      change = 'set input_features'
+    else:
+      change = f'change {name}'
     raise ValueError(
-      f'{type(mixer).__name__} has features={mixer.features}, but inputs of '
-      f'shape {list(x.shape)} were given; they must be {axes}, so change '
-      'features, or project the inputs to that width first.'
+      f'{type(mixer).__name__} has {name}={width}, but inputs of '
+      f'shape {list(x.shape)} were given; they must be {axes}, so {change}, '
+      'or project the inputs to that width first.'
     )
+
+
+def _reads_another_width(mixer) -> bool:
+  return input_width(mixer) != mixer.features
 
 
 def _check_carry(mixer, carry, x):

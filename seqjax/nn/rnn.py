@@ -15,9 +15,11 @@ from seqjax.nn.mixer import (
   CausalMixer,
   carry_dtype,
   check_heads,
+  check_sizes,
   check_step,
   check_unroll,
   choose_heads,
+  input_width,
 )
 from seqjax.ops import recurrence
 from seqjax.typing import Array, Segments
@@ -36,7 +38,22 @@ SLSTM_INITIALIZATIONS = {
 }
 
 
-class Elman(CausalMixer):
+class RecurrentMixer(CausalMixer):
+  """A recurrence that may read inputs of another width than its states.
+
+  Attributes:
+    input_features: the number of features of the inputs; None: `features`,
+      which are those of the outputs, as blocks need it.
+  """
+
+  input_features: int | None = None
+
+  def __post_init__(self):
+    super().__post_init__()
+    check_sizes(self, 'input_features')
+
+
+class Elman(RecurrentMixer):
   """h_t = tanh(W x_t + U h_{t-1} + b), and h_t is the output (Elman, 1990).
 
   The hidden layer of the paper's figure 2; its output weights are left to what
@@ -108,7 +125,7 @@ class Elman(CausalMixer):
     return self.spectral_radius * init(key, shape, dtype)
 
 
-class GRU(CausalMixer):
+class GRU(RecurrentMixer):
   """A gated recurrence with one state (Cho et al., 2014); see `gru_step`.
 
   Attributes:
@@ -160,7 +177,7 @@ class GRU(CausalMixer):
     return jnp.concatenate([zeros, kept, zeros])
 
 
-class LSTM(CausalMixer):
+class LSTM(RecurrentMixer):
   """c_t = f_t c_{t-1} + i_t g_t and h_t = o_t tanh(c_t), and h_t is the output.
 
   Hochreiter & Schmidhuber (1997, section 4), with tanh for both squashing
@@ -221,7 +238,7 @@ class LSTM(CausalMixer):
     return jnp.concatenate([enter, forget, zeros, zeros])
 
 
-class SLSTM(CausalMixer):
+class SLSTM(RecurrentMixer):
   """An LSTM with exponential gates and a normaliser; see `slstm_step`.
 
   The recurrence alone: the convolution, the norm and the projections around it
@@ -262,7 +279,7 @@ class SLSTM(CausalMixer):
     head_size = size // self.num_heads
     recurrent_shape = self.num_heads, head_size, 4 * head_size
     self.weights = recurrence.SLSTMWeights(
-      self.param('input', _LECUN, (size, 4 * size), dtype),
+      self.param('input', _LECUN, (input_width(self), 4 * size), dtype),
       self.param(
         'recurrent',
         SLSTM_INITIALIZATIONS[self.initialization],
@@ -312,10 +329,11 @@ def _kernels(
   module: nn.Module, num_gates: int, init_recurrent: Callable = _ORTHOGONAL
 ):
   """Declares both kernels; each gate's recurrent block is its own."""
-  shape = module.features, num_gates * module.features
+  size, dtype = module.features, module.param_dtype
+  width = num_gates * size
   return (
-    module.param('input', _LECUN, shape, module.param_dtype),
-    module.param('recurrent', init_recurrent, shape, module.param_dtype),
+    module.param('input', _LECUN, (input_width(module), width), dtype),
+    module.param('recurrent', init_recurrent, (size, width), dtype),
   )
 
 

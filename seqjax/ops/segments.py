@@ -66,6 +66,30 @@ def from_lengths(lengths: Int[Array, 'B'], num_positions: int) -> Segments:
   return one_piece(valid)
 
 
+def chosen(
+  segments: Segments | None, lengths: Int[Array, 'B'] | None, x: Array
+) -> Segments | None:
+  """Returns the segments given, or those of rows of the lengths given.
+
+  Raises:
+    ValueError: both are given, or lengths do not fit the rows of x [B T ...].
+  """
+  if lengths is None:
+    return segments
+  if segments is not None:
+    raise ValueError(
+      'Rows are described by segments= or by lengths=, but both were given; '
+      'leave one out.'
+    )
+  made = from_lengths(lengths, x.shape[1])
+  if len(made.valid) != len(x):
+    raise ValueError(
+      f'lengths needs one number per row, {len(x)} in all, but '
+      f'{len(made.valid)} were given.'
+    )
+  return made
+
+
 def one_piece(valid: Bool[Array, 'B T']) -> Segments:
   """Segments of rows without a start.
 

@@ -10,7 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqjax.nn.mixer import StreamingLayer, can_stream, select_rows
+from seqjax.nn.mixer import (
+  StreamingLayer,
+  can_stream,
+  input_width,
+  select_rows,
+)
 from seqjax.ops.segments import zero_padding
 from seqjax.testing.agreement import (
   BACKWARD,
@@ -118,7 +123,7 @@ class Subject:
     leading = BATCH_SIZE, num_positions
     spec = getattr(self.mixer, 'input', None)
     if spec is None:
-      return self._normal((*leading, self.mixer.features))
+      return self._normal((*leading, input_width(self.mixer)))
     if spec.vocab is None:
       return self._normal((*leading, *spec.shape))
     values = self.rng.integers(spec.vocab, size=(*leading, *spec.shape))

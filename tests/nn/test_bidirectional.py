@@ -4,6 +4,7 @@ import jax
 import numpy as np
 
 from seqjax.nn import Bidirectional, Elman
+from seqjax.ops.segments import from_lengths
 
 
 def elman(p, x):
@@ -31,3 +32,22 @@ def test_bidirectional_is_its_loops():
   expected = states @ p['out']['kernel'] + p['out']['bias']
   given = mixer.apply(variables, x)[0]
   np.testing.assert_allclose(given, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_final_carries_are_the_last_states_of_both_loops():
+  """The forward one is at the end of each row, the backward at its start."""
+  mixer = Bidirectional(4, mixer=Elman(4))
+  x = jax.random.normal(jax.random.key(0), (2, 6, 4))
+  variables = mixer.init(jax.random.key(1), x)
+  rows = from_lengths(np.array([6, 2]), 6)
+  (last, first), y = mixer.apply(variables, x, rows, method='unroll_both')
+  np.testing.assert_allclose(y, mixer.apply(variables, x, rows), atol=1e-6)
+  p = variables['params']
+  for b, length in enumerate((6, 2)):
+    x_b = np.asarray(x[b, :length])
+    np.testing.assert_allclose(
+      last[b], elman(p['forward'], x_b)[-1], rtol=1e-4, atol=1e-5
+    )
+    np.testing.assert_allclose(
+      first[b], elman(p['backward'], x_b[::-1])[-1], rtol=1e-4, atol=1e-5
+    )

@@ -26,6 +26,7 @@ from seqjax.nn import (
   Mamba,
   Mamba2,
   MinGRU,
+  RecurrentLayers,
 )
 from seqjax.ops.linear_attention import delta_rule, gated_outer
 from seqjax.typing import Spec
@@ -51,6 +52,8 @@ OPTIONS = {
   'mingru-associative': MinGRU(8, algorithm='associative'),
   'rglru-blocks': RGLRU(8, num_blocks=2),
   'lru-associative': LRU(8, algorithm='associative'),
+  'lstm-narrow': LSTM(8, input_features=3),
+  'slstm-narrow': SLSTM(8, input_features=3),
   's4d-bilinear': S4D(8, initialization='inv', discretization='bilinear'),
   's4d-real': S4D(8, initialization='real'),
   's5-real': S5(8, initialization='real', discretization='bilinear'),
@@ -105,6 +108,10 @@ MODELS = {
   'values': SequenceModel(
     Spec((3,)), Spec((2,)), (MinGRU(8), Attention(8, 16))
   ),
+  'layers': RecurrentLayers(
+    (LSTM(6, input_features=3), GRU(8, None, input_features=6))
+  ),
+  'both ways': RecurrentLayers((GRU(8),), bidirectional=True),
   'encoder': SequenceModel(Spec((3,)), Spec((), 4), (Bidirectional(8),)),
 }
 

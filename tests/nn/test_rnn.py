@@ -5,7 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqjax.nn.rnn import SLSTM, Elman
+from seqjax.models import Block, SequenceModel, Stack
+from seqjax.nn.bidirectional import Bidirectional
+from seqjax.nn.rnn import GRU, LSTM, SLSTM, Elman
+from seqjax.typing import Spec
 
 
 def recurrent(mixer):
@@ -95,3 +98,34 @@ def test_bad_options_are_refused_at_construction(make, message):
   """One sentence, with what was expected and what was given."""
   with pytest.raises(ValueError, match=message):
     make()
+
+
+@pytest.mark.parametrize('mixer', [Elman, GRU, LSTM, SLSTM])
+def test_inputs_may_have_another_width(mixer):
+  """Kernels have rows for them; other widths and numbers are refused."""
+  narrow, x = mixer(8, input_features=3), jnp.ones((2, 5, 3))
+  variables = jax.eval_shape(narrow.init, jax.random.key(0), x)
+  kernel = variables['params']['input']
+  assert kernel.shape[0] == 3
+  assert jax.eval_shape(narrow.apply, variables, x).shape == (2, 5, 8)
+  with pytest.raises(ValueError, match='has input_features=3, but'):
+    narrow.init(jax.random.key(0), jnp.ones((2, 5, 8)))
+  with pytest.raises(ValueError, match='set input_features'):
+    mixer(8).init(jax.random.key(0), x)
+  with pytest.raises(ValueError, match='input_features=0'):
+    mixer(8, input_features=0)
+
+
+@pytest.mark.parametrize(
+  'make',
+  [
+    Block,
+    lambda mixer: Stack((mixer,)),
+    lambda mixer: SequenceModel(Spec((3,)), Spec((2,)), (mixer,)),
+    lambda mixer: Bidirectional(8, mixer=mixer),
+  ],
+)
+def test_layers_that_keep_their_width_need_mixers_that_keep_it(make):
+  """A residual adds what goes in to what comes out."""
+  with pytest.raises(ValueError, match='input_features=3 and features=8'):
+    make(GRU(8, input_features=3))
