@@ -70,6 +70,7 @@ def make(
     make_mixers(config, dtype),
     expansion=config.expansion,
     dropout=config.dropout,
+    variational=config.variational,
     dtype=dtype,
     remat=config.remat,
   )
@@ -163,6 +164,7 @@ def initial_state(config: Config, task, model) -> training.TrainState:
     jax.random.key(config.seed),
     config.learning_rate,
     carried_rows=config.batch_size if config.carried else None,
+    norms=config.layer_norms,
   )
 
 

@@ -208,6 +208,7 @@ def _states(config, task, model, state, pace, mesh):
     state=state,
     mesh=mesh,
     carried=config.carried,
+    layer_norms=config.layer_norms,
   )
 
 

@@ -77,6 +77,9 @@ class Config:
     2, "Width of each block's perceptron, as a multiple of features."
   )
   dropout: float = option(0.0, 'Dropout rate of each block.')
+  variational: bool = option(
+    False, 'Drop the same entries at all positions of a sequence.'
+  )
   dtype: str = option(
     'float32',
     'Precision of the arithmetic; parameters are float32.',
@@ -125,6 +128,9 @@ class Config:
     False,
     'Begin each batch with the final carry of the one before. Scores begin '
     'every window without one.',
+  )
+  layer_norms: bool = option(
+    False, "Also record the norm of each layer's gradient."
   )
   patience: int = option(
     0,

@@ -60,10 +60,11 @@ class Config(train_config.Config):
         f'seeds={self.seeds} and learning_rates={self.learning_rates} were '
         'given.'
       )
-    if self.carried or self.patience:
+    if self.carried or self.patience or self.layer_norms:
       raise ValueError(
         'A population is trained to its last step from batches that stand '
-        'alone: leave out carried and patience, or use seqjax-train.'
+        'alone, with norms of whole gradients: leave out carried, patience and '
+        'layer_norms, or use seqjax-train.'
       )
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Int
 
 from seqjax.errors import check_fields, unknown
-from seqjax.nn.layers import MLP, MLPS, RecomputedRMSNorm
+from seqjax.nn.layers import MLP, MLPS, Drop, RecomputedRMSNorm
 from seqjax.nn.mixer import (
   SequenceLayer,
   StreamingLayer,
@@ -30,6 +30,8 @@ class Block(StreamingLayer):
       mixer's features; 0 leaves it out.
     dropout: probability with which a branch's entries are dropped.
     mlp: the kind of multilayer perceptron, 'plain' or 'gated'; see `MLP`.
+    variational: whether the entries dropped are the same at all positions of a
+      row (Gal & Ghahramani, 2016).
   """
 
   mixer: SequenceLayer
@@ -38,6 +40,7 @@ class Block(StreamingLayer):
   mlp: str = 'plain'
   dtype: Any = jnp.float32
   param_dtype: Any = jnp.float32
+  variational: bool = False
 
   def __post_init__(self):
     super().__post_init__()
@@ -48,7 +51,7 @@ class Block(StreamingLayer):
   def setup(self):
     types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
     self.mixer_norm = RecomputedRMSNorm(**types)
-    self.drop = nn.Dropout(self.dropout)
+    self.drop = Drop(self.dropout, self.variational)
     if self.expansion:
       hidden = self.expansion * self.features
       self.mlp_norm = RecomputedRMSNorm(**types)
@@ -93,12 +96,11 @@ class Block(StreamingLayer):
 
   def _finish(self, x, y):
     """Adds the residual around the mixer, then the perceptron with its own."""
-    deterministic = not self.has_rng('dropout')
-    x = x + self.drop(y, deterministic=deterministic)
+    x = x + self.drop(y)
     if not self.expansion:
       return x
     y = self.perceptron(self.mlp_norm(x))
-    return x + self.drop(y, deterministic=deterministic)
+    return x + self.drop(y)
 
 
 # The same block, of which a derivative keeps only what goes in.

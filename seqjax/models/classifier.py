@@ -41,7 +41,7 @@ class Classifier(nn.Module):
     mixers: one per layer, causal or not, all of the same features.
     pooling: over valid positions: 'last' takes the last of them, 'mean' their
       average (padding has weight 0), 'max' their largest, feature by feature.
-    expansion, dropout, mlp: as in `Block`.
+    expansion, dropout, mlp, variational: as in `Block`.
     remat: as in `Stack`.
   """
 
@@ -55,6 +55,7 @@ class Classifier(nn.Module):
   remat: bool = False
   dtype: Any = jnp.float32
   param_dtype: Any = jnp.float32
+  variational: bool = False
 
   def __post_init__(self):
     if self.pooling not in POOLINGS:
@@ -84,6 +85,7 @@ class Classifier(nn.Module):
       self.dropout,
       self.mlp,
       self.remat,
+      variational=self.variational,
       name='stack',
       **types,
     )

@@ -11,7 +11,7 @@ from seqjax.models import checks, specs
 from seqjax.models.block import Block, streaming
 from seqjax.models.stack import Stack, check_mixers
 from seqjax.nn.cross_attention import CrossAttention, Memory
-from seqjax.nn.layers import MLP, RecomputedRMSNorm
+from seqjax.nn.layers import MLP, Drop, RecomputedRMSNorm
 from seqjax.nn.mixer import SequenceLayer, StreamingLayer, can_stream
 from seqjax.ops.segments import check, chosen, zero_padding
 from seqjax.typing import Array, Segments, Spec
@@ -50,7 +50,7 @@ class Seq2Seq(nn.Module):
     decoder: its mixers, causal, all of the same features.
     attention: None, or the score of `CrossAttention`: 'dot', 'additive'.
     num_heads: of that attention.
-    expansion, dropout, mlp: as in `Block`.
+    expansion, dropout, mlp, variational: as in `Block`.
     remat: as in `Stack`, of both sides.
   """
 
@@ -66,6 +66,7 @@ class Seq2Seq(nn.Module):
   remat: bool = False
   dtype: Any = jnp.float32
   param_dtype: Any = jnp.float32
+  variational: bool = False
 
   def __post_init__(self):
     for name in ('encoder', 'decoder'):
@@ -89,15 +90,16 @@ class Seq2Seq(nn.Module):
 
   def setup(self):
     types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
+    named = types | {'variational': self.variational}
     options = self.expansion, self.dropout, self.mlp
     source, target = self.encoder[0].features, self.decoder[0].features
     self.source_embedding = specs.embedding(self.input, source, **types)
     encoder = _clones(self.encoder)
-    self.stack = Stack(encoder, *options, self.remat, **types)
+    self.stack = Stack(encoder, *options, self.remat, **named)
     self.target_embedding = specs.embedding(self.output, target, **types)
     block = RematDecoderBlock if self.remat else DecoderBlock
     self.blocks = [
-      block(mixer, self.attention, self.num_heads, *options, **types)
+      block(mixer, self.attention, self.num_heads, *options, **named)
       for mixer in _clones(self.decoder)
     ]
     self.norm = RecomputedRMSNorm(**types)
@@ -199,7 +201,7 @@ class DecoderBlock(nn.Module):
   Attributes:
     mixer: what moves information along the target.
     attention: the score by which the memory is read; None: it is not.
-    num_heads, expansion, dropout, mlp: as in `Seq2Seq`.
+    num_heads, expansion, dropout, mlp, variational: as in `Seq2Seq`.
   """
 
   mixer: StreamingLayer
@@ -210,13 +212,16 @@ class DecoderBlock(nn.Module):
   mlp: str
   dtype: Any = jnp.float32
   param_dtype: Any = jnp.float32
+  variational: bool = False
 
   def setup(self):
     types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
     features = self.mixer.features
     mixer = self.mixer.clone(parent=None, name=None)
-    self.block = Block(mixer, 0, self.dropout, **types)
-    self.drop = nn.Dropout(self.dropout)
+    self.block = Block(
+      mixer, 0, self.dropout, variational=self.variational, **types
+    )
+    self.drop = Drop(self.dropout, self.variational)
     if self.attention is not None:
       self.reader_norm = RecomputedRMSNorm(**types)
       self.reader = CrossAttention(
@@ -242,13 +247,12 @@ class DecoderBlock(nn.Module):
     return carry, zero_padding(self._finish(memory, x), segments)
 
   def _finish(self, memory, x):
-    deterministic = not self.has_rng('dropout')
     if memory is not None:
       y = self.reader.read(memory, self.reader_norm(x))
-      x = x + self.drop(y, deterministic=deterministic)
+      x = x + self.drop(y)
     if self.expansion:
       y = self.perceptron(self.mlp_norm(x))
-      x = x + self.drop(y, deterministic=deterministic)
+      x = x + self.drop(y)
     return x
 
 

@@ -22,7 +22,7 @@ class SequenceModel(StreamingLayer):
     output: what comes out at every position: logits over a vocabulary, or
       values of a shape.
     mixers: one per layer, all of the same features, the model's width.
-    expansion, dropout, mlp: as in `Block`.
+    expansion, dropout, mlp, variational: as in `Block`.
     remat: as in `Stack`.
   """
 
@@ -35,6 +35,7 @@ class SequenceModel(StreamingLayer):
   remat: bool = False
   dtype: Any = jnp.float32
   param_dtype: Any = jnp.float32
+  variational: bool = False
 
   def __post_init__(self):
     self._unbound_stack()  # which refuses what it cannot have
@@ -50,6 +51,7 @@ class SequenceModel(StreamingLayer):
       self.dropout,
       self.mlp,
       self.remat,
+      variational=self.variational,
       **types,
     )
     self.readout = specs.readout(self.output, **types)

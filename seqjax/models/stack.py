@@ -27,7 +27,7 @@ class Stack(StreamingLayer):
 
   Attributes:
     mixers: one per layer, all of the same features.
-    expansion, dropout, mlp: as in `Block`.
+    expansion, dropout, mlp, variational: as in `Block`.
     remat: whether the backward pass keeps only each block's input and computes
       the rest again (Chen et al., 2016): less memory, a third more work.
   """
@@ -39,6 +39,7 @@ class Stack(StreamingLayer):
   remat: bool = False
   dtype: Any = jnp.float32
   param_dtype: Any = jnp.float32
+  variational: bool = False
 
   def __post_init__(self):
     check_mixers(self.mixers)
@@ -64,6 +65,7 @@ class Stack(StreamingLayer):
         self.mlp,
         self.dtype,
         self.param_dtype,
+        self.variational,
       )
       for mixer in self.mixers
     ]

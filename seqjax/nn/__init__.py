@@ -5,6 +5,7 @@ from seqjax.nn.attention import AttentionCarry, SelfAttention
 from seqjax.nn.catalog import *  # noqa: F403  the class of every entry
 from seqjax.nn.cross_attention import CrossAttention, Memory
 from seqjax.nn.flax_cells import from_flax, to_flax
+from seqjax.nn.initial_carry import InitialCarry
 from seqjax.nn.mixer import (
   CausalMixer,
   SequenceLayer,
@@ -22,6 +23,7 @@ __all__ = [
   'AttentionCarry',
   'CausalMixer',
   'CrossAttention',
+  'InitialCarry',
   'Memory',
   'RecurrentLayers',
   'SelfAttention',

@@ -55,6 +55,25 @@ class MLP(nn.Module):
     return nn.Dense(self.features, name='narrow', **types)(y)
 
 
+class Drop(nn.Module):
+  """Dropout that is on exactly when `apply` is given a 'dropout' key.
+
+  Attributes:
+    rate: probability with which an entry is dropped.
+    variational: whether the entries dropped are the same at all positions of a
+      row (Gal & Ghahramani, 2016).
+  """
+
+  rate: float
+  variational: bool = False
+
+  @nn.compact
+  def __call__(self, x: Float[Array, 'B *T D']) -> Float[Array, 'B *T D']:
+    over = tuple(range(1, x.ndim - 1)) if self.variational else ()
+    drop = nn.Dropout(self.rate, broadcast_dims=over)
+    return drop(x, deterministic=not self.has_rng('dropout'))
+
+
 class BlockDense(nn.Module):
   """A linear map of equal parts of the features, each by a kernel of its own.
 

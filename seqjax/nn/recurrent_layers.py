@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Float, Shaped
 
 from seqjax.errors import check_fields
+from seqjax.nn.layers import Drop
 from seqjax.nn.mixer import StreamingLayer, can_stream, input_width
 from seqjax.ops import segments as segments_lib
 from seqjax.typing import Array, Segments
@@ -29,6 +30,7 @@ class RecurrentLayers(StreamingLayer):
       of its own. The layer cannot stream then.
     dropout: probability with which outputs between layers are dropped, exactly
       when `apply` is given a 'dropout' key.
+    variational: as in `Block`.
 
   Example:
     >>> import jax
@@ -44,6 +46,7 @@ class RecurrentLayers(StreamingLayer):
   mixers: tuple[StreamingLayer, ...]
   bidirectional: bool = False
   dropout: float = 0.0
+  variational: bool = False
 
   def __post_init__(self):
     super().__post_init__()
@@ -73,7 +76,7 @@ class RecurrentLayers(StreamingLayer):
     self.forward = [self._clone(mixer) for mixer in self.mixers]
     if self.bidirectional:
       self.backward = [self._clone(mixer) for mixer in self.mixers]
-    self.drop = nn.Dropout(self.dropout)
+    self.drop = Drop(self.dropout, self.variational)
 
   @nn.nowrap
   def initialize_carry(self, batch_size: int) -> tuple[Any, ...]:
@@ -132,8 +135,7 @@ class RecurrentLayers(StreamingLayer):
   @nn.nowrap
   def _between(self, place: int, x):
     """Drops some of what a layer other than the first reads."""
-    deterministic = not self.has_rng('dropout')
-    return self.drop(x, deterministic=deterministic) if place else x
+    return self.drop(x) if place else x
 
   @nn.nowrap
   def _clone(self, mixer):

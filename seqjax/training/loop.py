@@ -6,6 +6,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
@@ -18,7 +19,6 @@ from seqjax.training.state import (
   check_fits,
   init,
   means,
-  no_sums,
 )
 from seqjax.training.step import FINITE, fault_name
 
@@ -61,6 +61,7 @@ def train(
   state: TrainState | None = None,
   mesh: Mesh | None = None,
   carried: bool = False,
+  layer_norms: bool = False,
 ) -> Iterator[tuple[TrainState, dict[str, jax.Array]]]:
   """Yields state and metrics at multiples of `log_every`, and at the end.
 
@@ -103,6 +104,8 @@ def train(
       without a gradient through it. The model must stream, and the task must be
       `sequential`: row i continues row i of the batch before, unless
       `segments.start` marks a new start.
+    layer_norms: whether the norm of each layer's gradient is a metric, too,
+      such as 'gradient_norm/stack/blocks_0'.
 
   Yields:
     The state, and a dict of scalars, which is empty at a pause: the interval's
@@ -138,6 +141,7 @@ def train(
     pause,
     mesh,
     carried,
+    layer_norms,
   )
   return follow(recipe, key, learning_rate, state)
 
@@ -157,7 +161,7 @@ def follow(
   else:
     if learning_rate is None and optimizers.has_learning_rate(state.opt_state):
       learning_rate = LEARNING_RATE
-    check_fits(state, *parts[:3], recipe.carried_rows)
+    check_fits(state, *parts[:3], recipe.carried_rows, recipe.layer_norms)
     check_continues(state, key, learning_rate)
   if task.on_device:
     run = functools.partial(
@@ -182,6 +186,7 @@ def begin(
     recipe.optimizer,
     key,
     carried_rows=recipe.carried_rows,
+    norms=recipe.layer_norms,
   )
   try:
     return make(LEARNING_RATE if learning_rate is None else learning_rate)
@@ -202,8 +207,13 @@ def _intervals(run: Callable, state: TrainState, recipe: Recipe):
       metrics = means(state.sums)
       if optimizers.has_learning_rate(state.opt_state):
         metrics['learning_rate'] = optimizers.learning_rate(state.opt_state)
-      state = sharding.put(state._replace(sums=no_sums()), mesh)
+      state = sharding.put(_cleared(state), mesh)
     yield state, metrics
+
+
+def _cleared(state: TrainState) -> TrainState:
+  """Returns the state at which an interval begins."""
+  return state._replace(sums=jax.tree.map(jnp.zeros_like, state.sums))
 
 
 def stops(start: int, recipe: Recipe) -> Iterator[tuple[int, bool]]:

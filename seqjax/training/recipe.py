@@ -30,6 +30,7 @@ class Recipe:
   pause: Callable[[int], int] | None = None
   mesh: Mesh | None = None
   carried: bool = False
+  layer_norms: bool = False
 
   def __post_init__(self):
     for name, least in (('steps', 0), ('batch_size', 1), ('log_every', 1)):

@@ -2,6 +2,7 @@
 
 import functools
 import zlib
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -45,15 +46,58 @@ class TrainState(NamedTuple):
   carry: Any = None
 
 
-def no_sums() -> dict[str, Array]:
-  """Returns the sums of the metrics where an interval begins: zeros."""
-  sums = {name: jnp.zeros((), jnp.float32) for name in MEANS}
+def no_sums(layers: Iterable[str] = ()) -> dict[str, Array]:
+  """Returns the sums of the metrics where an interval begins: zeros.
+
+  Args:
+    layers: those whose gradient norms are metrics, too.
+  """
+  names = (*MEANS, *map(_of_layer, layers))
+  sums = {name: jnp.zeros((), jnp.float32) for name in names}
   return sums | {'steps': jnp.zeros((), jnp.int32)}
 
 
 def means(sums: dict[str, Array]) -> dict[str, Array]:
-  """Divides the sums of the metrics by the number of steps."""
-  return {name: sums[name] / sums['steps'] for name in MEANS}
+  """Divides the sums of the metrics by the number of steps.
+
+  Norms of layers are named 'gradient_norm/' and the layer, such as
+  'stack/blocks_0'; in the state a colon divides them, since programs that read
+  checkpoints make a folder of a slash.
+  """
+  return {
+    name.replace(':', '/'): sums[name] / sums['steps']
+    for name in sums
+    if name != 'steps'
+  }
+
+
+def layer_norms(grads: Any, wanted: Iterable[str]) -> dict[str, Array]:
+  """Returns the norms of the gradients of layers, by their names in sums.
+
+  Args:
+    grads: of all parameters.
+    wanted: names in sums; others than those of layers are passed over.
+  """
+  parts = by_layer(grads)
+  return {
+    name: optax.tree.norm(part).astype(jnp.float32)
+    for layer, part in parts.items()
+    if (name := _of_layer(layer)) in wanted
+  }
+
+
+def by_layer(params: Any) -> dict[str, list[Array]]:
+  """Groups parameters by the first two modules on their path."""
+  found = {}
+  leaves = jax.tree.leaves(params)
+  for path, leaf in zip(path_names(params), leaves, strict=True):
+    layer = '/'.join(path.split('/')[:-1][:2])
+    found.setdefault(layer or path, []).append(leaf)
+  return found
+
+
+def _of_layer(layer: str) -> str:
+  return ':'.join(['gradient_norm', *layer.split('/')])
 
 
 def stream_key(key: jax.Array, name: str) -> jax.Array:
@@ -69,20 +113,24 @@ def init(
   learning_rate: float | Float[Array, ''] | None,
   *,
   carried_rows: int | None = None,
+  norms: bool = False,
 ) -> TrainState:
   """Returns the state at step 0, compiled once for all keys and learning rates.
 
   `learning_rate` is None for an optimizer whose state holds none.
   `carried_rows` is the batch size of training that carries the model's state
-  on, None for all other.
+  on, None for all other. `norms` is whether the gradient norm of each layer is
+  a metric.
   """
   drawn = None if task.on_device else task.batch(key, 0, 1)
   parts = Parts(model, traced.split(task)[0], optimizer)
-  return _init(key, drawn, learning_rate, parts, carried_rows)
+  return _init(key, drawn, learning_rate, parts, carried_rows, norms)
 
 
-@functools.partial(jax.jit, static_argnames=('parts', 'carried_rows'))
-def _init(key, drawn, learning_rate, parts: Parts, carried_rows) -> TrainState:
+@functools.partial(jax.jit, static_argnames=('parts', 'carried_rows', 'norms'))
+def _init(
+  key, drawn, learning_rate, parts: Parts, carried_rows, norms=False
+) -> TrainState:
   """Makes the state; `drawn` is a batch of a task that is on the host."""
   model, task, optimizer, _ = parts
   batch = task.batch(key, 0, 1) if drawn is None else drawn
@@ -95,14 +143,19 @@ def _init(key, drawn, learning_rate, parts: Parts, carried_rows) -> TrainState:
     opt_state = optimizers.with_learning_rate(opt_state, learning_rate)
   carry = None if carried_rows is None else model.initialize_carry(carried_rows)
   step = jnp.zeros((), jnp.int32)
-  return TrainState(step, params, opt_state, key, no_sums(), carry)
+  sums = no_sums(by_layer(params) if norms else ())
+  return TrainState(step, params, opt_state, key, sums, carry)
 
 
-def check_fits(state: TrainState, model, task, optimizer, carried_rows=None):
+def check_fits(
+  state: TrainState, model, task, optimizer, carried_rows=None, norms=False
+):
   """Raises ValueError unless a run of these could have made the state."""
   drawn = None if task.on_device else task.batch(state.key, 0, 1)
   parts = Parts(model, task, optimizer)
-  made = functools.partial(_init, parts=parts, carried_rows=carried_rows)
+  made = functools.partial(
+    _init, parts=parts, carried_rows=carried_rows, norms=norms
+  )
   held = optimizers.has_learning_rate(state.opt_state)
   expected = jax.eval_shape(made, state.key, drawn, 0.0 if held else None)
   expected = _leaves(expected)

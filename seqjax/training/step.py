@@ -12,7 +12,13 @@ from jax.sharding import Mesh
 from jaxtyping import Float, Int
 
 from seqjax.training import sharding
-from seqjax.training.state import MEANS, TrainState, path_names, stream_key
+from seqjax.training.state import (
+  MEANS,
+  TrainState,
+  layer_norms,
+  path_names,
+  stream_key,
+)
 from seqjax.typing import Array, Batch, Segments
 
 FINITE = -1
@@ -63,6 +69,7 @@ def train_step(
     'fault': first_fault(loss, grads, params, carry),
   }
   summed = {name: metrics[name] for name in MEANS} | {'steps': 1}
+  summed |= layer_norms(grads, state.sums)
   sums = {name: total + summed[name] for name, total in state.sums.items()}
   state = TrainState(state.step + 1, params, opt_state, state.key, sums, carry)
   return state, metrics

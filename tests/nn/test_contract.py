@@ -23,6 +23,7 @@ from seqjax.nn import (
   FullAttention,
   GatedConv,
   GatedDeltaNet,
+  InitialCarry,
   Mamba,
   Mamba2,
   MinGRU,
@@ -108,6 +109,7 @@ MODELS = {
   'values': SequenceModel(
     Spec((3,)), Spec((2,)), (MinGRU(8), Attention(8, 16))
   ),
+  'learned': InitialCarry(LSTM(8)),
   'layers': RecurrentLayers(
     (LSTM(6, input_features=3), GRU(8, None, input_features=6))
   ),

@@ -1,6 +1,7 @@
 """Training: reproducible from (arguments, step), compiled once, never NaN."""
 
 import dataclasses
+import functools
 from typing import ClassVar
 
 import flax.linen as nn
@@ -12,6 +13,8 @@ import optax
 import pytest
 
 from seqjax import training
+from seqjax.models import model_for
+from seqjax.nn import GRU
 from seqjax.ops import losses
 from seqjax.tasks import Recall, bucketing
 from seqjax.training import interval, sharding
@@ -438,3 +441,30 @@ def test_numbers_of_steps_are_whole(name, value, monkeypatch):
   monkeypatch.setattr(jaxtyping.config, 'jaxtyping_disable', True)
   with pytest.raises(ValueError, match=f'train needs {name} to be a whole'):
     _train(**{name: value})
+
+
+def test_norms_of_layers_make_up_that_of_the_gradient():
+  """One step's; a state without them is not one that a run with them made."""
+  train = functools.partial(
+    *(training.train, model_for(TASK, (GRU(4),)), TASK, OPTIMIZER, KEY),
+    batch_size=2,
+    log_every=1,
+    layer_norms=True,
+  )
+  ((state, metrics),) = train(steps=1)
+  layers = {k: v for k, v in metrics.items() if k.startswith('gradient_norm/')}
+  assert set(layers) == {
+    'gradient_norm/embedding',
+    'gradient_norm/readout',
+    'gradient_norm/stack/blocks_0',
+    'gradient_norm/stack/norm',
+  }
+  np.testing.assert_allclose(
+    np.sqrt(sum(norm**2 for norm in layers.values())),
+    metrics['gradient_norm'],
+    rtol=1e-5,
+  )
+  ((_, later),) = train(steps=2, state=state)
+  assert set(later) == set(metrics)
+  with pytest.raises(ValueError, match='The state does not fit'):
+    next(train(steps=2, state=state, layer_norms=False))
