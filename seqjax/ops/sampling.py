@@ -80,13 +80,14 @@ def _nucleus(
   eps = jnp.finfo(ranked.dtype).eps
   # Relative to the likeliest: equal tokens are ones, whose sums are exact.
   mass = jnp.exp(ranked - ranked[:, :1])
-  before = jnp.pad(jnp.cumsum(mass, axis=-1), ((0, 0), (1, 0)))[:, :-1]
-  after = jnp.flip(jnp.cumsum(jnp.flip(mass, axis=-1), axis=-1), axis=-1)
-  total = after[:, :1]
   p = jnp.asarray(top_p, ranked.dtype)
+  head = p <= 0.5
+  summed = jnp.cumsum(jnp.where(head, mass, jnp.flip(mass, axis=-1)), axis=-1)
+  before = jnp.pad(summed, ((0, 0), (1, 0)))[:, :-1]
+  after, total = jnp.flip(summed, axis=-1), summed[:, -1:]
   # What sums may be off by, and p itself: 7 times 0.02 reaches 0.14.
   slack = (2 + math.log2(ranked.shape[-1])) * eps
   unreached = before < p * (1 - slack) * total
   beyond = after > ((1 - p) * (1 + slack) + eps / 4) * total
   first = jnp.arange(ranked.shape[-1])[None] == 0
-  return first | jnp.where(p <= 0.5, unreached, beyond) | (p >= 1)
+  return first | jnp.where(head, unreached, beyond) | (p >= 1)
