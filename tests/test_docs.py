@@ -29,7 +29,7 @@ RESULTS = {
 # The doors that most users come through; each has an example in its docstring.
 DOORS = (
   *('nn.catalog', 'nn.from_flax', 'ops.segments.from_lengths'),
-  *('models.model_for', 'models.generate'),
+  *('models.model_for', 'models.generate', 'models.beam_search'),
   *('training.train', 'training.train_population', 'training.evaluate'),
   *('testing.assert_mixer_contract', 'testing.assert_task_contract'),
   *('analysis.timing.compare', 'cli.trained.load_run'),
@@ -67,6 +67,8 @@ def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
     assert namespace['y_t'].shape == (4, 32)
     names = set(namespace['gradients']['params'])
     assert names == {'input', 'recurrent', 'bias'}
+  if page == 'training.md':
+    assert namespace['best'].shape == (2, 20)
   if page == 'experiments.md':
     assert 'mine' in (tmp_path / 'runs/mine/figure.svg').read_text()
 
@@ -118,7 +120,8 @@ def test_the_site_is_built_without_a_warning(tmp_path):
   for page in DOCS.glob('*.md'):
     assert (tmp_path / 'site' / page.with_suffix('.html').name).is_file()
   api = (tmp_path / 'site' / 'api.html').read_text(encoding='utf-8')
-  for name in ('LSTM', 'Mamba2', 'assert_mixer_contract', 'train_population'):
+  names = ('LSTM', 'Mamba2', 'beam_search', 'assert_mixer_contract')
+  for name in (*names, 'train_population'):
     assert f'>{name}<' in api or f'.{name}"' in api, name
 
 

@@ -3,8 +3,11 @@ r"""Generates text by a language model that seqjax-train has trained.
     seqjax-generate --workdir=runs/train --prompt='To be, ' \
         --num_tokens=200 --temperature=0.8 --top_p=0.95
 
+    seqjax-generate --workdir=runs/train --prompt='To be, ' --beams=4
+
 Without a prompt the first character is sampled from the text that the model was
-trained on. The prompt is printed, and the text that follows it.
+trained on. The prompt is printed, and the text that follows it: a sample,
+or with --beams the best of a beam search.
 """
 
 import dataclasses
@@ -20,13 +23,13 @@ from seqjax.analysis import memory
 from seqjax.cli import trained
 from seqjax.experiment import option
 from seqjax.launch import exits, memory_limits
-from seqjax.models import generate
+from seqjax.models import beam_search, generate
 from seqjax.ops.sampling import NO_TOKEN
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-  """The options of sampling."""
+  """The options of sampling, and of the search for the best text."""
 
   prompt: str = option('', 'Text to begin with.')
   num_tokens: int = option(200, 'Number of characters or bytes to generate.')
@@ -39,6 +42,12 @@ class Config:
   top_p: float = option(
     1.0, 'Sample from the likeliest tokens whose probabilities sum to p.'
   )
+  beams: int = option(
+    0, 'Number of hypotheses of a beam search; 0 samples instead.'
+  )
+  length_penalty: float = option(
+    0.0, 'Preference of a beam search for long texts; 0 has none, 1 is much.'
+  )
   stop: str = option('', 'Text at which generation ends; it is left out.')
   checkpoint: str = option(
     'newest',
@@ -50,6 +59,7 @@ class Config:
 def run(config: Config, workdir: str) -> str:
   """Returns the prompt and the text that follows; prints it, too."""
   experiment.validate(config)
+  _check_search(config)
   run_of = trained.load_trained(workdir, config.checkpoint)
   task = run_of.task
   if not hasattr(task, 'decode'):
@@ -65,20 +75,65 @@ def run(config: Config, workdir: str) -> str:
     else np.asarray(task.batch(first_key, 0, 1).inputs)[0, :1]
   )
   stop = _encode(config.stop, task, 'stop')
-  tokens = generate(
+  stop_token = int(stop[0]) if len(stop) == 1 else None
+  tokens = _continue(config, run_of, key, prompt[None], stop_token)[0]
+  text = _text(task, prompt, np.asarray(tokens), config.stop)
+  print(text)
+  return text
+
+
+def _check_search(config: Config):
+  """Raises ValueError for options of sampling and of a search together."""
+  sampling = {'temperature': 1.0, 'top_k': 0, 'top_p': 1.0}
+  if not config.beams:
+    if config.length_penalty:
+      raise ValueError(
+        'length_penalty ranks the hypotheses of a beam search, but '
+        f'length_penalty={config.length_penalty} was given without one; add '
+        '--beams=4, say.'
+      )
+    return
+  given = {
+    name: getattr(config, name)
+    for name, default in sampling.items()
+    if getattr(config, name) != default
+  }
+  if given:
+    listed = ', '.join(f'{name}={value}' for name, value in given.items())
+    raise ValueError(
+      'A beam search samples nothing, so that temperature, top_k and top_p '
+      f'keep their defaults, but {listed} and beams={config.beams} were given; '
+      'leave out the one or the other.'
+    )
+
+
+def _continue(
+  config: Config, run_of, key, prompt: Int[np.ndarray, 'B T'], stop_token
+) -> Int[jax.Array, 'B N']:
+  """Returns sampled tokens, or those of each row's best hypothesis."""
+  variables = {'params': run_of.params}
+  if config.beams:
+    found = beam_search(
+      run_of.model,
+      variables,
+      prompt,
+      config.num_tokens,
+      beams=config.beams,
+      length_penalty=config.length_penalty,
+      stop_token=stop_token,
+    )
+    return found.tokens[:, 0]
+  return generate(
     run_of.model,
-    {'params': run_of.params},
+    variables,
     key,
-    prompt[None],
+    prompt,
     config.num_tokens,
     temperature=config.temperature,
     top_k=config.top_k or None,
     top_p=None if config.top_p == 1 else config.top_p,
-    stop_token=int(stop[0]) if len(stop) == 1 else None,
+    stop_token=stop_token,
   )
-  text = _text(task, prompt, np.asarray(tokens[0]), config.stop)
-  print(text)
-  return text
 
 
 def _encode(text: str, task, what: str) -> Int[np.ndarray, 'T']:
@@ -114,21 +169,34 @@ def too_large(config: Config, workdir: str) -> str:
   limit = memory.available_memory()
   given = max(1, len(_encode(config.prompt, run_of.task, 'prompt')))
   fits = memory_limits.largest_half(
-    lambda size: bytes_needed(run_of, size, config.num_tokens), limit, given
+    lambda size: bytes_needed(run_of, size, config.num_tokens, config.beams),
+    limit,
+    given,
   )
-  advice = f'a prompt of {fits} would fit' if fits else 'ask for fewer'
+  fewer = (
+    'ask for fewer, or for fewer beams' if config.beams else 'ask for fewer'
+  )
+  advice = f'a prompt of {fits} would fit' if fits else fewer
+  beams = f' with {config.beams} beams' if config.beams else ''
   return (
     f'The device has not enough memory, {memory_limits.gibibytes(limit)}, to '
-    f'read a prompt of {given} tokens and to generate {config.num_tokens}; '
-    f'{advice}.'
+    f'read a prompt of {given} tokens and to generate '
+    f'{config.num_tokens}{beams}; {advice}.'
   )
 
 
-def bytes_needed(run_of, prompt_size: int, num_tokens: int) -> int:
-  """Returns the bytes that generation takes; it is not run."""
-  draw = functools.partial(generate, run_of.model, num_tokens=num_tokens)
+def bytes_needed(
+  run_of, prompt_size: int, num_tokens: int, beams: int = 0
+) -> int:
+  """Returns the bytes that generation takes, or a search; it is not run."""
   prompt = jax.ShapeDtypeStruct((1, prompt_size), np.int32)
   variables = {'params': run_of.params}
+  if beams:
+    search = functools.partial(
+      beam_search, run_of.model, num_tokens=num_tokens, beams=beams
+    )
+    return memory_limits.needed_bytes(search, variables, prompt)
+  draw = functools.partial(generate, run_of.model, num_tokens=num_tokens)
   return memory_limits.needed_bytes(draw, variables, jax.random.key(0), prompt)
 
 

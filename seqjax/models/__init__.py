@@ -1,6 +1,7 @@
 """Whole networks made of mixers, and counting language models."""
 
 from seqjax.models import ngram
+from seqjax.models.beams import Hypotheses, beam_search
 from seqjax.models.block import Block
 from seqjax.models.classifier import Classifier, MLPClassifier
 from seqjax.models.for_task import model_for
@@ -14,6 +15,7 @@ from seqjax.models.stack import Stack
 __all__ = [
   'Block',
   'Classifier',
+  'Hypotheses',
   'LanguageModel',
   'MLPClassifier',
   'NeuralLanguageModel',
@@ -21,6 +23,7 @@ __all__ = [
   'Seq2SeqCarry',
   'SequenceModel',
   'Stack',
+  'beam_search',
   'features_for',
   'generate',
   'model_for',

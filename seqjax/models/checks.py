@@ -101,6 +101,28 @@ def lengths(given: Any, batch_size: int, lowest: int, highest: int):
     )
 
 
+def valid(given: Any, batch_size: int, num_positions: int):
+  """Raises ValueError unless it masks a prompt with a position in each row."""
+  shape = [batch_size, num_positions]
+  if not _is_array(given) or given.dtype != bool or list(given.shape) != shape:
+    found = type(given).__name__
+    if _is_array(given):
+      found = f'{given.dtype}{list(given.shape)}'
+    raise ValueError(
+      'A mask of the valid positions of a prompt holds booleans of its shape '
+      f'[batch, positions] = {shape}, but {found} was given; make it by '
+      'jnp.asarray(mask, bool).'
+    )
+  if isinstance(given, jax.core.Tracer):
+    return
+  empty = np.flatnonzero(~np.asarray(given).any(axis=1)).tolist()
+  if empty:
+    raise ValueError(
+      'Each row of a prompt needs a valid position to go on from, but the mask '
+      f'has none in rows {empty}; put a begin token there.'
+    )
+
+
 def num_steps(given: Any):
   """Raises ValueError unless it is a number of steps to take."""
   if not isinstance(given, numbers.Integral) or given < 1:
@@ -115,4 +137,32 @@ def temperature(given: Any):
     raise ValueError(
       'temperature is 0 (greedy) or more, and finite, but '
       f'temperature={given} was given.'
+    )
+
+
+def stop_token(given: Any, vocab: int):
+  """Raises ValueError unless it is None or one of the vocabulary."""
+  if given is None or isinstance(given, jax.core.Tracer):
+    return
+  if not 0 <= given < vocab:
+    raise ValueError(
+      f'stop_token is one of the tokens 0..{vocab - 1}, but {given} was given.'
+    )
+
+
+def beams(given: Any):
+  """Raises ValueError unless it is a number of hypotheses to keep."""
+  if not isinstance(given, numbers.Integral) or given < 1:
+    raise ValueError(
+      f'beams is the number of hypotheses that are kept, a whole number of at '
+      f'least 1, but beams={given} was given; set it to 4, say.'
+    )
+
+
+def length_penalty(given: Any):
+  """Raises ValueError unless longer hypotheses gain by it, or it is 0."""
+  if not isinstance(given, jax.core.Tracer) and not 0 <= given < math.inf:
+    raise ValueError(
+      'length_penalty is 0 (none) or more, and finite, but '
+      f'length_penalty={given} was given; values up to 1 are usual.'
     )

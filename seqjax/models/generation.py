@@ -39,6 +39,7 @@ def generate(
   num_tokens: int,
   *,
   prompt_lengths: Int[Array, 'B'] | None = None,
+  prompt_valid: Bool[Array, 'B T'] | None = None,
   source: Shaped[Array, 'B S *I'] | None = None,
   source_segments: Segments | None = None,
   temperature: float | Float[Array, ''] = 1.0,
@@ -62,6 +63,10 @@ def generate(
     num_tokens: N.
     prompt_lengths: the number of prompt tokens in each row, 1 to T; the rest of
       the row is padding. None: T.
+    prompt_valid: instead of lengths, True at the tokens of the prompt and False
+      at padding, wherever it stands: on the left, as tokenizers may put it, or
+      anywhere else. The tokens that follow are those after a prompt without
+      padding.
     source, source_segments: what a Seq2Seq reads first.
     temperature, top_k, top_p: as in `seqjax.ops.sampling.sample`; temperature 0
       is greedy.
@@ -75,7 +80,8 @@ def generate(
 
   Raises:
     ValueError: the model cannot stream, gives no tokens or does not read them,
-      the prompt is empty, or a number is outside its range.
+      the prompt or one of its rows is empty, both lengths and a mask are given,
+      or a number is outside its range.
 
   Example:
     >>> import jax
@@ -91,18 +97,12 @@ def generate(
     >>> tokens.shape
     (1, 5)
   """
-  prompt_lib.check_model(model)
-  if model.output.vocab is None:
-    raise ValueError(
-      'Tokens are sampled from logits over a vocabulary, but this model gives '
-      f'values of shape {list(model.output.shape)}; use rollout instead.'
-    )
-  prompt_lib.check_vocabularies(model)
+  prompt_lib.check_writer(model)
   checks.num_steps(num_tokens)
   rule = _Sampling(temperature, top_k, top_p, stop_token, pad_token)
   rule.check(model.output.vocab)
   begun = prompt_lib.make(
-    model, prompt, prompt_lengths, source, source_segments
+    model, prompt, prompt_lengths, source, source_segments, prompt_valid
   )
   return _generate(model, variables, key, begun, rule, num_tokens=num_tokens)
 
@@ -114,6 +114,7 @@ def rollout(
   num_steps: int,
   *,
   prefix_lengths: Int[Array, 'B'] | None = None,
+  prefix_valid: Bool[Array, 'B T'] | None = None,
   source: Shaped[Array, 'B S *J'] | None = None,
   source_segments: Segments | None = None,
 ) -> Float[Array, 'B N *I']:
@@ -123,7 +124,8 @@ def rollout(
 
   Raises:
     ValueError: the model cannot stream, its outputs are not of the shape of its
-      inputs, the prefix is empty, or a number is outside its range.
+      inputs, the prefix or one of its rows is empty, both lengths and a mask
+      are given, or a number is outside its range.
   """
   prompt_lib.check_model(model)
   checks.num_steps(num_steps)
@@ -134,7 +136,7 @@ def rollout(
       f'but this model reads {read} and gives {model.output}.'
     )
   prompt = prompt_lib.make(
-    model, prefix, prefix_lengths, source, source_segments
+    model, prefix, prefix_lengths, source, source_segments, prefix_valid
   )
   return _rollout(model, variables, prompt, num_steps=num_steps)
 
@@ -156,7 +158,7 @@ class _Sampling:
 
   def check(self, vocab: int):
     """Raises ValueError for what is out of its range; traced numbers pass."""
-    top_k, top_p, stop_token = self.top_k, self.top_p, self.stop_token
+    top_k, top_p = self.top_k, self.top_p
     checks.temperature(self.temperature)
     if top_k is not None:
       if not isinstance(top_k, numbers.Integral) or top_k < 1:
@@ -168,11 +170,7 @@ class _Sampling:
       raise ValueError(
         f'top_p is a probability greater than 0, but {top_p} was given.'
       )
-    if _is_known(stop_token) and not 0 <= stop_token < vocab:
-      raise ValueError(
-        f'stop_token is one of the tokens 0..{vocab - 1}, but {stop_token} was '
-        'given.'
-      )
+    checks.stop_token(self.stop_token, vocab)
 
   def draw(self, key: jax.Array, logits: Float[Array, 'B C']):
     """Samples the next token of every row."""
@@ -197,8 +195,8 @@ class _State(NamedTuple):
 
 @functools.partial(jax.jit, static_argnames=('model', 'num_tokens'))
 def _generate(model, variables, key, prompt, rule: _Sampling, *, num_tokens):
-  plan = _plan(model, variables, prompt, num_tokens)
-  carry, token = prompt_lib.read(plan[0].model, variables, prompt, model)
+  planned = plan(model, variables, prompt, num_tokens)
+  carry, token = prompt_lib.read(planned[0].model, variables, prompt, model)
   tokens = jnp.full((len(token), num_tokens), rule.pad_token, jnp.int32)
   done = jnp.zeros(token.shape, bool)
   state = _State(jnp.int32(0), carry, token.astype(jnp.int32), done, tokens)
@@ -219,28 +217,33 @@ def _generate(model, variables, key, prompt, rule: _Sampling, *, num_tokens):
     return (state.t < end) & ~jnp.all(state.done)
 
   end = 0
-  for stage in plan:
+  for stage in planned:
     end += stage.num_steps
     state = jax.lax.while_loop(
       functools.partial(unfinished, end),
       functools.partial(next_state, stage.model),
       state._replace(carry=grow(state.carry, stage.carry)),
     )
-  lost = jax.lax.cummax((state.tokens == NO_TOKEN).astype(jnp.int32), axis=1)
-  return jnp.where(lost, NO_TOKEN, state.tokens)
+  return end_at_lost(state.tokens)
+
+
+def end_at_lost(tokens: Int[Array, '*B N']) -> Int[Array, '*B N']:
+  """Returns the tokens with NO_TOKEN from the first NO_TOKEN on."""
+  lost = (tokens == NO_TOKEN).astype(jnp.int32)
+  return jnp.where(jax.lax.cummax(lost, axis=tokens.ndim - 1), NO_TOKEN, tokens)
 
 
 @functools.partial(jax.jit, static_argnames=('model', 'num_steps'))
 def _rollout(model, variables, prompt, *, num_steps):
-  plan = _plan(model, variables, prompt, num_steps)
-  carry, x_t = prompt_lib.read(plan[0].model, variables, prompt, model)
+  planned = plan(model, variables, prompt, num_steps)
+  carry, x_t = prompt_lib.read(planned[0].model, variables, prompt, model)
 
   def next_state(model, state, _):
     carry, x_t = model.apply(variables, *state, method='step')
     return (carry, x_t), x_t
 
   state, outputs = (carry, x_t.astype(model.dtype)), []
-  for stage in plan:
+  for stage in planned:
     carry, x_t = state
     state, y = jax.lax.scan(
       functools.partial(next_state, stage.model),
@@ -251,7 +254,9 @@ def _rollout(model, variables, prompt, *, num_steps):
   return jnp.concatenate(outputs, axis=1)
 
 
-def _plan(model, variables, prompt, num_steps: int) -> list:
+def plan(
+  model: nn.Module, variables: Any, prompt: prompt_lib.Prompt, num_steps: int
+) -> list['Stage']:
   """Lists the stages of the loop, from the last position of a prompt on."""
   return list(
     stages(

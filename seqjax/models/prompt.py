@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Int, Shaped
+from jaxtyping import Bool, Int, Shaped
 
 from seqjax.models import checks
 from seqjax.models.block import streaming
@@ -15,13 +15,13 @@ from seqjax.typing import Array, Segments, Spec
 
 
 class Prompt(NamedTuple):
-  """Rows of different lengths, padded at the end, and what a Seq2Seq reads.
+  """Rows with padding anywhere, and the source that a Seq2Seq reads.
 
-  At least one position of every row counts.
+  At least one position of every row is valid.
   """
 
   positions: Shaped[Array, 'B T *I']
-  lengths: Int[Array, 'B']
+  valid: Bool[Array, 'B T']
   source: Shaped[Array, 'B S *J'] | None = None
   source_segments: Segments | None = None
 
@@ -54,13 +54,27 @@ def check_vocabularies(model: nn.Module):
     )
 
 
-def make(model: nn.Module, positions, lengths, source, segments) -> Prompt:
-  """Returns a prompt, all of whose positions count if no lengths are given.
+def check_writer(model: nn.Module):
+  """Raises ValueError unless the model writes tokens, and reads them itself."""
+  check_model(model)
+  if model.output.vocab is None:
+    raise ValueError(
+      'Tokens are sampled from logits over a vocabulary, but this model gives '
+      f'values of shape {list(model.output.shape)}; use rollout instead.'
+    )
+  check_vocabularies(model)
+
+
+def make(
+  model: nn.Module, positions, lengths, source, segments, valid=None
+) -> Prompt:
+  """Returns a prompt; without lengths and a mask all positions are valid.
 
   Raises:
     ValueError: it is not of the shape that the model reads, it has no position,
-      lengths are outside 1..T or tokens outside the vocabulary (where they are
-      concrete), or the model takes no source, or needs one.
+      lengths are outside 1..T, a row of the mask has no valid position, both
+      are given, tokens are outside the vocabulary (where they are concrete), or
+      the model takes no source, or needs one.
   """
   spec = reads(model)
   if spec.vocab is not None:
@@ -71,28 +85,42 @@ def make(model: nn.Module, positions, lengths, source, segments) -> Prompt:
       f'This model goes on from values of shape [{axes}], but those given have '
       f'the shape {list(positions.shape)}.'
     )
-  batch_size, num_positions = positions.shape[:2]
   if isinstance(model, Seq2Seq) != (source is not None):
     wanted = 'needs a' if source is None else 'takes no'
     raise ValueError(
       f'A {type(model).__name__} {wanted} source=, which is what a Seq2Seq '
       'reads before it writes.'
     )
-  if num_positions < 1:
+  if positions.shape[1] < 1:
     raise ValueError(
       'A prompt holds one position or more for a model to go on from, but its '
       f'shape is {list(positions.shape)}.'
     )
-  if lengths is None:
-    lengths = jnp.full((batch_size,), num_positions, jnp.int32)
-  checks.lengths(lengths, batch_size, 1, num_positions)
-  lengths = jnp.asarray(lengths, jnp.int32)
+  valid = _valid(lengths, valid, *positions.shape[:2])
   if spec.vocab is not None:
-    counted = segments_lib.from_lengths(lengths, num_positions)
-    checks.vocabulary(positions, counted, spec.vocab)
+    checks.vocabulary(positions, segments_lib.one_piece(valid), spec.vocab)
   if source is not None and model.input.vocab is not None:
     checks.vocabulary(source, segments, model.input.vocab)
-  return Prompt(positions, lengths, source, segments)
+  return Prompt(positions, valid, source, segments)
+
+
+def _valid(
+  lengths, valid, batch_size: int, num_positions: int
+) -> Bool[Array, 'B T']:
+  """Returns the mask of valid positions, from itself or from lengths."""
+  if valid is None:
+    if lengths is None:
+      lengths = jnp.full((batch_size,), num_positions, jnp.int32)
+    checks.lengths(lengths, batch_size, 1, num_positions)
+    lengths = jnp.asarray(lengths, jnp.int32)
+    return segments_lib.from_lengths(lengths, num_positions).valid
+  if lengths is not None:
+    raise ValueError(
+      'The padding of a prompt is given once, by lengths or by a mask of valid '
+      'positions, but both were given; leave the lengths out.'
+    )
+  checks.valid(valid, batch_size, num_positions)
+  return jnp.asarray(valid)
 
 
 def num_read(model: nn.Module, prompt: Prompt) -> int:
@@ -130,13 +158,20 @@ def begin(
 def read(
   model: nn.Module, variables: Any, prompt: Prompt, full: nn.Module
 ) -> tuple[Any, Shaped[Array, 'B *I']]:
-  """Reads all of each row but its last position: the carry, and that one."""
-  carry, last = begin(model, variables, prompt, full), prompt.lengths - 1
+  """Reads all of each row but its last valid position: carry, that position."""
+  carry, last = begin(model, variables, prompt, full), _last(prompt.valid)
   before = prompt.positions[:, :-1]
   if before.shape[1]:
-    segments = segments_lib.from_lengths(last, before.shape[1])
+    earlier = jnp.arange(before.shape[1])[None] < last[:, None]
+    segments = segments_lib.one_piece(prompt.valid[:, :-1] & earlier)
     carry, _ = model.apply(variables, carry, before, segments, method='unroll')
   return carry, prompt.positions[jnp.arange(len(last)), last]
+
+
+def _last(valid: Bool[Array, 'B T']) -> Int[Array, 'B']:
+  """Returns the index of the last valid position of every row."""
+  after = jnp.argmax(jnp.flip(valid, axis=1), axis=1)
+  return valid.shape[1] - 1 - after
 
 
 def first_step(

@@ -4,7 +4,7 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from seqjax.ops import checks
 from seqjax.typing import Array
@@ -45,7 +45,8 @@ def likeliest(
 
   `top_k` keeps k tokens. Of what that leaves, `top_p` keeps the nucleus, the
   fewest tokens whose probability reaches p (Holtzman et al., 2020, eq. 2), one
-  at least.
+  at least. A sum reaches p if it is smaller by no more than rounding: half the
+  spacing of floats at p, and 4e-6 of the smaller of p and 1 - p.
   """
   (logits,) = checks.arrays('likeliest', logits=(logits, 'B C', 'real'))
   if top_k is None and top_p is None:
@@ -60,12 +61,33 @@ def likeliest(
     beyond = jnp.arange(logits.shape[-1])[None] >= top_k
     ranked = jnp.where(beyond, -jnp.inf, ranked)
   if top_p is not None:
-    probability = jax.nn.softmax(ranked, axis=-1)
-    before = jnp.cumsum(probability, axis=-1) - probability
-    first = jnp.arange(logits.shape[-1])[None] == 0
-    # As sums may be off by: seven times 0.02 reaches 0.14, and all reach 1.
-    slack = (2 + math.log2(logits.shape[-1])) * jnp.finfo(before.dtype).eps
-    nucleus = first | (before < top_p - slack) | (jnp.asarray(top_p) >= 1)
-    ranked = jnp.where(nucleus, ranked, -jnp.inf)
+    ranked = jnp.where(_nucleus(ranked, top_p), ranked, -jnp.inf)
   rank = jnp.argsort(order, axis=-1)
   return jnp.take_along_axis(ranked, rank, axis=-1)
+
+
+def _nucleus(
+  ranked: Float[Array, 'B C'], top_p: float | Float[Array, '']
+) -> Bool[Array, 'B C']:
+  """Marks the fewest tokens whose probability reaches p; likeliest come first.
+
+  A token is kept if those before it do not reach p, or, which is the same, if
+  it and those after it hold more than 1 - p. The smaller of the two sides is
+  summed, as a sum is rounded in proportion to itself: near p = 1 the tail is
+  far below the rounding of a sum near 1.
+  """
+  ranked = ranked.astype(jnp.promote_types(ranked.dtype, jnp.float32))
+  eps = jnp.finfo(ranked.dtype).eps
+  # Relative to the likeliest: equal tokens are ones, whose sums are exact.
+  mass = jnp.exp(ranked - ranked[:, :1])
+  p = jnp.asarray(top_p, ranked.dtype)
+  head = p <= 0.5
+  summed = jnp.cumsum(jnp.where(head, mass, jnp.flip(mass, axis=-1)), axis=-1)
+  before = jnp.pad(summed, ((0, 0), (1, 0)))[:, :-1]
+  after, total = jnp.flip(summed, axis=-1), summed[:, -1:]
+  # What sums may be off by, and p itself: 7 times 0.02 reaches 0.14.
+  slack = (2 + math.log2(ranked.shape[-1])) * eps
+  unreached = before < p * (1 - slack) * total
+  beyond = after > ((1 - p) * (1 + slack) + eps / 4) * total
+  first = jnp.arange(ranked.shape[-1])[None] == 0
+  return first | jnp.where(head, unreached, beyond) | (p >= 1)

@@ -161,3 +161,64 @@ def test_any_checkpoint_of_a_run_is_read(tmp_path):
       path.write_bytes(b'')
   with pytest.raises(ValueError, match="checkpoints/2' is damaged"):
     trained.load_trained(str(workdir), 'best')
+
+
+BEAMS = dataclasses.replace(TEN, beams=3)
+
+
+def test_beams_print_the_best_text(workdir, capsys):
+  """One beam is greedy; no seed changes what is found, three find more."""
+  text = generate.run(BEAMS, workdir)
+  assert text.startswith('the ') and len(text) == 14
+  assert capsys.readouterr().out == text + '\n'
+  assert generate.run(dataclasses.replace(BEAMS, seed=1), workdir) == text
+  one = generate.run(dataclasses.replace(TEN, beams=1), workdir)
+  greedy = dataclasses.replace(TEN, temperature=0.0)
+  assert one == generate.run(greedy, workdir)
+  run_of = trained.load_trained(workdir, 'newest')
+
+  def log_prob(text):
+    tokens = jax.numpy.asarray(run_of.task.encode(text))[None]
+    logits = run_of.model.apply({'params': run_of.params}, tokens[:, :-1])
+    chosen = jax.nn.log_softmax(logits)[0, jax.numpy.arange(13), tokens[0, 1:]]
+    return float(chosen[3:].sum())
+
+  assert log_prob(text) >= log_prob(one) - 1e-5
+
+
+def test_the_best_text_ends_before_what_stops_it(workdir):
+  """A penalty that is large enough makes it long."""
+  found = generate.run(BEAMS, workdir)
+  stop = dataclasses.replace(BEAMS, stop=found[4])
+  short = generate.run(stop, workdir)
+  long = generate.run(dataclasses.replace(stop, length_penalty=50.0), workdir)
+  assert len(short) < len(long) and long.startswith('the ')
+
+
+@pytest.mark.parametrize('options, message', [
+  ({'beams': 2, 'temperature': 0.5}, 'temperature=0.5 and beams=2 were given'),
+  ({'beams': 2, 'top_k': 3, 'top_p': 0.9}, 'top_k=3, top_p=0.9 and beams=2'),
+  ({'beams': -1}, 'at least 1, but beams=-1'),
+  ({'beams': 2, 'length_penalty': -1.0}, 'length_penalty=-1.0 was given'),
+  ({'length_penalty': 0.6}, 'length_penalty=0.6 was given without one; add'),
+])  # fmt: skip
+def test_what_cannot_be_searched_is_refused(options, message, workdir, capsys):
+  """Options of sampling among others: exit code 2, as for other bad input."""
+  config = dataclasses.replace(TEN, **options)
+  with pytest.raises(SystemExit) as exit:
+    with exits.sentences():
+      generate.run(config, workdir)
+  assert exit.value.code == exits.REFUSED
+  assert message in capsys.readouterr().err
+
+
+def test_beams_take_memory(workdir, monkeypatch):
+  """More than one text does; who has too little is told."""
+  run_of = trained.load_trained(workdir, 'newest')
+  one, many = (generate.bytes_needed(run_of, 4, 10, n) for n in (1, 1000))
+  assert many > one
+  monkeypatch.setattr(memory, 'available_memory', lambda: 1)
+  said = generate.too_large(BEAMS, workdir)
+  assert said.endswith(
+    'generate 10 with 3 beams; ask for fewer, or for fewer beams.'
+  )
