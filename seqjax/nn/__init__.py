@@ -15,6 +15,12 @@ from seqjax.nn.mixer import (
   select_rows,
   state_floats,
 )
+from seqjax.nn.official_weights import (
+  mamba2_from_official,
+  mamba2_to_official,
+  rglru_from_official,
+  rglru_to_official,
+)
 
 __all__ = [
   'AttentionCarry',
@@ -28,6 +34,10 @@ __all__ = [
   'can_stream',
   'carry_dtype',
   'from_flax',
+  'mamba2_from_official',
+  'mamba2_to_official',
+  'rglru_from_official',
+  'rglru_to_official',
   'select_rows',
   'state_floats',
   'to_flax',
