@@ -31,7 +31,11 @@ _SUBMODULES = (
   'training',
   'typing',
 )
-_ELSEWHERE = {'load_run': 'seqjax.cli.trained'}
+_ELSEWHERE = {
+  'load_parameters': 'seqjax.cli.parameters',
+  'load_run': 'seqjax.cli.trained',
+  'save_parameters': 'seqjax.cli.parameters',
+}
 
 __all__ = ['__version__', *_ELSEWHERE, *_SUBMODULES]
 

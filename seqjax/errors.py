@@ -53,6 +53,36 @@ def suggestion(name: str, known: Iterable[str]) -> str | None:
   return lower[close[0]] if close else None
 
 
+def misfits(expected: Mapping[str, str], given: Mapping[str, str]) -> str:
+  """Says which arrays are missing or unknown, and which are not as expected.
+
+  Args:
+    expected: descriptions by name, as in {'bias': 'float32 [4]'}.
+    given: likewise.
+
+  Returns:
+    Parts of a sentence, at most MOST_LISTED; '' if the two are equal.
+  """
+  parts = [
+    f'{name} is missing, and {expected[name]} is expected'
+    for name in expected
+    if name not in given
+  ]
+  parts += [
+    f'{name} is unknown, and {given[name]} is given'
+    for name in given
+    if name not in expected
+  ]
+  parts += [
+    f'{name} is {given[name]}, but {expected[name]} is expected'
+    for name in expected
+    if given.get(name, expected[name]) != expected[name]
+  ]
+  more = len(parts) - MOST_LISTED
+  listed = '; '.join(parts[:MOST_LISTED])
+  return f'{listed}; and {more} more' if more > 0 else listed
+
+
 def check_fields(instance: Any, most: Mapping[str, int] | None = None):
   """Checks a dataclass: types, finiteness, whole numbers within 32 bits.
 

@@ -25,6 +25,7 @@ RESULTS = {
   'training.md': ('tokens', (2, 20)),
   'own_data.md': ('tokens', (60, 12)),
   'experiments.md': ('said', None),
+  'weights.md': ('y', (2, 100, 32)),
 }
 # The doors that most users come through; each has an example in its docstring.
 DOORS = (
@@ -33,6 +34,7 @@ DOORS = (
   *('training.train', 'training.train_population', 'training.evaluate'),
   *('testing.assert_mixer_contract', 'testing.assert_task_contract'),
   *('analysis.timing.compare', 'cli.trained.load_run'),
+  *('cli.parameters.load_parameters', 'nn.mamba2_from_official'),
 )
 NOTEBOOK = json.loads((DOCS / 'intro.ipynb').read_text(encoding='utf-8'))
 CELLS = [
@@ -57,6 +59,8 @@ def test_every_page_with_code_is_tried():
 @pytest.mark.parametrize('page', RESULTS)
 def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
   """One block after another, as a reader would paste them."""
+  if page == 'weights.md':
+    pytest.importorskip('safetensors')
   monkeypatch.chdir(tmp_path)
   namespace = {'__name__': 'page'}
   for block in blocks_of(page):
@@ -69,6 +73,9 @@ def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
     assert names == {'input', 'recurrent', 'bias'}
   if page == 'training.md':
     assert namespace['best'].shape == (2, 20)
+  if page == 'weights.md':
+    assert namespace['logits'].shape == (4, 10, 5)
+    assert namespace['state_dict'][f'{namespace["prefix"]}D'].shape == (4,)
   if page == 'experiments.md':
     assert 'mine' in (tmp_path / 'runs/mine/figure.svg').read_text()
 
@@ -76,6 +83,8 @@ def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
 @pytest.mark.parametrize('door', DOORS)
 def test_the_example_of_a_docstring_runs(door, tmp_path, monkeypatch, capfd):
   """And prints what it says."""
+  if door.startswith('cli.parameters'):
+    pytest.importorskip('safetensors')
   monkeypatch.chdir(tmp_path)
   package, _, name = f'seqjax.{door}'.rpartition('.')
   found = getattr(importlib.import_module(package), name, None)

@@ -6,10 +6,12 @@ import pickle
 import pytest
 
 from seqjax.errors import (
+  MOST_LISTED,
   Catalog,
   Importable,
   UnknownName,
   is_imported,
+  misfits,
   unknown,
 )
 
@@ -83,3 +85,17 @@ def test_what_cannot_be_imported_is_refused_in_a_sentence(name, message):
   with pytest.raises(UnknownName, match=message) as error:
     cells[name]
   assert len(str(error.value).splitlines()) == 1
+
+
+def test_arrays_that_do_not_fit_are_named_with_both_descriptions():
+  """Nothing is said of those that do; many are counted."""
+  expected = {'a': '[1]', 'b': '[2]', 'c': '[3]'}
+  assert misfits(expected, expected) == misfits({}, {}) == ''
+  assert misfits(expected, {'b': '[2]', 'c': '[4]', 'd': '[5]'}) == (
+    'a is missing, and [1] is expected; d is unknown, and [5] is given; '
+    'c is [4], but [3] is expected'
+  )
+  many = {f'name{i}': '[1]' for i in range(MOST_LISTED + 2)}
+  said = misfits(many, {})
+  assert said.count('is missing') == MOST_LISTED
+  assert said.endswith('; and 2 more')

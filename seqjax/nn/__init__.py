@@ -16,6 +16,12 @@ from seqjax.nn.mixer import (
   select_rows,
   state_floats,
 )
+from seqjax.nn.official_weights import (
+  mamba2_from_official,
+  mamba2_to_official,
+  rglru_from_official,
+  rglru_to_official,
+)
 from seqjax.nn.recurrent_layers import RecurrentLayers
 from seqjax.nn.torch_weights import from_torch, to_torch
 
@@ -34,6 +40,10 @@ __all__ = [
   'carry_dtype',
   'from_flax',
   'from_torch',
+  'mamba2_from_official',
+  'mamba2_to_official',
+  'rglru_from_official',
+  'rglru_to_official',
   'select_rows',
   'state_floats',
   'to_flax',

@@ -1,9 +1,10 @@
 """Writes and reads parameters in the safetensors format, with a header."""
 
+import contextlib
 import hashlib
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -14,6 +15,23 @@ from seqjax.results import json_files
 
 SUFFIX = '.safetensors'
 CHECKSUM = 'sha256'  # its name in the header
+
+# The format's names of the types that JAX has; others keep the format's.
+_DTYPES = {
+  'BOOL': 'bool',
+  'BF16': 'bfloat16',
+  'C64': 'complex64',
+  'F8_E4M3': 'float8_e4m3fn',
+  'F8_E5M2': 'float8_e5m2',
+} | {
+  f'{kind[0].upper()}{bits}': f'{kind}{bits}'
+  for kind, sizes in {
+    'float': (16, 32, 64),
+    'int': (8, 16, 32, 64),
+    'uint': (8, 16, 32, 64),
+  }.items()
+  for bits in sizes
+}
 
 
 def check_path(path: str | os.PathLike) -> pathlib.Path:
@@ -61,20 +79,9 @@ def read(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, str]]:
     ValueError: there is no such file, or it is damaged. Files of other programs
       may have no checksum; their numbers are not checked.
   """
-  with needs('export'):
-    import safetensors
-
-  path = pathlib.Path(path)
-  if not path.is_file():
-    raise ValueError(f'There is no file {str(path)!r}.')
-  try:
-    with safetensors.safe_open(path, framework='flax') as file:
-      tensors = {name: file.get_tensor(name) for name in file.keys()}
-      header = file.metadata() or {}
-  except (safetensors.SafetensorError, OSError, ValueError) as error:
-    raise ValueError(
-      f'{str(path)!r} is no file of tensors, or it is damaged: {error}.'
-    ) from error
+  with _opened(path) as file:
+    tensors = {name: file.get_tensor(name) for name in file.keys()}
+    header = file.metadata() or {}
   expected = header.pop(CHECKSUM, None)
   if expected is not None and expected != checksum(tensors, header):
     raise ValueError(
@@ -85,6 +92,42 @@ def read(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, str]]:
     return nested(tensors), header
   except ValueError as error:
     raise ValueError(f'{str(path)!r} holds no parameters: {error}') from error
+
+
+def described(path: str | os.PathLike) -> dict[str, str]:
+  """Maps the names in a file to dtypes and shapes, as in 'float32 [4, 8]'.
+
+  They are those in the file: `read` gives arrays of JAX, which have 64 bits
+  only where these are enabled.
+
+  Raises:
+    ValueError: there is no such file, or it is damaged.
+  """
+  with _opened(path) as file:
+    slices = {name: file.get_slice(name) for name in file.keys()}
+    return {
+      name: f'{_DTYPES.get(part.get_dtype(), part.get_dtype())} '
+      f'{list(part.get_shape())}'
+      for name, part in sorted(slices.items())
+    }
+
+
+@contextlib.contextmanager
+def _opened(path: str | os.PathLike) -> Iterator[Any]:
+  """Opens a file for reading; ValueError if it cannot be read."""
+  with needs('export'):
+    import safetensors
+
+  path = pathlib.Path(path)
+  if not path.is_file():
+    raise ValueError(f'There is no file {str(path)!r}.')
+  try:
+    with safetensors.safe_open(path, framework='flax') as file:
+      yield file
+  except (safetensors.SafetensorError, OSError, ValueError) as error:
+    raise ValueError(
+      f'{str(path)!r} is no file of tensors, or it is damaged: {error}.'
+    ) from error
 
 
 def checksum(tensors: Mapping[str, Any], header: Mapping[str, str]) -> str:
