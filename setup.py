@@ -15,6 +15,8 @@ _PEERS = ['equinox>=0.11']  # torch is compared with where it is installed
 _PLOT = ['matplotlib>=3.8']
 _REPORT = ['jinja2>=3.1']
 _TENSORBOARD = ['tensorboardX>=2.6']
+_TRACKIO = ['trackio>=0.43']
+_WANDB = ['wandb>=0.31']
 _TEST = [
   'beartype>=0.18',
   'pytest>=8',
@@ -74,6 +76,8 @@ setuptools.setup(
     'plot': _PLOT,
     'report': _REPORT,
     'tensorboard': _TENSORBOARD,
+    'trackio': _TRACKIO,
+    'wandb': _WANDB,
     'test': (_TEST + _DATA + _DOCS + _EXPORT + _PLOT + _REPORT + _TENSORBOARD),
   },
   classifiers=[
