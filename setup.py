@@ -14,7 +14,7 @@ _EXPORT = ['safetensors>=0.5']
 _PEERS = ['equinox>=0.11']  # torch is compared with where it is installed
 _PLOT = ['matplotlib>=3.9']
 _REPORT = ['jinja2>=3.1']
-_TENSORBOARD = ['tensorboardX>=2.6.1']
+_TENSORBOARD = ['tensorboardX>=2.6.2.2']
 _TRACKIO = ['trackio>=0.43']
 _WANDB = ['wandb>=0.31']
 _TEST = [
