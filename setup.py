@@ -4,7 +4,7 @@ import pathlib
 
 import setuptools
 
-_DATA = ['array_record', 'grain', 'pillow', 'scikit-learn>=1.4']
+_DATA = ['array_record', 'grain', 'pillow', 'scikit-learn>=1.5']
 _DOCS = [
   'mkdocs-jupyter>=0.25',
   'mkdocs-material>=9.6',
@@ -12,11 +12,13 @@ _DOCS = [
 ]
 _EXPORT = ['safetensors>=0.5']
 _PEERS = ['equinox>=0.11']  # torch is compared with where it is installed
-_PLOT = ['matplotlib>=3.8']
+_PLOT = ['matplotlib>=3.9']
 _REPORT = ['jinja2>=3.1']
-_TENSORBOARD = ['tensorboardX>=2.6']
+_TENSORBOARD = ['tensorboardX>=2.6.2.2']
+_TRACKIO = ['trackio>=0.43']
+_WANDB = ['wandb>=0.31']
 _TEST = [
-  'beartype>=0.18',
+  'beartype>=0.18.2',
   'pytest>=8',
   'pytest-xdist>=3.5',
   'ruff>=0.6',
@@ -51,7 +53,7 @@ setuptools.setup(
   },
   install_requires=[
     'absl-py>=2.1',
-    'etils>=1.9',
+    'etils>=1.9.1',
     'flax>=0.12.8',
     'importlib_resources>=6',  # tensorflow-datasets uses, not always asks
     'jax>=0.10.2',
@@ -74,6 +76,8 @@ setuptools.setup(
     'plot': _PLOT,
     'report': _REPORT,
     'tensorboard': _TENSORBOARD,
+    'trackio': _TRACKIO,
+    'wandb': _WANDB,
     'test': (_TEST + _DATA + _DOCS + _EXPORT + _PLOT + _REPORT + _TENSORBOARD),
   },
   classifiers=[

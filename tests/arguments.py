@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from seqjax import errors
 
 ROOT = pathlib.Path(__file__).parent.parent
-OURS = ('--slow', '--quick', '--times')
+OURS = ('--slow', '--quick', '--times', '--minima', '--pythons')
 VALUED = ('-k', '-m', '-n', '-p', '-c', '-o', '-W', '-r')  # the next is theirs
 FILES = 'tests/**/test_*.py'
 FILES_LISTED = 'they lie in tests/, and names may be relative to it'

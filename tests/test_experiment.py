@@ -10,7 +10,7 @@ import pytest
 from absl import flags as absl_flags
 
 from seqjax import experiment
-from seqjax.errors import Note
+from seqjax.errors import Catalog, Note
 
 CELLS = {'elman': 1, 'gru': 2, 'lstm': 3}
 
@@ -280,6 +280,25 @@ def test_switches_are_no_part_of_the_config():
       quiet='Print nothing.',
     )
   assert calls == [(Config(), {'trace': True, 'quiet': False})]
+
+
+def test_a_switch_may_be_a_choice_of_names(capsys):
+  """The first is its default; others are refused in a sentence."""
+  calls = []
+  shown = experiment.Choice('Where.', Catalog('place', {'none': 0, 'here': 1}))
+
+  def call(*arguments):
+    run = lambda config, where: calls.append(where)  # noqa: E731
+    with pytest.raises(SystemExit) as exit:
+      experiment.launch(Config, run, None, ['program', *arguments], where=shown)
+    return exit.value.code or 0
+
+  assert call() == call('--where=here') == call('--where=help') == 0
+  assert calls == ['none', 'here']
+  assert capsys.readouterr().out.split() == ['none', 'here']
+  assert call('--where=her') == 2 and len(calls) == 2
+  said = capsys.readouterr().err
+  assert said.startswith("Unknown place 'her'. Did you mean 'here'?")
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,10 @@ def program(path: pathlib.Path, text: str) -> pathlib.Path:
 
 @pytest.fixture
 def prepare(tmp_path):
-  """prepare(**environment) -> the process, in a checkout of its own."""
+  """prepare(script, *arguments, **environment) -> the process.
+
+  It runs in a checkout of its own.
+  """
   checkout = tmp_path / 'checkout'
   shutil.copytree(ROOT / 'scripts', checkout / 'scripts')
   shutil.copy(ROOT / 'setup.py', checkout)
@@ -39,10 +42,10 @@ def prepare(tmp_path):
   for tool in TOOLS:
     (tools / tool).symlink_to(shutil.which(tool))
 
-  def call(script='test.sh', **environment):
+  def call(script='test.sh', *arguments, **environment):
     environment = {'PATH': str(tools), 'HOME': str(tmp_path)} | environment
     return subprocess.run(
-      [tools / 'bash', checkout / 'scripts' / script],
+      [tools / 'bash', checkout / 'scripts' / script, *arguments],
       env=environment, capture_output=True, text=True, timeout=600,
     )  # fmt: skip
 
@@ -79,6 +82,53 @@ def test_a_package_that_cannot_be_installed_is_one_sentence(prepare):
   made.mkdir(parents=True)
   program(made / 'python', PYTHON)
   assert prepare().returncode == 2 and (made / 'python').exists()
+
+
+# Stands in for Python and for the one that it puts into a venv; all succeeds,
+# and pytest's command line is appended to a file.
+WORKING = """#!/bin/bash
+case "$*" in
+  '-m venv'*) mkdir -p "$4/bin"; cp "$0" "$4/bin/python" ;;
+  'scripts/minima.py') echo 'numpy==2' ;;
+  *'pip install'*) echo "pip $*" >>calls ;;
+  '-m pip'*) test -e "$0.installed" ;;
+  '-m tests.arguments'*) shift 3; for x in "$@"; do echo "$x"; done ;;
+  '-m pytest'*) echo "$0 ${*: -1}" >>calls; exit FAILS ;;
+esac
+"""
+
+
+@pytest.mark.parametrize('fails', [0, 1])
+def test_every_python_has_an_environment_of_its_own(prepare, fails):
+  """All are tried; it fails if one has failed."""
+  for minor, code in ((11, fails), (12, 0)):
+    text = WORKING.replace('FAILS', str(code))
+    program(prepare.tools / f'python3.{minor}', text)
+  program(prepare.tools / 'python3.10', OLD)
+  done = prepare('test.sh', '--pythons', 'tests/nn')
+  assert done.returncode == fails, done.stderr
+  outcome = 'failed (1)' if fails else 'passed'
+  said = [f'python3.11: {outcome}', 'python3.12: passed']
+  assert [line for line in done.stdout.splitlines() if ': ' in line] == said
+  calls = (prepare.checkout / 'calls').read_text()
+  for minor in (11, 12):
+    assert f'.venv-python3.{minor}/bin/python tests/nn' in calls
+  assert 'constraint' not in calls
+  assert not (prepare.checkout / '.venv').exists()
+
+
+def test_the_minima_are_what_pip_may_not_exceed(prepare):
+  """With the oldest Python that there is."""
+  for minor in (11, 13):
+    text = WORKING.replace('FAILS', '0' if minor == 11 else '1')
+    program(prepare.tools / f'python3.{minor}', text)
+  done = prepare('test.sh', 'tests/nn', '--minima')
+  assert done.returncode == 0, done.stderr
+  pip, pytest_called = (prepare.checkout / 'calls').read_text().splitlines()
+  assert '--constraint .venv-minima/minima.txt' in pip
+  assert pytest_called == '.venv-minima/bin/python tests/nn'
+  pins = prepare.checkout / '.venv-minima' / 'minima.txt'
+  assert pins.read_text() == 'numpy==2\n'
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ import jax
 from seqjax import experiment, results, training
 from seqjax.cli import build
 from seqjax.cli.train_config import CHECKPOINTS, Config
-from seqjax.launch import exits, memory_limits, monitor, signals
+from seqjax.launch import exits, memory_limits, monitor, signals, trackers
 from seqjax.results import extension
 from seqjax.results.checkpoint import Checkpoints
 from seqjax.results.saver import Saver
@@ -36,7 +36,7 @@ def run(
   workdir: str | os.PathLike,
   *,
   shard: bool = False,
-  tensorboard: bool = False,
+  tracker: str = 'none',
   profile: bool = False,
   extend: bool = False,
 ) -> dict[str, Any]:
@@ -50,7 +50,8 @@ def run(
     workdir: its folder.
     shard: spread batches over all devices; a run may be resumed with another
       choice.
-    tensorboard: write files for TensorBoard, which changes no result.
+    tracker: where the run is shown, one of `trackers.TRACKERS`, which changes
+      no result.
     profile: trace a few intervals, which changes no result either.
     extend: train a finished run of fewer steps for longer.
 
@@ -59,10 +60,12 @@ def run(
 
   Raises:
     ValueError: the config cannot be run; nothing has been written.
+    ModuleNotFoundError: the tracker is not installed; nothing has been written.
     signals.Preempted: SIGTERM came; the state has been saved.
     MemoryError: the device's memory does not suffice; says what would fit.
   """
   experiment.validate(config)
+  tracking = trackers.Tracking(tracker, workdir, config)
   exhausted = memory_limits.named(lambda: build.too_large(config))
   with signals.sigterm() as preempted, exhausted:
     if extend:
@@ -71,10 +74,9 @@ def run(
     done = results.finished(workdir, config)
     if done is not None:
       return done
-    if tensorboard:
-      monitor.load_tensorboardx()
-    switches = {'tensorboard': tensorboard, 'profile': profile}
-    return _run(config, workdir, preempted, _mesh(config, shard), switches)
+    mesh = _mesh(config, shard)
+    with tracking:
+      return _run(config, workdir, preempted, mesh, tracking, profile)
 
 
 def _extend(config: Config, workdir: str | os.PathLike):
@@ -104,7 +106,7 @@ def _mesh(config: Config, shard: bool) -> jax.sharding.Mesh | None:
   return sharding.check(mesh, config.batch_size)
 
 
-def _run(config, workdir, preempted, mesh, switches) -> dict[str, Any]:
+def _run(config, workdir, preempted, mesh, tracking, profile) -> dict[str, Any]:
   task, model = build.make(config)
   build.check_model(task, model, config)
   with (
@@ -119,21 +121,23 @@ def _run(config, workdir, preempted, mesh, switches) -> dict[str, Any]:
     stop_if_preempted = functools.partial(
       raise_if_preempted, preempted, checkpoints, config, workdir
     )
-    parts = task, model, record, checkpoints
-    state = _train(config, *parts, mesh, switches, preempted, stop_if_preempted)
+    parts = task, model, record, checkpoints, tracking
+    state = _train(config, *parts, mesh, profile, preempted, stop_if_preempted)
     held_out = {}
     print('scoring validation and test ...', file=sys.stderr, flush=True)
     for split, batches in {'validation': 4, 'test': 16}.items():
       scored = held_out_score(config, model, state, task, split, batches)
       held_out |= scored.named(split)
       stop_if_preempted(state.step)
-    return record.finish(
+    summary = record.finish(
       metric=str(task.metric),
       steps_taken=int(state.step),
       **held_out,
       chance=task.chance,
       ceiling=task.ceiling,
     )
+    tracking.finish(state.step, **summary)
+    return summary
 
 
 def _train(
@@ -142,8 +146,9 @@ def _train(
   model,
   record,
   checkpoints,
+  tracking,
   mesh,
-  switches,
+  profile,
   preempted,
   stop_if_preempted,
 ) -> training.TrainState:
@@ -153,6 +158,7 @@ def _train(
   state, patience = _restore(config, task, model, record, checkpoints)
   build.write_fitted(task, record.workdir)
   stop_if_preempted(state.step)
+  tracking.begin(state.step)
   if patience.is_over(config.patience):
     return state
   say_what_begins(config, record.workdir, state.step)
@@ -162,7 +168,7 @@ def _train(
   sign = 1 if task.metric.higher_is_better else -1
   tokens = config.batch_size * build.num_positions(task)
   watch = monitor.Monitor(
-    record.workdir, config.steps, tokens, int(state.step), **switches
+    record.workdir, config.steps, tokens, int(state.step), profile=profile
   )
   states = _states(config, task, model, state, pace, mesh)
   with watch, _keeping_the_last(saver):
@@ -172,7 +178,9 @@ def _train(
       score = None
       if metrics:
         validation = held_out_score(config, model, state, task)
-        record.log(state.step, **metrics, **validation.named('validation'))
+        line = metrics | validation.named('validation')
+        record.log(state.step, **line)
+        tracking.log(state.step, **line)
         watch.update(state.step, **metrics, validation=validation.score)
         score = sign * validation.score
         patience = patience.after(score)
@@ -322,7 +330,7 @@ def _counted(summary: dict[str, Any]) -> str:
 
 @exits.guarded(resumes=True)
 def train_and_report(
-  config: Config, workdir: str | os.PathLike, **switches: bool
+  config: Config, workdir: str | os.PathLike, **switches: bool | str
 ):
   """Trains as `run` does, and prints the outcome."""
   extend = switches.get('extend', False)
@@ -342,7 +350,10 @@ def main():
     train_and_report,
     workdir='runs/train',
     shard='Spread each batch over all devices.',
-    tensorboard='Also write files for TensorBoard (extra tensorboard).',
+    tracker=experiment.Choice(
+      'Show metrics in another program, too, by the extra of that name.',
+      trackers.TRACKERS,
+    ),
     profile='Trace a few intervals with jax.profiler, into workdir/profile.',
     extend='Continue a finished run up to --steps.',
   )

@@ -10,6 +10,7 @@ if __name__ == '__main__':
 """
 
 from seqjax.experiment.command_line import (
+  Choice,
   define_flags,
   from_flags,
   launch,
@@ -29,6 +30,7 @@ from seqjax.experiment.config import (
 )
 
 __all__ = [
+  'Choice',
   'check_types',
   'choose',
   'define_flags',

@@ -13,14 +13,14 @@ import sys
 import textwrap
 import typing
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import jax
 from absl import app
 from absl import flags as absl_flags
 
-from seqjax.errors import MOST_LISTED, Note, unknown
+from seqjax.errors import MOST_LISTED, Catalog, Note, unknown
 from seqjax.experiment.config import (
   SCALARS,
   check_fields,
@@ -37,6 +37,13 @@ _HANGING = {
   'break_on_hyphens': False,
 }
 BAD_INPUT = 2  # the exit code of a command line that is refused
+
+
+class Choice(NamedTuple):
+  """A switch that takes a name of several; the first is its default."""
+
+  help: str
+  among: Catalog
 
 
 def parse_grid(Config: type, text: str) -> list[Any]:
@@ -101,7 +108,7 @@ def launch(
   run: Callable[..., Any],
   workdir: str | None,
   argv: Sequence[str] | None = None,
-  **switches: str,
+  **switches: str | Choice,
 ):
   """Parses the command line, calls `run(config, workdir)`, exits.
 
@@ -118,13 +125,19 @@ def launch(
     run: called with the config, and with the workdir unless that is None.
     workdir: the default of the flag of that name; None: there is no such flag.
     argv: stands in for the command line, with the program first.
-    **switches: help texts of further flags, which are on or off and no part of
-      the config, since they change nothing about the result. `run` is given
-      them by name.
+    **switches: help texts of further flags, which are on or off, or choices.
+      They are no part of the config, since they change nothing about the
+      result. `run` is given them by name.
   """
   flags = define_flags(Config)
-  for name, text in switches.items():
-    absl_flags.DEFINE_boolean(name, False, text, flag_values=flags)
+  choices = {k: v.among for k, v in switches.items() if isinstance(v, Choice)}
+  for name, switch in switches.items():
+    if name in choices:
+      default, text = next(iter(switch.among)), switch.help
+      text += _choices(name, switch.among)
+      absl_flags.DEFINE_string(name, default, text, flag_values=flags)
+    else:
+      absl_flags.DEFINE_boolean(name, False, switch, flag_values=flags)
   if workdir is not None:
     absl_flags.DEFINE_string(
       'workdir', workdir, 'Folder of the run and its results.', flags
@@ -140,7 +153,11 @@ def launch(
       jax.config.complete_absl_config(absl_flags)
       if workdir and not flags['workdir'].value:
         raise ValueError('--workdir names a folder, but nothing was given.')
-      _print_names(Config, flags)
+      fields = dataclasses.fields(Config)
+      among = {field.name: field.metadata['among'] for field in fields}
+      _print_names(among | choices, flags)
+      for name, names in choices.items():
+        names[flags[name].value]  # raises UnknownName
       return from_flags(Config, flags)
 
   def main(config):
@@ -224,12 +241,13 @@ def _illegal_value(flags: absl_flags.FlagValues, error: Exception) -> str:
   return _illegal(f'--{name}', known[name], value)
 
 
-def _print_names(Config: type, flags: absl_flags.FlagValues):
-  """Prints what a field may hold and exits, where it was set to 'help'."""
-  for field in dataclasses.fields(Config):
-    among, value = field.metadata['among'], flags[field.name].value
-    if among is not None and value in ('help', ('help',)):
-      print(*among, sep='\n')
+def _print_names(
+  among: dict[str, Iterable[str] | None], flags: absl_flags.FlagValues
+):
+  """Prints what an option may hold and exits, where it was set to 'help'."""
+  for name, names in among.items():
+    if names is not None and flags[name].value in ('help', ('help',)):
+      print(*names, sep='\n')
       sys.exit(0)
 
 
@@ -299,7 +317,7 @@ _SCALAR_FLAGS = {
 
 
 def _define_flag(flags, field, kind):
-  text = field.metadata['help'] + _choices(field)
+  text = field.metadata['help'] + _choices(field.name, field.metadata['among'])
   if kind in SCALARS:
     _SCALAR_FLAGS[kind](field.name, field.default, text, flag_values=flags)
   else:
@@ -313,14 +331,14 @@ def _define_flag(flags, field, kind):
     )
 
 
-def _choices(field: dataclasses.Field) -> str:
+def _choices(option: str, among: Iterable[str] | None) -> str:
   """Returns the end of a help text: the names, or a few of many."""
-  if field.metadata['among'] is None:
+  if among is None:
     return ''
-  names = list(map(str, field.metadata['among']))
+  names = list(map(str, among))
   if len(names) <= MOST_LISTED:
     return f' Choices: {", ".join(names)}.'
   return (
     f' {len(names)} choices, such as {", ".join(names[:NAMED])}; '
-    f'--{field.name}=help lists them.'
+    f'--{option}=help lists them.'
   )

@@ -1,4 +1,4 @@
-"""Reports on a run while it trains: metrics, time left, TensorBoard, a trace.
+"""Reports on a run while it trains: metrics, time left, a trace.
 
     with Monitor(workdir, total_steps, tokens) as monitor:
       for state, metrics in training.train(..., pause=pace):
@@ -6,7 +6,8 @@
         if metrics:
           monitor.update(state.step, **metrics)
 
-`Run.log` keeps the metrics; what is shown here is for whoever watches.
+`Run.log` keeps the metrics; what is shown here is for whoever watches, and
+`launch.trackers` shows it in other programs.
 """
 
 import contextlib
@@ -16,33 +17,27 @@ import pathlib
 import shutil
 import sys
 import time
-from types import ModuleType
 from typing import Any
 
 import jax
 import tqdm
 
-from seqjax.errors import needs
 from seqjax.results.json_files import scalar
 
 LINE_SECONDS = 10.0  # at least, between two lines where there is no terminal
 SHOWN = ('loss', 'validation')  # metrics that a line holds
-PROFILE, TENSORBOARD = 'profile', 'tensorboard'  # folders in a run's
+PROFILE = 'profile'  # folder of a trace, in a run's
 
 
 class Monitor(contextlib.ExitStack):
-  """A run's metrics lines; files for TensorBoard and a trace if requested.
+  """A run's metrics lines, and a trace if requested.
 
   Args:
     workdir: the run's folder, for files.
     total_steps: the step at which the run ends.
     tokens: the number of positions that a step reads.
     step: the step at which it begins; greater than 0 for one that resumes.
-    tensorboard: write files for TensorBoard, too.
     profile: trace a few intervals, too.
-
-  Raises:
-    ModuleNotFoundError: TensorBoard is requested without its extra.
   """
 
   def __init__(
@@ -52,13 +47,10 @@ class Monitor(contextlib.ExitStack):
     tokens: int,
     step: int = 0,
     *,
-    tensorboard: bool = False,
     profile: bool = False,
   ):
     super().__init__()
-    self._board = self._profile = None
-    if tensorboard:
-      self._board = self.enter_context(TensorBoard(workdir, step))
+    self._profile = None
     if profile:
       self._profile = self.enter_context(Profile(workdir))
     self._lines = self.enter_context(MetricsLines(total_steps, tokens, step))
@@ -74,8 +66,6 @@ class Monitor(contextlib.ExitStack):
   def update(self, step: Any, **metrics: Any):
     """Shows the metrics of the interval that has ended at `step`."""
     self._lines.update(step, **metrics)
-    if self._board is not None:
-      self._board.log(step, **metrics)
     if self._profile is not None:
       self._profile.update()
 
@@ -186,52 +176,6 @@ class MetricsLines:
   def _print(self, line: str):
     print(line, file=self._stream, flush=True)
     self._printed, self._held = time.perf_counter(), ''
-
-
-class TensorBoard:
-  """Writes what `Run.log` is given into `workdir`/tensorboard.
-
-      with TensorBoard(workdir) as board:
-        board.log(step, loss=loss)
-
-  Attributes:
-    step: the step at which the run begins; of a run that resumes, what was
-      written beyond it is no longer shown.
-
-  Raises:
-    ModuleNotFoundError: tensorboardX is not installed.
-  """
-
-  def __init__(self, workdir: str | os.PathLike, step: int = 0):
-    folder = pathlib.Path(workdir) / TENSORBOARD
-    purge = step + 1 if step else None
-    writer = load_tensorboardx().SummaryWriter
-    self._writer = writer(str(folder), purge_step=purge)
-
-  def __enter__(self) -> 'TensorBoard':
-    return self
-
-  def __exit__(self, *error):
-    self._writer.close()
-
-  def log(self, step: Any, **metrics: Any):
-    """Writes numbers, or arrays that hold one; others are left out."""
-    step = scalar(step, 'step')
-    for name, value in metrics.items():
-      value = scalar(value, f'metric {name!r}')
-      if isinstance(value, (int, float)):
-        self._writer.add_scalar(name, value, step)
-
-
-def load_tensorboardx() -> ModuleType:
-  """Returns tensorboardX, which is optional.
-
-  Raises:
-    ModuleNotFoundError: it is not installed; names the extra that installs it.
-  """
-  with needs('tensorboard'):
-    import tensorboardX
-  return tensorboardX
 
 
 class Profile:

@@ -33,7 +33,8 @@ def test_the_score_of_the_run_is_that_of_its_summary(tmp_path, capsys):
   """
   config = train.Config(**saved.SMALL, task='parity', mixer='gru', log_every=2)
   board = importlib.util.find_spec('tensorboardX') is not None
-  train.train_and_report(config, str(tmp_path), tensorboard=board, profile=True)
+  tracker = 'tensorboard' if board else 'none'
+  train.train_and_report(config, str(tmp_path), tracker=tracker, profile=True)
   assert 'parity by gru, 4 steps in' in capsys.readouterr().out
   assert list(tmp_path.glob('profile/**/*.xplane.pb'))
   assert bool(list(tmp_path.glob('tensorboard/*'))) == board

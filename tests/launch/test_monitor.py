@@ -1,13 +1,12 @@
-"""Lines of metrics with the time left, files for TensorBoard, a trace."""
+"""Lines of metrics with the time left, and a trace."""
 
 import io
-import sys
 
 import jax.numpy as jnp
 import pytest
 
 from seqjax.launch import monitor
-from seqjax.launch.monitor import MetricsLines, Monitor, Profile, TensorBoard
+from seqjax.launch.monitor import MetricsLines, Profile
 
 
 class Terminal(io.StringIO):
@@ -90,28 +89,6 @@ def test_before_there_was_an_interval_no_time_is_left(clock):
     lines.reached(1)
     lines.update(1, loss=2.0)
   assert stream.getvalue().endswith('step 1 of 1: loss 2\n')
-
-
-def test_metrics_are_written_for_tensorboard(tmp_path):
-  """Numbers, and arrays that hold one; a run goes on behind its step."""
-  pytest.importorskip('tensorboardX')
-  with TensorBoard(tmp_path, step=3) as board:
-    board.log(jnp.int32(5), loss=jnp.float32(0.5), note='text', lag=None)
-  (path,) = (tmp_path / 'tensorboard').iterdir()
-  content = path.read_bytes()
-  assert b'loss' in content and b'note' not in content
-
-
-def test_without_tensorboardx_a_sentence_says_what_to_install(
-  tmp_path, monkeypatch
-):
-  """And nothing is written."""
-  monkeypatch.setitem(sys.modules, 'tensorboardX', None)
-  with pytest.raises(
-    ModuleNotFoundError, match=r"pip install 'seqjax\[tensorboard\]'"
-  ):
-    Monitor(tmp_path, 10, 1, tensorboard=True)
-  assert not list(tmp_path.iterdir())
 
 
 def test_a_trace_leaves_out_the_first_interval(tmp_path, monkeypatch):
