@@ -4,7 +4,7 @@ from seqjax.nn import catalog
 from seqjax.nn.attention import AttentionCarry, SelfAttention
 from seqjax.nn.catalog import *  # noqa: F403  the class of every entry
 from seqjax.nn.cross_attention import CrossAttention, Memory
-from seqjax.nn.flax_cells import from_flax, to_flax
+from seqjax.nn.flax_weights import from_flax, to_flax
 from seqjax.nn.initial_carry import InitialCarry
 from seqjax.nn.mixer import (
   CausalMixer,

@@ -47,12 +47,14 @@ class SelfAttention(SequenceMixer):
       a table of `context` rows; 'sinusoidal' adds a fixed encoding to them;
       'none' encodes no positions, so that only the mask tells the order.
     algorithm: how `ops.attention` computes it.
+    use_bias: whether the four projections have biases.
   """
 
   num_heads: int | None = None
   num_kv_heads: int | None = None
   positions: str = 'rotary'
   algorithm: str = 'auto'
+  use_bias: bool = False
 
   def __post_init__(self):
     choose_heads(self, even=self.positions == 'rotary')
@@ -83,13 +85,13 @@ class SelfAttention(SequenceMixer):
   def setup(self):
     def project(num_heads):
       heads = num_heads, self._head_size
-      return nn.DenseGeneral(heads, use_bias=False, **self._types)
+      return nn.DenseGeneral(heads, use_bias=self.use_bias, **self._types)
 
     self.query = project(self.num_heads)
     self.key = project(self._num_kv_heads)
     self.value = project(self._num_kv_heads)
     self.out = nn.DenseGeneral(
-      self.features, axis=(-2, -1), use_bias=False, **self._types
+      self.features, axis=(-2, -1), use_bias=self.use_bias, **self._types
     )
     if self.positions == 'learned':
       self.table = self.param(

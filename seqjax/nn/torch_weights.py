@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from seqjax.errors import misfits
 from seqjax.nn.recurrent_layers import RecurrentLayers
 from seqjax.nn.rnn import GRU, LSTM, Elman
 
@@ -210,20 +211,14 @@ def _expected(sizes: _Sizes) -> dict[str, tuple[int, ...]]:
 
 def _check(given: Mapping[str, Any], expected: Mapping[str, Any]):
   """Raises ValueError unless names and shapes are those expected."""
-  missing = sorted(set(expected) - set(given))
-  unknown = sorted(set(given) - set(expected))
-  if missing or unknown:
-    raise ValueError(
-      f'The weights must be {sorted(expected)}, but missing are '
-      f'{missing or "none"} and unknown are {unknown or "none"}.'
-    )
-  for name, shape in expected.items():
-    shape = getattr(shape, 'shape', shape)
-    if given[name].shape != shape:
-      raise ValueError(
-        f'The weight {name} must have the shape {list(shape)}, but it has '
-        f'{list(given[name].shape)}.'
-      )
+  wrong = misfits(_described(expected), _described(given))
+  if wrong:
+    raise ValueError(f'The weights do not fit: {wrong}.')
+
+
+def _described(arrays: Mapping[str, Any]) -> dict[str, str]:
+  shapes = {name: getattr(a, 'shape', a) for name, a in arrays.items()}
+  return {name: f'of shape {list(shape)}' for name, shape in shapes.items()}
 
 
 def _dtype(arrays: Mapping[str, np.ndarray]) -> np.dtype:

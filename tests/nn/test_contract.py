@@ -64,6 +64,7 @@ OPTIONS = {
   # The contract reads 74 positions, and learned ones end at the context.
   'attention-learned': Attention(8, 80, positions='learned'),
   'attention-without-positions': Attention(8, 16, positions='none'),
+  'attention-bias': Attention(8, 16, use_bias=True),
   'attention-alibi': Attention(8, 16, positions='alibi'),
   'attention-sinusoidal': Attention(8, 16, positions='sinusoidal'),
   'attention-grouped': Attention(8, 16, num_heads=4, num_kv_heads=2),

@@ -1,0 +1,344 @@
+"""Weights of Flax's recurrent cells and attention as ours, and back."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from seqjax.errors import misfits
+from seqjax.nn.attention import Attention, FullAttention, SelfAttention
+from seqjax.nn.mixer import CausalMixer, SequenceLayer, input_width
+from seqjax.nn.recurrent_layers import RecurrentLayers
+from seqjax.nn.rnn import GRU, LSTM, Elman
+
+_ACTIVATIONS = {'tanh': nn.tanh, 'relu': nn.relu}
+
+_MIXERS = {
+  nn.SimpleCell: Elman,
+  nn.GRUCell: GRU,
+  nn.LSTMCell: LSTM,
+  nn.OptimizedLSTMCell: LSTM,
+}
+
+# Of two cells that are one mixer, the latter.
+_CELLS = {mixer: cell for cell, mixer in _MIXERS.items()}
+
+# Which of a cell's parameters stand side by side in one of the mixer's.
+_LAYOUTS = {
+  Elman: {
+    'input': ('i/kernel',),
+    'recurrent': ('h/kernel',),
+    'bias': ('i/bias',),
+  },
+  GRU: {
+    'input': ('ir/kernel', 'iz/kernel', 'in/kernel'),
+    'recurrent': ('hr/kernel', 'hz/kernel', 'hn/kernel'),
+    'bias': ('ir/bias', 'iz/bias', 'in/bias'),
+    'candidate_bias': ('hn/bias',),
+  },
+  LSTM: {
+    'input': ('ii/kernel', 'if/kernel', 'ig/kernel', 'io/kernel'),
+    'recurrent': ('hi/kernel', 'hf/kernel', 'hg/kernel', 'ho/kernel'),
+    'bias': ('hi/bias', 'hf/bias', 'hg/bias', 'ho/bias'),
+  },
+}
+
+
+def from_flax(
+  module: Any,
+  variables: Mapping[str, Any] | None = None,
+  *,
+  causal: bool = False,
+  context: int | None = None,
+) -> tuple[SequenceLayer, dict[str, Any]]:
+  """Returns the layer that computes what one of Flax does, and its variables.
+
+  | Linen or NNX                        | here                        |
+  |-------------------------------------|-----------------------------|
+  | SimpleCell, GRUCell, LSTMCell,      | Elman, GRU, LSTM            |
+  | OptimizedLSTMCell, an RNN of one    |                             |
+  | Bidirectional of two such RNNs      | RecurrentLayers, both ways  |
+  | MultiHeadDotProductAttention, or    | FullAttention, or Attention |
+  | nnx.MultiHeadAttention of one input |                             |
+
+  Args:
+    module: a Linen module, or an NNX module, which holds its weights.
+    variables: of a Linen module, what its `init` returns.
+    causal: of attention, whether it is always called with a causal mask.
+    context: of causal attention, that of `Attention`.
+
+  Raises:
+    ValueError: the module is of another kind or has options that no layer here
+      has, or a parameter is missing, unknown or of the wrong shape.
+
+  Example:
+    >>> import flax.linen
+    >>> import jax
+    >>> from seqjax.nn import from_flax
+    >>> x = jax.numpy.ones((2, 5, 3))
+    >>> theirs = flax.linen.RNN(flax.linen.GRUCell(8))
+    >>> variables = theirs.init(jax.random.key(0), x)
+    >>> mixer, variables = from_flax(theirs, variables)
+    >>> mixer.apply(variables, x).shape
+    (2, 5, 8)
+  """
+  if type(module).__module__.startswith('flax.nnx'):
+    from seqjax.nn import nnx_weights  # of those who have imported NNX
+
+    module, variables = nnx_weights.as_linen(module)
+  elif variables is None:
+    raise ValueError(
+      'from_flax needs the variables of a Linen module, which are what its '
+      f'`init` returns, but none were given with a {type(module).__name__}.'
+    )
+  if isinstance(module, nn.MultiHeadDotProductAttention):
+    return _attention(module, variables, causal, context)
+  if isinstance(module, nn.Bidirectional):
+    return _both_ways(module, variables)
+  return _one_way(module, variables)
+
+
+def to_flax(
+  mixer: SequenceLayer, variables: Mapping[str, Any]
+) -> tuple[nn.Module, dict[str, Any]]:
+  """Returns the Linen module that computes what a layer does, and variables.
+
+  Args:
+    mixer: an Elman, a GRU or an LSTM, which becomes an `nn.RNN` (of an
+      `OptimizedLSTMCell`); one layer of RecurrentLayers, an `nn.RNN` or an
+      `nn.Bidirectional`; or attention without positions, a
+      `MultiHeadDotProductAttention`, to be called with a causal mask if the
+      layer is `Attention`.
+    variables: what its `init` returns.
+
+  Raises:
+    ValueError: the layer is of another kind, or a parameter is missing, unknown
+      or of the wrong shape.
+  """
+  if isinstance(mixer, SelfAttention):
+    return _to_attention(mixer, variables)
+  if not isinstance(mixer, RecurrentLayers):
+    return _to_rnn(mixer, variables)
+  if len(mixer.mixers) > 1:
+    raise ValueError(
+      'Flax has recurrent layers one by one, but RecurrentLayers of '
+      f'{len(mixer.mixers)} were given; convert each layer.'
+    )
+  (one,) = mixer.mixers
+  params = _params(variables)
+  ways = {
+    way: _to_rnn(one, {'params': params.get(f'{way}_0', {})})
+    for way in ('forward', 'backward')[: 2 if mixer.bidirectional else 1]
+  }
+  if not mixer.bidirectional:
+    return ways['forward']
+  both = nn.Bidirectional(*(rnn for rnn, _ in ways.values()))
+  params = {f'{way}_rnn': found['params'] for way, (_, found) in ways.items()}
+  return both, {'params': params}
+
+
+def _one_way(cell: Any, variables) -> tuple[CausalMixer, dict]:
+  if isinstance(cell, nn.RNN):
+    _refuse_options(cell, time_major=False, reverse=False)
+    rnn, cell = cell, cell.cell
+  else:
+    if not isinstance(cell, nn.RNNCellBase):
+      raise ValueError(_unknown_kind(cell))
+    rnn = nn.RNN(cell)
+    variables = {'params': {'cell': _params(variables)}}
+  mixer = _mixer_of(cell, _params(variables))
+  params = _checked_params(rnn, input_width(mixer), variables)
+  converted = {
+    name: jnp.concatenate([params[f'cell/{part}'] for part in parts], axis=-1)
+    for name, parts in _LAYOUTS[type(mixer)].items()
+  }
+  return mixer, {'params': converted}
+
+
+def _both_ways(module: nn.Bidirectional, variables):
+  """Both RNNs become the two ways of one layer."""
+  _refuse_options(module, time_major=False)
+  if module.merge_fn is not nn.Bidirectional.merge_fn:
+    raise ValueError(
+      'Layers that are read both ways give both outputs side by side, but this '
+      'Bidirectional has another merge_fn.'
+    )
+  params = _params(variables)
+  there, back = (
+    _one_way(rnn, {'params': params.get(name, {})})
+    for name, rnn in (
+      ('forward_rnn', module.forward_rnn),
+      ('backward_rnn', module.backward_rnn),
+    )
+  )
+  if there[0] != back[0]:
+    raise ValueError(
+      'Both ways of a layer have cells of one kind, size and options, but '
+      f'{there[0]} and {back[0]} were given.'
+    )
+  params = {'forward_0': there[1]['params'], 'backward_0': back[1]['params']}
+  return RecurrentLayers((there[0],), bidirectional=True), {'params': params}
+
+
+def _attention(module, variables, causal: bool, context: int | None):
+  """Attention whose queries, keys and values come from one input."""
+  params = _params(variables)
+  kernel = params.get('query', {}).get('kernel')
+  if getattr(kernel, 'ndim', 0) != 3:
+    raise ValueError(
+      'from_flax needs the query kernel of attention, of shape [features, '
+      f'heads, size], but the parameters given are {_shapes(params)}.'
+    )
+  features = kernel.shape[0]
+  _refuse_options(module, normalize_qk=False, decode=False)
+  for name in ('qkv_features', 'out_features'):
+    if getattr(module, name) not in (None, features):
+      raise ValueError(
+        f'Attention here keeps its width, but {name}='
+        f'{getattr(module, name)} was given for inputs of {features} features.'
+      )
+  if module.dropout_rate:
+    raise ValueError(
+      'Attention here drops no weights, but this module has dropout_rate='
+      f'{module.dropout_rate}; set it to 0, and use the dropout of blocks.'
+    )
+  options = {
+    'num_heads': module.num_heads,
+    'positions': 'none',
+    'use_bias': module.use_bias,
+    'dtype': module.param_dtype if module.dtype is None else module.dtype,
+    'param_dtype': module.param_dtype,
+  }
+  kind = Attention if causal else FullAttention
+  layer = kind(features, context, **options)
+  checked = _checked_params(layer, features, variables)
+  return layer, {'params': unflatten_dict(checked, sep='/')}
+
+
+def _to_attention(mixer: SelfAttention, variables):
+  if mixer.positions != 'none' or mixer.num_kv_heads not in (
+    None,
+    mixer.num_heads,
+  ):
+    raise ValueError(
+      'Flax has attention without positions and with as many heads of keys as '
+      f'of queries, but positions={mixer.positions!r} and '
+      f'num_kv_heads={mixer.num_kv_heads} were given.'
+    )
+  params = _checked_params(mixer, mixer.features, variables)
+  module = nn.MultiHeadDotProductAttention(
+    mixer.num_heads,
+    use_bias=mixer.use_bias,
+    dtype=mixer.dtype,
+    param_dtype=mixer.param_dtype,
+  )
+  return module, {'params': unflatten_dict(params, sep='/')}
+
+
+def _to_rnn(mixer: SequenceLayer, variables) -> tuple[nn.RNN, dict]:
+  cell = _cell_of(mixer)
+  params = _checked_params(mixer, input_width(mixer), variables)
+  converted = {}
+  for name, parts in _LAYOUTS[type(mixer)].items():
+    blocks = jnp.split(params[name], len(parts), axis=-1)
+    converted |= zip(parts, blocks, strict=True)
+  return nn.RNN(cell), {'params': {'cell': unflatten_dict(converted, sep='/')}}
+
+
+def _unknown_kind(given: Any) -> str:
+  known = ', '.join(kind.__name__ for kind in _MIXERS)
+  return (
+    f'There are layers here for {known}, RNN, Bidirectional and '
+    'MultiHeadDotProductAttention, of Linen or NNX, but a '
+    f'{type(given).__name__} was given.'
+  )
+
+
+def _shapes(params: Mapping[str, Any]) -> dict[str, list[int]]:
+  flat = flatten_dict(dict(params), sep='/')
+  return {name: list(jnp.shape(leaf)) for name, leaf in flat.items()}
+
+
+def _mixer_of(cell: nn.RNNCellBase, params: Mapping[str, Any]) -> CausalMixer:
+  """Returns the mixer without its weights; their shapes say what it reads."""
+  if type(cell) not in _MIXERS:
+    raise ValueError(_unknown_kind(cell))
+  _refuse_options(cell, carry_init=nn.initializers.zeros)
+  options = {
+    'dtype': cell.param_dtype if cell.dtype is None else cell.dtype,
+    'param_dtype': cell.param_dtype,
+  }
+  first = _LAYOUTS[_MIXERS[type(cell)]]['input'][0].split('/')[0]
+  kernel = params.get('cell', {}).get(first, {}).get('kernel')
+  if getattr(kernel, 'ndim', 0) == 2 and kernel.shape[0] != cell.features:
+    options['input_features'] = kernel.shape[0]
+  if isinstance(cell, nn.SimpleCell):
+    _refuse_options(cell, residual=False)
+    if cell.activation_fn is nn.relu:
+      return Elman(cell.features, activation='relu', **options)
+  else:
+    _refuse_options(cell, gate_fn=nn.sigmoid)
+  _refuse_options(cell, activation_fn=nn.tanh)
+  return _MIXERS[type(cell)](cell.features, **options)
+
+
+def _cell_of(mixer: CausalMixer) -> nn.RNNCellBase:
+  """Returns the cell without its weights."""
+  if type(mixer) not in _CELLS:
+    raise ValueError(
+      'Flax has cells for Elman, GRU and LSTM, but a '
+      f'{type(mixer).__name__} was given.'
+    )
+  options = {'dtype': mixer.dtype, 'param_dtype': mixer.param_dtype}
+  if isinstance(mixer, Elman):
+    options['activation_fn'] = _ACTIVATIONS[mixer.activation]
+  return _CELLS[type(mixer)](mixer.features, **options)
+
+
+def _refuse_options(module: nn.Module, **supported):
+  """Raises ValueError where an option is not the one that mixers have."""
+  for name, value in supported.items():
+    given = getattr(module, name)
+    if given != value:
+      raise ValueError(
+        f'Mixers have {name}={value}, but this {type(module).__name__} has '
+        f'{name}={given}.'
+      )
+
+
+def _checked_params(
+  module: nn.Module, features: int, variables: Mapping[str, Any]
+) -> dict[str, jax.Array]:
+  """Returns the parameters by path, which must be those that the module has.
+
+  Raises:
+    ValueError: one is missing, unknown or of the wrong shape.
+  """
+  x = jnp.zeros((1, 1, features))
+  expected = flatten_dict(
+    jax.eval_shape(module.init, jax.random.key(0), x)['params'], sep='/'
+  )
+  params = flatten_dict(_params(variables), sep='/')
+  wrong = misfits(_described(expected), _described(params))
+  if wrong:
+    raise ValueError(
+      f'The parameters do not fit {type(module).__name__}: {wrong}.'
+    )
+  return params
+
+
+def _described(arrays: Mapping[str, Any]) -> dict[str, str]:
+  return {name: f'of shape {list(a.shape)}' for name, a in arrays.items()}
+
+
+def _params(variables: Mapping[str, Any]) -> Mapping[str, Any]:
+  """Returns the collection that holds the weights."""
+  if 'params' not in variables:
+    raise ValueError(
+      "Variables must be what `init` returns, with 'params' in them, but these "
+      f'have {sorted(variables)}.'
+    )
+  return variables['params']
