@@ -185,5 +185,5 @@ def test_the_page_of_runs_names_every_file_of_a_run(tmp_path):
   named = set(re.findall(r'^\| `([\w.]+)', text, re.M))
   assert named == {
     'config.json', 'metrics.jsonl', 'summary.json', 'evaluation.json',
-    'fitted.json', 'checkpoints', 'failed.json', 'lock.json',
+    'fitted.json', 'checkpoints', 'failed.json', 'lock.json', 'tracked.json',
   }  # fmt: skip
