@@ -16,13 +16,12 @@ import dataclasses
 import math
 import os
 import pathlib
-import shutil
 import sys
 
 from seqjax import experiment, results
 from seqjax.cli import seeds
 from seqjax.experiment import option
-from seqjax.launch import cell_pool, exits, process_environment
+from seqjax.launch import cell_pool, exits, gpus, process_environment
 from seqjax.launch.programs import Program
 from seqjax.results import table
 from seqjax.results.environment import ENVIRONMENT_COLUMNS
@@ -177,8 +176,9 @@ def _columns(cells, rows) -> list[str]:
 def run_and_exit(config: Config, workdir: str):
   """Runs the sweep in the process environment of measurements; exits."""
   process_environment.apply()
-  if config.processes > 1 and shutil.which('nvidia-smi'):
-    share = f'{0.75 / config.processes:.3f}'  # of one GPU, which all use
+  users = gpus.users(config.processes, os.environ)
+  if users > 1:
+    share = f'{0.75 / users:.3f}'  # of a GPU
     os.environ.setdefault('XLA_PYTHON_CLIENT_MEM_FRACTION', share)
   # Cells are told to save and to end, as by an interrupt.
   with cell_pool.stoppable():

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 import tqdm
 
-from seqjax.launch import signals
+from seqjax.launch import gpus, signals
 from seqjax.results.records import finished
 
 LOG = 'log.txt'
@@ -113,7 +113,8 @@ def run(
       once in a new process.
     groups: cells of a group are called one after the other and share a process,
       and with it what has been compiled, which the next group does not find.
-    processes: how many run at a time.
+    processes: how many run at a time. Each sees one GPU of those there are, in
+      turn.
     cores: how many each process may use; None: all are shared evenly.
     memory: how many bytes of data a process may hold, where the system bounds
       them (Linux); None: all there are.
@@ -130,7 +131,12 @@ def run(
     collections.deque(group) for group in groups if len(group)
   )
   idle = [
-    _Worker(call, share, memory) for share in shares(processes, cores)
+    _Worker(call, share, memory, gpu)
+    for share, gpu in zip(
+      shares(processes, cores),
+      gpus.shared(processes, os.environ),
+      strict=True,
+    )
   ]  # a process each, from its first cell on
   busy, died = {}, set()
   try:
@@ -251,8 +257,9 @@ def shares(processes: int, cores: int | None) -> list[set[int] | None]:
 class _Worker:
   """A process that is sent cells and answers why they failed, or None."""
 
-  def __init__(self, call, cores: set[int] | None, memory: int | None):
+  def __init__(self, call, cores: set[int] | None, memory, gpu: str | None):
     self._call, self._cores, self._memory = call, cores, memory
+    self._gpu = gpu
     self._process = self._group = None
 
   def send(
@@ -292,7 +299,7 @@ class _Worker:
     self._process = context.Process(
       target=_serve, args=(theirs, self._call, self._memory)
     )
-    with _pinned(self._cores):
+    with _pinned(self._cores), gpus.seen(self._gpu):
       self._process.start()
     theirs.close()  # the process alone holds it, so that its end is seen
 

@@ -6,11 +6,12 @@ def train_and_report(config, workdir): ...
 
 import contextlib
 import functools
+import os
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
-from seqjax.launch import memory_limits, signals
+from seqjax.launch import memory_limits, signals, single_process
 
 FAILED, REFUSED, INTERRUPTED = 1, 2, 130
 REFUSALS = (  # what bad input raises; other errors of the system are failures
@@ -60,13 +61,15 @@ def guarded(
 ) -> Callable[[Callable], Callable]:
   """Returns a decorator that runs a program's function under `sentences`.
 
-  `too_large` is called with the arguments of the function.
+  A job of several processes is refused. `too_large` is called with the
+  arguments of the function.
   """
 
   def decorate(run):
     @functools.wraps(run)
     def call(*args, **kwargs):
       with sentences(lambda: too_large(*args), resumes):
+        single_process.check(os.environ)
         return run(*args, **kwargs)
 
     return call

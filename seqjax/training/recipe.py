@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
+import jax
 import optax
 from jax.sharding import Mesh
 
@@ -41,6 +42,12 @@ class Recipe:
           f'train needs {name} of at least {least}, but {name}={given} was '
           'given.'
         )
+    if jax.process_count() > 1:
+      raise ValueError(
+        'train runs in one process, but this program is one of '
+        f'{jax.process_count()} (jax.process_count()): start one; its devices '
+        'can share batches by a mesh.'
+      )
     if self.mesh is not None:
       sharding.check(self.mesh, self.batch_size)
     if self.carried:

@@ -4,7 +4,7 @@ import jax
 import pytest
 
 from seqjax.errors import UnknownName
-from seqjax.launch import exits, signals
+from seqjax.launch import exits, signals, single_process
 
 
 @pytest.mark.parametrize('error, code, said', [
@@ -43,3 +43,20 @@ def test_mistakes_of_ours_are_not_hidden():
   assert program.__doc__ == 'Does it.' and program.__module__ == __name__
   with pytest.raises(KeyError):
     program()
+
+
+@pytest.mark.parametrize('name', single_process.COUNTS)
+def test_a_job_of_several_processes_is_refused(name, monkeypatch, capsys):
+  """Before the program begins; one of one task is not."""
+
+  @exits.guarded()
+  def program():
+    return 'began'
+
+  monkeypatch.setenv(name, '1')
+  assert program() == 'began'
+  monkeypatch.setenv(name, '4')
+  with pytest.raises(SystemExit) as exit:
+    program()
+  assert exit.value.code == 2
+  assert f'has started 4 ({name}=4)' in capsys.readouterr().err

@@ -468,3 +468,11 @@ def test_norms_of_layers_make_up_that_of_the_gradient():
   assert set(later) == set(metrics)
   with pytest.raises(ValueError, match='The state does not fit'):
     next(train(steps=2, state=state, layer_norms=False))
+
+
+def test_one_of_several_processes_is_refused(monkeypatch):
+  """Their clocks would decide which sums are paired."""
+  monkeypatch.setattr(jax, 'process_count', lambda: 2)
+  model = model_for(TASK, (GRU(4),))
+  with pytest.raises(ValueError, match='one of 2'):
+    training.train(model, TASK, OPTIMIZER, KEY, steps=1, batch_size=2)
