@@ -78,7 +78,7 @@ class _OfMixers(bridge.SequenceLayer):
   def _check_mixers(cls, mixers: tuple[Any, ...]):
     """Raises ValueError unless all are mixers, each NNX module once."""
     for mixer in mixers:
-      if not isinstance(mixer, bridge.SequenceLayer | LinenLayer):
+      if not isinstance(mixer, (bridge.SequenceLayer, LinenLayer)):
         raise ValueError(
           f'{cls.__name__} is made of mixers, such as '
           f'seqjax.nn.nnx.GRU(8, rngs=rngs), but {bridge.shown(mixer)} was '
