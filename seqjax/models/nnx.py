@@ -10,12 +10,12 @@ Example:
   >>> from seqjax.nn import nnx as layers
   >>> from seqjax.typing import Spec
   >>> rngs = nnx.Rngs(0)
-  >>> mixers = layers.GRU(8, rngs=rngs), layers.Attention(8, 16, rngs=rngs)
+  >>> mixer = layers.MinGRU(8, rngs=rngs)
   >>> tokens = Spec((), vocab=5)
-  >>> model = models.SequenceModel(tokens, tokens, mixers, rngs=rngs)
+  >>> model = models.SequenceModel(tokens, tokens, (mixer,), rngs=rngs)
   >>> model(jax.numpy.zeros((2, 7), int)).shape
   (2, 7, 5)
-  >>> model.stack.blocks_0.mixer is mixers[0]
+  >>> model.stack.blocks_0.mixer is mixer
   True
 """
 
