@@ -64,6 +64,15 @@ class _OfMixers(bridge.SequenceLayer):
         mixer = nnx.from_linen(mixer, {'params': params})
       setattr(holder, name, mixer)
 
+  def set_view(self, deterministic: bool | None = None):
+    """Sets whether dropout is off, for `nnx.view`.
+
+    Args:
+      deterministic: True where it is off; None leaves it as it is.
+    """
+    if deterministic is not None and hasattr(self, 'deterministic'):
+      self.deterministic = deterministic
+
   @property
   def mixers(self) -> tuple[bridge.SequenceLayer, ...]:
     """The mixers, which are NNX modules."""

@@ -101,6 +101,8 @@ def test_a_model_with_dropout_trains(remat):
   assert losses[-1] < losses[0]
   call = nnx.jit(lambda model, x: model(x))
   assert not np.array_equal(call(model, X), call(model, X))
+  view = nnx.view(model, deterministic=True)
+  np.testing.assert_array_equal(call(view, X), call(view, X))
   model.eval()
   np.testing.assert_array_equal(call(model, X), call(model, X))
   model.train()
