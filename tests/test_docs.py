@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 
+import jax.numpy as jnp
 import pytest
 
 from seqjax import experiment
@@ -22,6 +23,7 @@ DOCS = ROOT / 'docs'
 RESULTS = {
   'index.md': ('y', (4, 100, 32)),
   'protocol.md': ('first', (2, 32)),
+  'nnx.md': ('y', (4, 100, 32)),
   'training.md': ('tokens', (2, 20)),
   'own_data.md': ('tokens', (60, 12)),
   'experiments.md': ('said', None),
@@ -30,6 +32,8 @@ RESULTS = {
 # The doors that most users come through; each has an example in its docstring.
 DOORS = (
   *('nn.catalog', 'nn.from_flax', 'ops.segments.from_lengths'),
+  *('nn.from_torch', 'nn.RecurrentLayers'),
+  *('nn.nnx', 'nn.nnx.from_linen', 'models.nnx'),
   *('models.model_for', 'models.generate', 'models.beam_search'),
   *('training.train', 'training.train_population', 'training.evaluate'),
   *('testing.assert_mixer_contract', 'testing.assert_task_contract'),
@@ -76,6 +80,12 @@ def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
   if page == 'weights.md':
     assert namespace['logits'].shape == (4, 10, 5)
     assert namespace['state_dict'][f'{namespace["prefix"]}D'].shape == (4,)
+  if page == 'nnx.md':
+    assert namespace['losses'][-1] < namespace['losses'][0]
+    assert namespace['weights'].shape == (4, 2, 100, 100)
+    assert namespace['logits'].shape[:2] == namespace['tokens'].shape
+    given = namespace['restored'](namespace['x'])
+    assert jnp.array_equal(given, namespace['layer'](namespace['x']))
   if page == 'experiments.md':
     assert 'mine' in (tmp_path / 'runs/mine/figure.svg').read_text()
 
@@ -131,6 +141,10 @@ def test_the_site_is_built_without_a_warning(tmp_path):
   api = (tmp_path / 'site' / 'api.html').read_text(encoding='utf-8')
   names = ('LSTM', 'Mamba2', 'beam_search', 'assert_mixer_contract')
   for name in (*names, 'train_population'):
+  for name in (
+    *('LSTM', 'Mamba2', 'assert_mixer_contract', 'train_population'),
+    *('to_linen', 'models.nnx.from_linen'),
+  ):
     assert f'>{name}<' in api or f'.{name}"' in api, name
 
 

@@ -1,4 +1,11 @@
-"""Whole networks made of mixers, and counting language models."""
+"""Whole networks made of mixers, and counting language models.
+
+`seqjax.models.nnx` has blocks and models as NNX modules; it is imported when it
+is first used.
+"""
+
+import importlib
+from typing import Any
 
 from seqjax.models import ngram
 from seqjax.models.beams import Hypotheses, beam_search
@@ -31,3 +38,10 @@ __all__ = [
   'num_parameters',
   'rollout',
 ]
+
+
+def __getattr__(name: str) -> Any:
+  """Imports `nnx`, which takes long, when it is first used."""
+  if name == 'nnx':
+    return importlib.import_module('seqjax.models.nnx')
+  raise AttributeError(f'seqjax.models has no {name!r}.')

@@ -1,4 +1,10 @@
-"""Flax Linen layers: parameters around the formulas of `seqjax.ops`."""
+"""Flax Linen layers: parameters around the formulas of `seqjax.ops`.
+
+`seqjax.nn.nnx` has them as NNX modules; it is imported when it is first used.
+"""
+
+import importlib
+from typing import Any
 
 from seqjax.nn import catalog
 from seqjax.nn.attention import AttentionCarry, SelfAttention
@@ -50,3 +56,10 @@ __all__ = [
   'to_torch',
 ]
 __all__ += catalog.__all__
+
+
+def __getattr__(name: str) -> Any:
+  """Imports `nnx`, which takes long, when it is first used."""
+  if name == 'nnx':
+    return importlib.import_module('seqjax.nn.nnx')
+  raise AttributeError(f'seqjax.nn has no {name!r}.')

@@ -17,6 +17,7 @@ from seqjax.testing.mixers import (
   VMAP,
   assert_mixer_contract,
 )
+from seqjax.testing.nnx_module import NNX
 from seqjax.testing.not_finite import NOT_FINITE
 from seqjax.testing.subject import (
   BATCH_SIZE,
@@ -50,6 +51,7 @@ __all__ = [
   'CUTS',
   'CUTTING',
   'JIT',
+  'NNX',
   'NOT_FINITE',
   'NO_SEGMENTS',
   'NUM_POSITIONS',

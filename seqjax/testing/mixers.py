@@ -16,9 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from seqjax.nn import bridge
 from seqjax.nn.mixer import SequenceLayer, StreamingLayer, can_stream
 from seqjax.testing.agreement import FORWARD, compare, reject_vacuous
 from seqjax.testing.laws import LawBroken
+from seqjax.testing.nnx_module import check_nnx_module
 from seqjax.testing.not_finite import check_not_finite
 from seqjax.testing.subject import (
   BATCH_SIZE,
@@ -54,9 +56,11 @@ def assert_mixer_contract(
   """Checks every law that the type of a mixer, block or model promises.
 
   Args:
-    mixer: unbound. Its dtypes, and those of modules among its fields, are set
-      here. If its number of positions is limited, as with learned ones, its
-      context must be at least 74.
+    mixer: unbound, or an NNX module of `seqjax.nn.nnx` or `seqjax.models.nnx`:
+      its Linen module is then held to the laws, and it must compute the same.
+      Its dtypes, and those of modules among its fields, are set here. If its
+      number of positions is limited, as with learned ones, its context must be
+      at least 74.
     zero: at most two tensors that are zero by construction, such as
       'params/key/bias' for keys without positions; say why beside it.
     tolerance: allowed differences in float32, as a multiple of the default; 10
@@ -71,6 +75,9 @@ def assert_mixer_contract(
     >>> from seqjax import nn, testing
     >>> testing.assert_mixer_contract(nn.MinGRU(features=4))
   """
+  given, nnx_module = mixer, isinstance(mixer, bridge.SequenceLayer)
+  if nnx_module:
+    mixer, _ = given.to_linen()
   if not isinstance(mixer, SequenceLayer):
     what = (
       f'the class {mixer.__name__}, not an instance of it,'
@@ -86,6 +93,8 @@ def assert_mixer_contract(
     raise ValueError(
       f'At most two tensors may be zero by construction, but {zero} were named.'
     )
+  if nnx_module:
+    check_nnx_module(given, zero=zero, tolerance=tolerance)
   make = functools.partial(Subject, mixer, zero=zero, tolerance=tolerance)
   with jax.default_matmul_precision('highest'):
     if can_stream(mixer):

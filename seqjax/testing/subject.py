@@ -42,10 +42,10 @@ def reference_unroll(
     valid = jnp.ones(x.shape[:2], bool)
     segments = Segments(jnp.zeros_like(valid), valid)
   step = functools.partial(mixer.apply, variables, method='step')
-  return _scan_steps(step, mixer.initialize_carry, carry, x, segments)
+  return scan_steps(step, mixer.initialize_carry, carry, x, segments)
 
 
-def _scan_steps(step, initialize_carry, carry, x, segments):
+def scan_steps(step, initialize_carry, carry, x, segments):
   """Scans `step`, which maps a carry and one position's inputs."""
 
   def body(carry, inputs):
@@ -156,7 +156,7 @@ class Subject:
   def apply_reference(self, variables, carry, x, segments):
     step = functools.partial(self.apply_step, variables)
     initialize = self.mixer.initialize_carry
-    return _scan_steps(step, initialize, carry, x, segments)
+    return scan_steps(step, initialize, carry, x, segments)
 
   def apply_call(self, variables, carry, x, segments):
     return None, self.mixer.apply(variables, x, segments)
@@ -175,7 +175,7 @@ class Subject:
         given = rebuild(leaves)
         x, carry = given.pop('x'), given.pop('carry')
         carry, y = function(given, carry, x, segments)
-        return _project(y) + carry_weight * _project(carry), (y, carry)
+        return project(y) + carry_weight * project(carry), (y, carry)
 
       gradients, (y, carry) = jax.grad(projected, has_aux=True)(inexact)
       return Result(y, carry, gradients)
@@ -241,7 +241,7 @@ def _inexact(tree):
   return differentiable, rebuild
 
 
-def _project(tree):
+def project(tree):
   """A fixed random linear functional of everything inexact in the tree."""
   total = 0.0
   for i, leaf in enumerate(jax.tree.leaves(tree)):
