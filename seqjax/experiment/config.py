@@ -49,6 +49,21 @@ def validate(config: Any, **among: Iterable[str]):
   `among` replaces what the fields allow: a `run` that is handed its own dict of
   mixers says `validate(config, mixer=mixers)`.
   """
+  _validate(config, among)
+
+
+def validate_options(config: Any):
+  """Validates a config whose fields are the options of a command line.
+
+  The message for a name that is one of many says which option lists them.
+  """
+  _validate(config, {}, '--{}=help lists them')
+
+
+def _validate(
+  config: Any, among: Mapping[str, Iterable[str]], listing: str = ''
+):
+  """Checks every field; `listing` says where the names of a field are found."""
   kinds = field_types(type(config))
   check_fields(type(config), among)
   for field in dataclasses.fields(config):
@@ -58,9 +73,10 @@ def validate(config: Any, **among: Iterable[str]):
     if allowed is not None:
       for name in value if isinstance(value, tuple) else (value,):
         if name not in allowed:
+          where = listing.format(field.name)
           if isinstance(allowed, Catalog):
-            raise UnknownName(allowed.unknown(name))
-          raise UnknownName(unknown(field.name, name, allowed))
+            raise UnknownName(allowed.unknown(name, where))
+          raise UnknownName(unknown(field.name, name, allowed, where))
 
 
 def grid(Config: type, **lists: Any) -> list[Any]:
