@@ -112,6 +112,46 @@ def test_a_command_that_may_decide_has_more_than_was_run(
   assert verdict.sentence == f'{open_.sentence} This may decide it: {command}'
 
 
+@pytest.mark.parametrize(
+  'presets, seeds, options',
+  [
+    ({'quick': {'seeds': 5}}, 2, '--preset=quick'),
+    ({'quick': {'seeds': 5}}, 5, '--preset=quick --seeds=15'),
+    ({'first': {'seeds': 2}, 'gpu': {}}, 2, '--preset=first --seeds=5'),
+    ({'first': {}, 'quick': {'seeds': 2}}, 3, '--preset=quick --seeds=5'),
+    ({'quick': {}}, 5, ''),
+    ({'benchmark': {}}, None, '--preset=benchmark'),
+  ],
+)
+def test_a_command_names_a_preset_that_there_is(
+  presets, seeds, options, monkeypatch
+):
+  """And as many seeds as a verdict needs; nothing, where nothing is longer."""
+  found = folders.find('recall')
+  open_ = Verdict('2.2b', UNDECIDED, sentence='It is open.', seeds=seeds)
+  claims = types.SimpleNamespace(verdicts=lambda rows: [open_])
+  monkeypatch.setattr(found, '_module', lambda *_, **__: claims)
+  monkeypatch.setattr(type(found), 'presets', presets)
+  (verdict,) = found.verdicts([{'device': 'cpu'}])
+  command = f'python -m experiments.recall {options}'
+  assert folders.commands_in(verdict.sentence) == ([command] if options else [])
+
+
+@pytest.mark.parametrize('name', folders.names())
+def test_a_command_in_the_source_names_a_preset_that_there_is(name):
+  """Of whichever experiment it runs."""
+  for path in (folders.ROOT / name).glob('*.*'):
+    if path.suffix not in ('.py', '.md'):
+      continue
+    text = path.read_text(encoding='utf-8')
+    for command in folders.commands_in(text):
+      _, _, module, *options = shlex.split(command)
+      presets = [o for o in options if o.startswith('--preset=')]
+      for preset in presets:
+        named = folders.find(module.removeprefix('experiments.'))
+        assert preset.removeprefix('--preset=') in named.presets, command
+
+
 @pytest.mark.parametrize('name', folders.names())
 def test_every_experiment_on_mixers_takes_those_of_a_module(name):
   """Named by module:name; peers compares whole libraries."""
