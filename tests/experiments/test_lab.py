@@ -3,6 +3,8 @@
 import collections
 import dataclasses
 import importlib
+import importlib.util
+import re
 import shlex
 import types
 
@@ -16,6 +18,7 @@ from seqjax.analysis.verdicts import UNDECIDED, Verdict
 from seqjax.errors import Importable
 from seqjax.nn import MIXERS, NONCAUSAL_MIXERS
 from seqjax.results import table
+from tests.experiments import test_command as command_tests
 
 IDS = {
   f'{text}.{number}'
@@ -137,19 +140,48 @@ def test_a_command_names_a_preset_that_there_is(
   assert folders.commands_in(verdict.sentence) == ([command] if options else [])
 
 
-@pytest.mark.parametrize('name', folders.names())
-def test_a_command_in_the_source_names_a_preset_that_there_is(name):
-  """Of whichever experiment it runs."""
-  for path in (folders.ROOT / name).glob('*.*'):
-    if path.suffix not in ('.py', '.md'):
+ROOT = folders.ROOT.parent
+PAGES = [
+  ROOT / 'README.md',
+  *ROOT.glob('docs/*.md'),
+  *folders.ROOT.glob('*.py'),
+  *folders.ROOT.glob('*/*.py'),
+  *folders.ROOT.glob('*/*.md'),
+]
+OWN = re.compile(r'my_package\.my_module:\w+')  # stands for one that there is
+
+
+@pytest.mark.parametrize(
+  'path', PAGES, ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_a_command_that_a_page_names_is_one_that_there_is(path):
+  """Its module, its options and their values, and the cells of its axes."""
+  text = OWN.sub(f'{command_tests.__name__}:windowed', path.read_text('utf-8'))
+  for command in folders.commands_in(text):
+    _, _, module, *options = shlex.split(command)
+    if module.endswith('.NAME') or any(o.endswith('=help') for o in options):
       continue
-    text = path.read_text(encoding='utf-8')
-    for command in folders.commands_in(text):
-      _, _, module, *options = shlex.split(command)
-      presets = [o for o in options if o.startswith('--preset=')]
-      for preset in presets:
-        named = folders.find(module.removeprefix('experiments.'))
-        assert preset.removeprefix('--preset=') in named.presets, command
+    if importlib.util.find_spec(module).submodule_search_locations is None:
+      Config = getattr(importlib.import_module(module), 'Config', None)
+      assert Config or not options, command
+    else:
+      named = folders.find(module.removeprefix('experiments.'))
+      preset = [o for o in options if o.startswith('--preset=')]
+      Config = experiments_command.options(
+        named,
+        preset[0].removeprefix('--preset=')
+        if preset
+        else experiments_command.default_preset(named),
+      )
+    if not options:
+      continue
+    flags = experiment.define_flags(Config)
+    flags(['x', *(o for o in options if not o.startswith('--workdir='))])
+    config = experiment.from_flags(Config, flags)
+    if Config.__name__ == 'Options':
+      given = dataclasses.asdict(config)
+      del given['preset']
+      assert axes.cells(named, **given), command
 
 
 @pytest.mark.parametrize('name', folders.names())
@@ -160,7 +192,7 @@ def test_every_experiment_on_mixers_takes_those_of_a_module(name):
     if field.name in ('mixer', 'mixers'):
       among = field.metadata['among']
       assert isinstance(among, Importable), field.name
-      assert 'tests.experiments.test_command:windowed' in among
+      assert f'{command_tests.__name__}:windowed' in among
 
 
 def test_a_name_looks_the_same_in_every_figure():
