@@ -4,11 +4,13 @@ import importlib.metadata
 import inspect
 import pathlib
 import re
+import runpy
 import subprocess
 import sys
 import zipfile
 
 import pytest
+import setuptools
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -26,6 +28,17 @@ def test_every_command_is_a_function_without_arguments():
   for command in commands:
     assert command.name.startswith('seqjax-')
     inspect.signature(command.load()).bind()
+
+
+def test_the_metadata_say_who_wrote_it(monkeypatch):
+  """As `pip show` prints them."""
+  given = {}
+  monkeypatch.setattr(
+    setuptools, 'setup', lambda **metadata: given.update(metadata)
+  )
+  runpy.run_path(str(ROOT / 'setup.py'))
+  for name in ('name', 'version', 'description', 'author', 'license'):
+    assert given[name], name
 
 
 @pytest.mark.slow
