@@ -7,7 +7,7 @@ from seqjax.errors import Catalog
 from seqjax.experiment import check_types, option
 from seqjax.nn import MIXERS, NONCAUSAL_MIXERS
 from seqjax.tasks import TASKS
-from seqjax.training.named_optimizer import OPTIMIZERS, SCHEDULES
+from seqjax.training.composed_optimizer import OPTIMIZERS, SCHEDULES
 
 CHECKPOINTS = 'checkpoints'  # their folder in that of a run
 DATA_FLAGS = ('corpus', 'include', 'data_dir')  # options of tasks, too
