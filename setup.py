@@ -35,6 +35,7 @@ setuptools.setup(
     encoding='utf-8'
   ),
   long_description_content_type='text/markdown',
+  author='The seqjax authors',
   license='Apache-2.0',
   license_files=['LICENSE'],
   python_requires='>=3.11',

@@ -1,6 +1,6 @@
 """Runs one experiment with axes that you choose; writes table and verdicts.
 
-    python -m experiments.recall --mixers=lstm,mamba2 --lags=32,128 --seeds=3
+    python -m experiments.recall --mixers=lstm,mamba2 --lag=32 --seeds=3
 
 A mixer of one's own is named by its module, as in
 --mixers=my_package.my_module:MyMixer, and held to the laws of `seqjax.testing`
@@ -47,7 +47,7 @@ def run(
   """Runs an experiment from Python; returns its tables and verdicts as text.
 
       command.run('recall', 'runs/mine', {**MIXERS, 'mine': MyMixer},
-                  mixers=('lstm', 'mine'), lags=(32, 128))
+                  mixers=('lstm', 'mine'), lag=32)
 
   Args:
     name: the experiment.

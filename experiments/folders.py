@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from seqjax import errors, experiment
+from seqjax.analysis.statistics import MIN_SCORES
 from seqjax.analysis.verdicts import UNDECIDED, Claim, Verdict
 from seqjax.launch import programs
 from seqjax.results import table
@@ -49,6 +50,14 @@ def commands_in(sentence: str) -> list[str]:
   """
   option = r" --\w+=(?:'[^']*'|[\w.:,+-]*[\w+])"
   return re.findall(rf'python -m experiments(?:\.\w+)+(?:{option})*', sentence)
+
+
+def _more_seeds(seeds: int) -> int:
+  """Returns how many seeds may decide what so many do not.
+
+  Those that an interval needs, where there are fewer: a verdict says so.
+  """
+  return MIN_SCORES if seeds < MIN_SCORES else MORE * seeds
 
 
 @contextlib.contextmanager
@@ -164,13 +173,11 @@ class Experiment:
     Raises:
       ValueError: `run` would refuse a config.
       ModuleNotFoundError: the figure could not be drawn, or the page not be
-        written; names the extra.
+        written; names the extras.
     """
-    with errors.needs('report'):
-      import jinja2  # noqa: F401
-    if self._module('plot', optional=True) is not None:
-      with errors.needs('plot'):
-        import matplotlib  # noqa: F401
+    drawn = self._module('plot', optional=True) is not None
+    plot = {'matplotlib': 'plot'} if drawn else {}
+    errors.require(plot | {'jinja2': 'report'})
     programs.check(self.main, configs)
 
   def groups(self, cells: Iterable[Any], key=lambda cell: cell) -> list[list]:
@@ -215,22 +222,31 @@ class Experiment:
 
     It is the whole preset where fewer seeds were run. Else its options are
     those that the claim knows, or three times the updates where the reason is
-    that few seeds have learnt, or three times the seeds.
+    that few seeds have learnt, or more seeds. A verdict on which an experiment
+    has nothing longer to run is left as it is.
     """
     if verdict.verdict != UNDECIDED or commands_in(verdict.sentence):
       return verdict
-    full = self.presets.get('full', {})
-    more, seeds = verdict.more, verdict.seeds
-    if seeds is not None and seeds < full.get('seeds', 0):
+    preset = self._whole_preset
+    whole, more, seeds = self.presets[preset], verdict.more, verdict.seeds
+    if seeds is not None and seeds < whole.get('seeds', 0):
       more = ''  # those of the preset are more
-    elif not more and 'steps' in full and 'learnt by' in verdict.sentence:
+    elif not more and 'steps' in whole and 'learnt by' in verdict.sentence:
       more = f'--steps={MORE * max(row["steps"] for row in rows)}'
-    elif not more and 'seeds' in full and seeds is not None:
-      more = f'--seeds={MORE * seeds}'
-    command = f'python -m experiments.{self.name} --preset=full {more}'.strip()
+    elif not more and 'seeds' in whole and seeds is not None:
+      more = f'--seeds={_more_seeds(seeds)}'
+    elif not more and preset not in COMMITTED:
+      return verdict
+    command = f'python -m experiments.{self.name} --preset={preset} {more}'
     return verdict._replace(
-      sentence=f'{verdict.sentence} This may decide it: {command}.'
+      sentence=f'{verdict.sentence} This may decide it: {command.strip()}.'
     )
+
+  @property
+  def _whole_preset(self) -> str:
+    """The longest preset of those that the experiment has, on any machine."""
+    order = (*COMMITTED, 'quick', 'first', 'gpu')
+    return next(name for name in order if name in self.presets)
 
   def summaries(self, rows: Rows) -> dict[str, str]:
     """Returns {machine: the text above its verdicts}, where there is one."""

@@ -123,8 +123,7 @@ class Section:
 
 def check():
   """Raises ModuleNotFoundError, which names the extra, without jinja2."""
-  with errors.needs('report'):
-    import jinja2  # noqa: F401
+  errors.require({'jinja2': 'report'})
 
 
 def saved(root: pathlib.Path) -> list[Part]:

@@ -40,7 +40,7 @@ class Job(NamedTuple):
   root: pathlib.Path
 
   def folder(self, config: Any) -> pathlib.Path:
-    return self.root / 'cells' / experiment.folder_name(config)
+    return experiment.folder_in(self.root / 'cells', config)
 
 
 @dataclasses.dataclass(frozen=True)

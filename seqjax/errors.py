@@ -204,11 +204,39 @@ def needs(extra: str) -> Iterator[None]:
   try:
     yield
   except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(
-      f'The module {error.name} is not installed: '
-      f"pip install 'seqjax[{extra}]' installs it.",
-      name=error.name,
-    ) from error
+    raise _not_installed({str(error.name): extra}) from error
+
+
+def require(modules: Mapping[str, str]):
+  """Imports modules, given as {module: the extra that installs it}.
+
+  Raises:
+    ModuleNotFoundError: names all that are missing, and their extras, so that
+      one command installs them together.
+  """
+  missing = {}
+  for module, extra in modules.items():
+    try:
+      importlib.import_module(module)
+    except ModuleNotFoundError:
+      missing[module] = extra
+  if missing:
+    raise _not_installed(missing)
+
+
+def _not_installed(missing: Mapping[str, str]) -> ModuleNotFoundError:
+  """Returns the error for {module: extra}, with the command that installs them.
+
+  seqjax is on no package index, so the command is that of a checkout.
+  """
+  several = len(missing) > 1
+  extras = ','.join(sorted(set(missing.values())))
+  return ModuleNotFoundError(
+    f'The module{"s" * several} {" and ".join(missing)} '
+    f'{"are" if several else "is"} not installed: in the checkout of seqjax, '
+    f"pip install '.[{extras}]' installs {'them' if several else 'it'}.",
+    name=next(iter(missing)),
+  )
 
 
 def _inventory(what: str, known: list[str], listing: str) -> str:
@@ -241,9 +269,12 @@ class Catalog(dict[str, Any]):
     super().__init__(mapping)
     self.what, self.listing = what, listing
 
-  def unknown(self, name: str) -> str:
-    """Returns the message for a name that is not in the catalogue."""
-    return unknown(self.what, name, self, self.listing)
+  def unknown(self, name: str, listing: str = '') -> str:
+    """Returns the message for a name that is not in the catalogue.
+
+    `listing` replaces that of the catalogue, where an option lists the names.
+    """
+    return unknown(self.what, name, self, listing or self.listing)
 
   def __missing__(self, name: str):
     raise UnknownName(self.unknown(name))
@@ -268,13 +299,13 @@ class Importable(Catalog):
       return False
     return True
 
-  def unknown(self, name: str) -> str:
+  def unknown(self, name: str, listing: str = '') -> str:
     if is_imported(name):
       try:
         self._imported(name)
       except UnknownName as error:
         return str(error)
-    return super().unknown(name)
+    return super().unknown(name, listing)
 
   def __missing__(self, name: str) -> Any:
     return (

@@ -1,6 +1,8 @@
 """Who may import whom, and what importing seqjax loads."""
 
 import ast
+import importlib
+import inspect
 import pathlib
 import subprocess
 import sys
@@ -213,6 +215,20 @@ assert {'nn', 'tasks', 'load_run', '__version__'} <= set(dir(seqjax))
 def test_submodules_are_imported_when_they_are_first_used():
   """And `import seqjax` takes no time."""
   subprocess.run([sys.executable, '-c', LAZY], check=True)
+
+
+def test_no_package_exports_what_a_module_of_it_is_called():
+  """What reads the sources, as the API page does, would find the module."""
+  for path in (ROOT / 'seqjax').rglob('__init__.py'):
+    modules = {other.stem for other in path.parent.glob('[!_]*.py')}
+    name = '.'.join(path.parent.relative_to(ROOT).parts)
+    package = importlib.import_module(name)
+    exported = {
+      each
+      for each in modules
+      if not inspect.ismodule(getattr(package, each, importlib))
+    }
+    assert not exported, name
 
 
 def test_every_room_is_an_attribute_of_seqjax():

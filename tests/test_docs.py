@@ -1,9 +1,11 @@
 """The code on the pages of docs/ runs, and the site is built from them."""
 
 import doctest
+import html
 import importlib
 import inspect
 import json
+import math
 import os
 import pathlib
 import re
@@ -16,6 +18,7 @@ import pytest
 
 from seqjax import experiment
 from seqjax.cli import build, export, train
+from seqjax.nn import MIXERS, NONCAUSAL_MIXERS
 
 ROOT = pathlib.Path(__file__).parent.parent
 DOCS = ROOT / 'docs'
@@ -125,24 +128,66 @@ def test_every_command_that_trains_is_a_config():
       build.make(config)
 
 
-def test_the_site_is_built_without_a_warning(tmp_path):
-  """Every page, link and docstring that the pages name."""
+@pytest.fixture(scope='module')
+def site(tmp_path_factory):
+  """The folder of the site, built from every page and docstring."""
   pytest.importorskip('mkdocs', reason="pip install '.[docs]' builds the site")
+  site = tmp_path_factory.mktemp('site')
   called = subprocess.run(
-    [sys.executable, '-m', 'mkdocs', 'build', '--strict', '--site-dir',
-     str(tmp_path / 'site')],
+    [sys.executable, '-m', 'mkdocs', 'build', '--strict', '--site-dir', site],
     cwd=ROOT, capture_output=True, text=True,
     env=os.environ | {'NO_MKDOCS_2_WARNING': '1'},
   )  # fmt: skip
   assert called.returncode == 0, called.stderr
   assert 'WARNING' not in called.stderr
+  return site
+
+
+def test_the_site_is_built_without_a_warning(site):
+  """Every page, link and docstring that the pages name."""
   for page in DOCS.glob('*.md'):
-    assert (tmp_path / 'site' / page.with_suffix('.html').name).is_file()
-  api = (tmp_path / 'site' / 'api.html').read_text(encoding='utf-8')
+    assert (site / page.with_suffix('.html').name).is_file()
+  api = (site / 'api.html').read_text(encoding='utf-8')
   names = ('LSTM', 'Mamba2', 'beam_search', 'assert_mixer_contract')
   names += 'train_population', 'to_linen', 'models.nnx.from_linen'
   for name in names:
     assert f'>{name}<' in api or f'.{name}"' in api, name
+
+
+def test_every_name_of_the_api_page_is_shown(site):
+  """Those that `members` lists, where a module has the same name, too."""
+  listed = re.findall(
+    r'^::: ([\w.]+)\n    options:\n      members: \[(.*)\]$',
+    (DOCS / 'api.md').read_text(encoding='utf-8'),
+    re.M,
+  )
+  names = {f'{owner}.{n}' for owner, each in listed for n in each.split(', ')}
+  assert {'seqjax.cli.trained.load_run', 'seqjax.results.curves'} <= names
+  assert {f'seqjax.tasks.{n}' for n in ('Task', 'ArrayTask')} <= names
+  shown = (site / 'api.html').read_text(encoding='utf-8')
+  anchors = set(re.findall(r'<h\d id="([\w.]+)"', shown))
+  assert names - anchors == set()
+
+
+@pytest.mark.parametrize('name', MIXERS | NONCAUSAL_MIXERS)
+def test_the_api_page_shows_how_a_mixer_is_made(site, name):
+  """Its options in their order, with the defaults of the source."""
+  made = (MIXERS | NONCAUSAL_MIXERS)[name]
+  page = (site / 'api.html').read_text(encoding='utf-8')
+  start = page.index(f'<h3 id="{made.__module__}"')
+  start = page.index(f'id="{made.__module__}.{made.__qualname__}"', start)
+  block = page[page.index('<pre', start) : page.index('</pre>', start)]
+  text = ' '.join(html.unescape(re.sub('<[^>]+>', '', block)).split())
+  assert text.startswith(f'{made.__name__}( features: int, context:'), text
+  wanted = [
+    p
+    for p in inspect.signature(made).parameters.values()
+    if p.name not in ('parent', 'name')
+  ]
+  assert re.findall(r'(\w+): ', text) == [p.name for p in wanted]
+  for p in wanted[1:]:
+    shown = re.search(rf'\b{p.name}: [^=]* = (.*?),(?= \w+: | \))', text)[1]
+    assert eval(shown, {'jnp': jnp, 'math': math}) == p.default, p.name
 
 
 def test_the_notebook_was_run_from_top_to_bottom():

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import sys
 
 import pytest
 
@@ -12,6 +13,7 @@ from seqjax.errors import (
   UnknownName,
   is_imported,
   misfits,
+  require,
   unknown,
 )
 
@@ -37,6 +39,24 @@ def test_many_names_are_counted_and_not_listed():
     '66 names are known; a page lists them.'
   )
   assert unknown('x', 'zzz', many).endswith('66 names are known.')
+
+
+def test_all_that_is_missing_is_named_at_once(monkeypatch):
+  """With one command that installs it, from a checkout."""
+  modules = {'matplotlib': 'plot', 'jinja2': 'report', 'numpy': 'data'}
+  require({'numpy': 'data'})
+  for hidden, said in (
+    ({'jinja2'}, "module jinja2 is not installed: in the checkout of seqjax, "
+     "pip install '.[report]' installs it."),
+    ({'matplotlib', 'jinja2'}, 'modules matplotlib and jinja2 are not installed'
+     ": in the checkout of seqjax, pip install '.[plot,report]' installs "
+     'them.'),
+  ):  # fmt: skip
+    for name in hidden:
+      monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ModuleNotFoundError) as error:
+      require(modules)
+    assert str(error.value) == f'The {said}'
 
 
 def test_a_catalog_says_the_sentence_as_key_and_as_value_error():

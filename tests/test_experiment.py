@@ -155,6 +155,33 @@ def test_a_folder_name_always_holds_mixer_and_task():
   assert experiment.folder_name(Config(lengths=(8, 16))) == 'lengths=8+16'
 
 
+@dataclasses.dataclass(frozen=True)
+class Measured:
+  """A config whose mixer is declared last, as one with a budget is."""
+
+  steps: int = experiment.option(100, 'Updates.')
+  work: str = experiment.option('training', 'Work.', named=True)
+  mixer: str = experiment.option('lstm', 'Mixer.')
+
+
+def test_a_folder_name_begins_with_the_mixer_and_what_is_measured():
+  """At its default, too."""
+  name = experiment.folder_name(Measured(steps=50))
+  assert name == 'mixer=lstm,work=training,steps=50'
+
+
+def test_a_folder_that_an_earlier_version_made_is_found(tmp_path):
+  """Unless there is one with the name of today."""
+  config = Measured(steps=50)
+  today = tmp_path / experiment.folder_name(config)
+  assert experiment.folder_in(tmp_path, config) == today
+  (tmp_path / 'steps=50,mixer=lstm').mkdir()
+  found = experiment.folder_in(tmp_path, config)
+  assert found == tmp_path / 'steps=50,mixer=lstm'
+  today.mkdir()
+  assert experiment.folder_in(tmp_path, config) == today
+
+
 def test_a_grid_is_the_product_in_the_order_given():
   """The last list varies fastest."""
   configs = experiment.grid(Config, seed=[1, 0], cell=['gru', 'lstm'])

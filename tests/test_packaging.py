@@ -6,6 +6,7 @@ import inspect
 import os
 import pathlib
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -94,6 +95,17 @@ def test_the_wheel_and_the_sdist_hold_the_right_files(built):
   assert tracked <= sdist and 'warn' not in said.lower()
   others = {'setup.py', 'README.md', 'LICENSE', 'CHANGELOG.md', 'CITATION.cff'}
   assert others <= sdist and not {n for n in sdist if n.startswith('tests')}
+
+
+def test_the_metadata_say_who_wrote_it(monkeypatch):
+  """As `pip show` prints them."""
+  given, setuptools = {}, pytest.importorskip('setuptools')
+  monkeypatch.setattr(
+    setuptools, 'setup', lambda **metadata: given.update(metadata)
+  )
+  runpy.run_path(str(ROOT / 'setup.py'))
+  for name in ('name', 'version', 'description', 'author', 'license'):
+    assert given[name], name
 
 
 @pytest.mark.slow

@@ -79,6 +79,16 @@ def test_the_readme_holds_the_verdicts_of_all_committed_tables():
     assert f'| `{each.name}` |' in QUESTIONS
 
 
+def test_the_readme_links_the_folder_of_every_experiment():
+  """Beside the page of results, which is a page in a browser alone."""
+  linked = re.findall(r'\]\(experiments/(\w+)\)', README)
+  assert linked == folders.names()
+  for name in ('README.md', 'docs/index.md', 'docs/experiments.md'):
+    text = ' '.join((ROOT / name).read_text(encoding='utf-8').split())
+    said = text.partition('report/index.html)')[2]
+    assert 'in a browser' in said[:200], name
+
+
 def test_the_first_figure_is_drawn_from_the_committed_tables(tmp_path):
   """As `python -m experiments.headline` draws it."""
   headline.draw(tmp_path / 'headline.svg')
@@ -96,6 +106,11 @@ def test_every_figure_of_a_page_is_there(page):
   assert '@@' not in text
   for path in re.findall(r'!\[[^\]]*\]\(([^)]+)\)', text):
     assert (page.parent / path).exists(), path
+
+
+def test_how_it_is_used_comes_before_what_it_finds():
+  """A newcomer scrolls past no table of verdicts."""
+  assert re.findall('^## (.*)', README, re.M) == ['Use it', 'What it finds']
 
 
 def test_the_first_screen_has_install_code_and_the_two_commands():

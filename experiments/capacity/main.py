@@ -61,6 +61,7 @@ class Config(fit.Budget):
     'Task: values of keys (recall), symbols (copy), or a string that an encoder'
     ' hands to a decoder (translate).',
     among=PARTS,
+    named=True,
   )
   features: int = option(
     0, 'Width of the mixer; 0: by the number of parameters.'

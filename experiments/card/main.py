@@ -32,7 +32,9 @@ class Config:
   """The options of one cell: a mixer and a measure, with all seeds."""
 
   mixer: str = option('lstm', 'Sequence mixer to measure.', among=ENTRIES)
-  measure: str = option('recall', 'Group of properties.', among=MEASURES)
+  measure: str = option(
+    'recall', 'Group of properties.', among=MEASURES, named=True
+  )
   seeds: int = option(5, 'Number of seeds.')
   first_seed: int = option(0, 'The first seed.')
   tuning_seeds: int = option(1, 'Number of seeds that choose the settings.')

@@ -42,6 +42,7 @@ class Config:
     'population: members together with members one by one; saving: training '
     'with checkpoints and without.',
     among=KINDS,
+    named=True,
   )
   mixer: str = option('lstm', 'Mixer of the population.', among=ENTRIES)
   members: int = option(8, 'Number of members of the population.')

@@ -41,7 +41,7 @@ CHECKS = {
 class Config:
   """The options of one cell: a claim, and the mixers that it is asked of."""
 
-  claim: str = option('0.1', 'Number of the claim.', among=CHECKS)
+  claim: str = option('0.1', 'Number of the claim.', among=CHECKS, named=True)
   mixers: tuple[str, ...] = option(
     ('gru', 'lstm', 'attention', 'tcn'), 'Mixers to check.', among=ENTRIES
   )

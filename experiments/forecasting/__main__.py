@@ -1,4 +1,4 @@
-"""Runs the experiment: python -m experiments.recall --help."""
+"""Runs the experiment: python -m experiments.forecasting --help."""
 
 from experiments import command
 

@@ -54,7 +54,9 @@ class Config(fit.Budget):
   mixer: str = option(
     'lstm', 'Sequence mixer to train; perfect: the equation.', among=NAMES
   )
-  series: str = option('mackey_glass', 'Series to predict.', among=SERIES)
+  series: str = option(
+    'mackey_glass', 'Series to predict.', among=SERIES, named=True
+  )
   context: int = option(32, 'Number of true values before a forecast.')
   parameters: int = option(8000, 'Parameters per mixer, within a tenth.')
   solved: float = option(

@@ -47,7 +47,7 @@ class Config(fit.Budget):
   """The options of one cell: n-grams, or a mixer with all of its seeds."""
 
   mixer: str = option('gru', 'Sequence mixer to train, or n-grams.', NAMES)
-  part: str = option('text', 'What to measure.', PARTS)
+  part: str = option('text', 'What to measure.', PARTS, named=True)
   corpus: str = option(
     'python', 'Text to read: python (its standard library), or a path.'
   )

@@ -67,15 +67,22 @@ class Config:
     'training: a loss and its gradients; decoding: one token after another;'
     ' exact: recurrences solved in parallel, against a scan.',
     among=WORKS,
+    named=True,
   )
   mixers: tuple[str, ...] = option(
-    (), 'Mixers to time side by side; without any, one of each kind.', ENTRIES
+    (),
+    'Mixers to time side by side; without any, one of each kind.',
+    ENTRIES,
+    named=True,
   )
-  parameters: int = option(25000, 'Parameters of each, within a tenth.')
+  parameters: int = option(
+    25000, 'Parameters of each, within a tenth.', named=True
+  )
   block: str = option(
     'bare',
     'bare: the mixer alone; block: with norms, residuals and a perceptron.',
     among=BLOCKS,
+    named=True,
   )
   batch_size: int = option(1, 'Number of sequences in a batch.')
   length: int = option(

@@ -33,8 +33,12 @@ CORES = ('one', 'all')
 class Config:
   """The options of a cell; the process was started as they say."""
 
-  case: str = option('lstm-b16-h64', 'Problem to solve.', among=EVERY)
-  work: str = option('forward', 'Work to do.', among=(*WORKS, TRAINING))
+  case: str = option(
+    'lstm-b16-h64', 'Problem to solve.', among=EVERY, named=True
+  )
+  work: str = option(
+    'forward', 'Work to do.', among=(*WORKS, TRAINING), named=True
+  )
   environment: str = option(
     'default',
     'Environment that the process is started with.',

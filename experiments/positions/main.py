@@ -77,6 +77,7 @@ class Config(fit.Budget):
     ' (permutation), at other places than in training (transfer), with few'
     ' examples (data), or random labels (memory).',
     among=('truncation', 'permutation', 'transfer', 'data', 'memory'),
+    named=True,
   )
   mixer: str = option(MLP, 'Sequence mixer, or mlp.', among=NAMES)
   length: int = option(32, 'Length of a row, in positions.')

@@ -75,7 +75,10 @@ class Config(fit.Budget):
 
   mixer: str = option('lstm', 'Sequence mixer to train.', among=ENTRIES)
   question: str = option(
-    'lags', 'Question to ask.', among={name: name for name in QUESTIONS}
+    'lags',
+    'Question to ask.',
+    among={name: name for name in QUESTIONS},
+    named=True,
   )
   carried: bool = option(
     True, 'Carry the state from token to token, in the question on state.'

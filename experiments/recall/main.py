@@ -94,6 +94,7 @@ class Config(fit.Budget):
     'Lags of the training examples: all up to the longest (mixed), or a'
     ' single lag per training (fixed).',
     among=DESIGNS,
+    named=True,
   )
   lag: int = option(64, 'Longest lag, in positions.')
   beyond: int = option(

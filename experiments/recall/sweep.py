@@ -9,13 +9,17 @@ from experiments.recall.main import COUNTS, DESIGNS, HOLDING, SCHEMES, Config
 MIXERS = ('elman', 'gru', 'lstm', 'attention', '5-gram')
 HELP = {
   'wide': 'Mixers that are also trained with ten times the parameters.',
-  'search_up_to': 'Longest lag that is tried in the fixed design.',
+  'search_up_to': 'Longest lag that is tried in the fixed design; 0: lag times '
+  'search_times.',
+  'search_times': 'Multiple of lag up to which lags are tried in the fixed '
+  'design, where search_up_to is 0.',
 }
 FIRST = {
   'mixers': MIXERS,
   'designs': DESIGNS,
   'lag': 32,
-  'search_up_to': 32,
+  'search_up_to': 0,
+  'search_times': 1,
   'parameters': 25000,
   'wide': (),
   'learning_rates': (3e-3, 1e-2),
@@ -27,7 +31,8 @@ FULL = {
   'mixers': (*MIXERS, *HOLDING, *SCHEMES),
   'designs': DESIGNS,
   'lag': 64,
-  'search_up_to': 128,
+  'search_up_to': 0,
+  'search_times': 2,
   'parameters': 25000,
   'wide': ('lstm', 'attention', 'elman'),
   'learning_rates': (1e-3, 3e-3, 1e-2),
@@ -42,7 +47,6 @@ PRESETS = {
   'gpu': FULL
   | {
     'lag': 256,
-    'search_up_to': 512,
     'steps': 3000,
   },
 }
@@ -54,6 +58,7 @@ def cells(
   designs: Sequence[str],
   lag: int,
   search_up_to: int,
+  search_times: int,
   parameters: int,
   wide: Sequence[str],
   learning_rates: Sequence[float],
@@ -81,7 +86,8 @@ def cells(
     many = common | {'parameters': TIMES_WIDE * parameters}
     made += [Config(name, lag=lag, **many) for name in networks if name in wide]
   if 'fixed' in designs:
-    fixed = common | {'design': 'fixed', 'lag': search_up_to}
+    highest = search_up_to or search_times * lag
+    fixed = common | {'design': 'fixed', 'lag': highest}
     made += [Config(name, **fixed) for name in searched]
   if 'mixed' in designs:
     counted = [name for name in mixers if name in COUNTS]

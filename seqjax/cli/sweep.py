@@ -86,7 +86,7 @@ def run(config: Config, workdir: str) -> list[tuple[cell_pool.Cell, str]]:
     experiment.choose(known, config.compare, 'option to compare')
   root = pathlib.Path(workdir).absolute()
   cells = [
-    cell_pool.Cell(c, str(root / experiment.folder_name(c)))
+    cell_pool.Cell(c, str(experiment.folder_in(root, c)))
     for c in experiment.parse_grid(program.module.Config, config.grid)
   ]
   program.check(cell.config for cell in cells)

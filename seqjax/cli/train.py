@@ -71,12 +71,31 @@ def run(
     if extend:
       build.check_model(*build.make(config), config)
       _extend(config, workdir)
-    done = results.finished(workdir, config)
+    done = _finished(config, workdir)
     if done is not None:
       return done
     mesh = _mesh(config, shard)
     with tracking:
       return _run(config, workdir, preempted, mesh, tracking, profile)
+
+
+def _finished(
+  config: Config, workdir: str | os.PathLike
+) -> dict[str, Any] | None:
+  """Returns the summary of a finished run, or None.
+
+  Raises:
+    ValueError: the workdir holds the run of another config; of a finished run
+      of fewer steps, it says how that is trained for longer.
+  """
+  had = extension.finished_earlier(workdir, config)
+  if had is not None:
+    raise ValueError(
+      f'The run in {str(workdir)!r} has finished its {had} steps, and steps='
+      f'{config.steps} was given: add --extend to train it for longer, or '
+      'choose another workdir.'
+    )
+  return results.finished(workdir, config)
 
 
 def _extend(config: Config, workdir: str | os.PathLike):
@@ -334,7 +353,7 @@ def train_and_report(
 ):
   """Trains as `run` does, and prints the outcome."""
   extend = switches.get('extend', False)
-  finished = not extend and results.finished(workdir, config) is not None
+  finished = not extend and _finished(config, workdir) is not None
   summary = run(config, workdir, **switches)
   if finished:
     print(f'Already finished: {report(config, summary, workdir, "")}')

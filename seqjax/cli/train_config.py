@@ -7,7 +7,7 @@ from seqjax.errors import Catalog
 from seqjax.experiment import check_types, option
 from seqjax.nn import MIXERS, NONCAUSAL_MIXERS
 from seqjax.tasks import TASKS
-from seqjax.training.named_optimizer import OPTIMIZERS, SCHEDULES
+from seqjax.training.composed_optimizer import OPTIMIZERS, SCHEDULES
 
 CHECKPOINTS = 'checkpoints'  # their folder in that of a run
 DATA_FLAGS = ('corpus', 'include', 'data_dir')  # options of tasks, too
@@ -35,9 +35,9 @@ class _Mixers(Catalog):
   def __contains__(self, name: object) -> bool:
     return all(dict.__contains__(self, part) for part in parts_of(str(name)))
 
-  def unknown(self, name: str) -> str:
+  def unknown(self, name: str, listing: str = '') -> str:
     lacking = [x for x in parts_of(name) if not dict.__contains__(self, x)]
-    return super().unknown(lacking[0])
+    return super().unknown(lacking[0], listing)
 
 
 def parts_of(mixer: str) -> tuple[str, ...]:

@@ -21,12 +21,14 @@ from absl import app
 from absl import flags as absl_flags
 
 from seqjax.errors import MOST_LISTED, Catalog, Note, unknown
+from seqjax.experiment import pipes
 from seqjax.experiment.config import (
   SCALARS,
   check_fields,
   field_types,
   grid,
   validate,
+  validate_options,
 )
 
 HELP = ('help', 'h', 'helpshort', 'helpfull')
@@ -99,7 +101,7 @@ def from_flags(Config: type, flags: absl_flags.FlagValues) -> Any:
   """Returns the Config that parsed flags describe, validated."""
   fields = dataclasses.fields(Config)
   config = Config(**{field.name: flags[field.name].value for field in fields})
-  validate(config)
+  validate_options(config)
   return config
 
 
@@ -119,6 +121,9 @@ def launch(
 
   The options of JAX's own configuration are taken, too, as in
   --jax_debug_nans; they are no part of the config.
+
+  A program whose output nobody reads any more, as in `program | head`, ends
+  without a word.
 
   Args:
     Config: a frozen dataclass whose fields are made by `option`.
@@ -168,7 +173,7 @@ def launch(
     with _notes():
       run(config, *folder, **chosen)
 
-  with _installed(flags):
+  with _installed(flags), pipes.ended_quietly():
     app.run(main, None if argv is None else list(argv), flags_parser=parse)
 
 

@@ -6,6 +6,8 @@ A field is a bool, int, float or str, or a tuple of int, float or str
 
 import dataclasses
 import itertools
+import os
+import pathlib
 import re
 import typing
 import zlib
@@ -21,14 +23,24 @@ LONGEST_NAME = 180  # bytes; file systems take 255
 ALWAYS_NAMED = ('mixer', 'task')  # fields that every folder's name holds
 
 
-def option(default: Any, help: str, among: Iterable[str] | None = None) -> Any:
+def option(
+  default: Any,
+  help: str,
+  among: Iterable[str] | None = None,
+  named: bool = False,
+) -> Any:
   """Declares a field of a Config: default, help text, the names it may hold.
 
-  `among` (a dict of mixers, say) is held as it is, so that a name added to the
-  dict later is allowed too.
+  Args:
+    default: its value where none is given.
+    help: what `--help` prints.
+    among: the names it may hold (a dict of mixers, say), held as it is, so that
+      a name added to the dict later is allowed too.
+    named: says what a run measures, so that its folder's name begins with it,
+      see `folder_name`.
   """
   return dataclasses.field(
-    default=default, metadata={'help': help, 'among': among}
+    default=default, metadata={'help': help, 'among': among, 'named': named}
   )
 
 
@@ -49,6 +61,21 @@ def validate(config: Any, **among: Iterable[str]):
   `among` replaces what the fields allow: a `run` that is handed its own dict of
   mixers says `validate(config, mixer=mixers)`.
   """
+  _validate(config, among)
+
+
+def validate_options(config: Any):
+  """Validates a config whose fields are the options of a command line.
+
+  The message for a name that is one of many says which option lists them.
+  """
+  _validate(config, {}, '--{}=help lists them')
+
+
+def _validate(
+  config: Any, among: Mapping[str, Iterable[str]], listing: str = ''
+):
+  """Checks every field; `listing` says where the names of a field are found."""
   kinds = field_types(type(config))
   check_fields(type(config), among)
   for field in dataclasses.fields(config):
@@ -58,9 +85,10 @@ def validate(config: Any, **among: Iterable[str]):
     if allowed is not None:
       for name in value if isinstance(value, tuple) else (value,):
         if name not in allowed:
+          where = listing.format(field.name)
           if isinstance(allowed, Catalog):
-            raise UnknownName(allowed.unknown(name))
-          raise UnknownName(unknown(field.name, name, allowed))
+            raise UnknownName(allowed.unknown(name, where))
+          raise UnknownName(unknown(field.name, name, allowed, where))
 
 
 def grid(Config: type, **lists: Any) -> list[Any]:
@@ -105,14 +133,40 @@ def to_dict(config: Any) -> dict[str, Any]:
 def folder_name(config: Any) -> str:
   """Returns a name for a run's folder, as in 'task=parity,mixer=lstm,seed=1'.
 
-  It holds the fields that differ from their defaults, and always those called
-  `mixer` and `task`. One that is too long for a file system ends in a checksum.
+  It begins with the fields called `mixer` and `task`, and with those that are
+  declared as `named`; others follow where they differ from their defaults. One
+  that is too long for a file system ends in a checksum.
   """
+  fields = dataclasses.fields(config)
+  first = [f for f in fields if f.name in ALWAYS_NAMED]
+  first += [f for f in fields if f.metadata.get('named') and f not in first]
+  others = [
+    f for f in fields if f not in first and getattr(config, f.name) != f.default
+  ]
+  return _name_of(config, [*first, *others])
+
+
+def folder_in(root: str | os.PathLike, config: Any) -> pathlib.Path:
+  """Returns the folder of a run under another one.
+
+  Versions before this one left out what was at its default, and kept fields in
+  the order of the Config. A folder that they made is found and resumed.
+  """
+  former = [
+    f
+    for f in dataclasses.fields(config)
+    if f.name in ALWAYS_NAMED or getattr(config, f.name) != f.default
+  ]
+  path = pathlib.Path(root) / folder_name(config)
+  made = pathlib.Path(root) / _name_of(config, former)
+  return made if made.exists() and not path.exists() else path
+
+
+def _name_of(config: Any, fields: Iterable[dataclasses.Field]) -> str:
+  """Returns the values of fields as a name that a file system takes."""
   parts = [
     f'{field.name}={_folder_value(getattr(config, field.name))}'
-    for field in dataclasses.fields(config)
-    if field.name in ALWAYS_NAMED
-    or getattr(config, field.name) != field.default
+    for field in fields
   ]
   name = ','.join(parts) or 'defaults'
   content = name.encode()

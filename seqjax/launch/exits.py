@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
+from seqjax.experiment import pipes
 from seqjax.launch import memory_limits, signals, single_process
 
 FAILED, REFUSED, INTERRUPTED = 1, 2, 130
@@ -53,6 +54,8 @@ def sentences(
   except REFUSALS as error:
     _exit(error, REFUSED)
   except FAILURES as error:
+    if isinstance(error, BrokenPipeError) and pipes.unread():
+      raise  # nobody would read the sentence: `experiment.launch` ends quietly
     _exit(error, FAILED)
 
 

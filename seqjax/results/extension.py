@@ -10,6 +10,24 @@ from seqjax.results.json_files import write_json
 STEPS = 'steps'
 
 
+def finished_earlier(workdir: str | os.PathLike, config: Any) -> int | None:
+  """Returns the steps of a run that `extend` would train for longer.
+
+  None where the workdir holds no finished run, or one whose config differs in
+  more than fewer steps.
+  """
+  workdir = pathlib.Path(workdir)
+  if not (workdir / records.CONFIG).is_file():
+    return None
+  if not (workdir / records.SUMMARY).is_file():
+    return None
+  there = records.read_config(workdir)['config']
+  wanted = records.fields_of(config)
+  had = there.get(STEPS)
+  same = there == wanted | {STEPS: had}
+  return had if same and had < wanted[STEPS] else None
+
+
 def extend(workdir: str | os.PathLike, config: Any) -> int | None:
   """Makes a finished run one that goes on to the steps of `config`.
 

@@ -108,9 +108,12 @@ def text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
 
 
 def markdown(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
-  """Returns a Markdown table of these columns."""
+  """Returns a Markdown table of these columns; one of '-' alone is text."""
   header, *body = shown(list(rows), columns)
-  right = [_is_numeric(column) for column in zip(*body, strict=True)]
+  right = [
+    _is_numeric(column) and set(column) != {'-'}
+    for column in zip(*body, strict=True)
+  ]
   rule = ['---:' if r else '---' for r in right or [False] * len(columns)]
   escaped = [[cell.replace('|', '\\|') for cell in line] for line in body]
   lines = [header, rule, *escaped]

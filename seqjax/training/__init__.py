@@ -1,5 +1,6 @@
 """Arrays in, arrays out: no files, no printing, no clocks."""
 
+from seqjax.training.composed_optimizer import averaged_params, named_optimizer
 from seqjax.training.evaluation import (
   Scores,
   evaluate,
@@ -8,7 +9,6 @@ from seqjax.training.evaluation import (
   overall,
 )
 from seqjax.training.loop import NotFinite, train
-from seqjax.training.named_optimizer import averaged_params, named_optimizer
 from seqjax.training.optimizer import adamw, with_learning_rate
 from seqjax.training.population import (
   MemberNotFinite,

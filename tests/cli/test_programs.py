@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import os
 import pathlib
 import signal
 import sys
@@ -12,7 +13,7 @@ from seqjax.launch import process_environment
 
 SETUP = pathlib.Path(__file__).parent.parent.parent / 'setup.py'
 PROGRAMS = (
-  *('train', 'evaluate', 'generate', 'sweep'),
+  *('train', 'evaluate', 'generate', 'sweep', 'export'),
   *('train_population', 'prepare_data'),
 )
 
@@ -41,6 +42,19 @@ def test_help_is_the_docstring_and_every_option(name, monkeypatch, capsys):
   assert all(line.count(',') <= 12 for line in shown.splitlines())
   command = f'seqjax-{name.replace("_", "-")} = seqjax.cli.{name}:main'
   assert command in SETUP.read_text('utf-8')
+
+
+@pytest.mark.parametrize('name', PROGRAMS)
+def test_a_program_whose_output_nobody_reads_ends_without_a_word(
+  name, monkeypatch, capsys
+):
+  """As in `program --help | head`, also when the interpreter ends."""
+  reading, writing = os.pipe()
+  os.close(reading)
+  with open(writing, 'w') as stdout:  # closing it flushes, as at exit
+    monkeypatch.setattr(sys, 'stdout', stdout)
+    assert call(name, '--help', monkeypatch=monkeypatch) == 1
+  assert capsys.readouterr().err == ''
 
 
 @pytest.mark.parametrize('name', PROGRAMS)

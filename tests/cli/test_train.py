@@ -196,6 +196,31 @@ def test_a_finished_run_is_trained_for_longer(tmp_path, capfd):
   assert extend(SMALL, tmp_path, steps=10)['steps_taken'] == 10
 
 
+def test_more_steps_of_a_finished_run_name_the_option_that_trains_them(
+  tmp_path, capsys
+):
+  """From Python and from the command line; nothing is written."""
+  summary = train.run(SMALL, tmp_path)
+  longer = dataclasses.replace(SMALL, steps=8)
+  said = (
+    f"The run in '{tmp_path}' has finished its 4 steps, and steps=8 was given: "
+    'add --extend to train it for longer, or choose another workdir.'
+  )
+  with pytest.raises(ValueError) as error:
+    train.run(longer, tmp_path)
+  assert str(error.value) == said
+  with pytest.raises(SystemExit):
+    train.train_and_report(longer, tmp_path)
+  assert capsys.readouterr().err.endswith(f'{said}\n')
+  assert train.run(SMALL, tmp_path) == summary
+  for changes in ({'steps': 8, 'seed': 1}, {'steps': 3}):
+    with pytest.raises(ValueError, match='run of another config'):
+      train.run(dataclasses.replace(SMALL, **changes), tmp_path)
+  (tmp_path / 'summary.json').unlink()  # it has not finished
+  with pytest.raises(ValueError, match='steps is 4 there and 8 here'):
+    train.run(longer, tmp_path)
+
+
 def test_what_cannot_be_extended_is_told_and_left_alone(tmp_path):
   """Fewer steps, another config, a run that has not finished or is none."""
   train.run(SMALL, tmp_path / 'run')

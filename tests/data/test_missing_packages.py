@@ -10,7 +10,10 @@ from seqjax.data.labelled_images import read_images
 from seqjax.data.lm1b import shuffled_sentences
 from seqjax.data.without_tensorflow import _png
 
-HELP = r"^The module {} is not installed: pip install 'seqjax\[data\]'"
+HELP = (
+  r'^The module {} is not installed: in the checkout of seqjax, '
+  r"pip install '\.\[data\]' installs it\.$"
+)
 
 
 class Hides:

@@ -3,6 +3,8 @@
 import collections
 import dataclasses
 import importlib
+import importlib.util
+import re
 import shlex
 import types
 
@@ -16,6 +18,7 @@ from seqjax.analysis.verdicts import UNDECIDED, Verdict
 from seqjax.errors import Importable
 from seqjax.nn import MIXERS, NONCAUSAL_MIXERS
 from seqjax.results import table
+from tests.experiments import test_command as command_tests
 
 IDS = {
   f'{text}.{number}'
@@ -112,6 +115,75 @@ def test_a_command_that_may_decide_has_more_than_was_run(
   assert verdict.sentence == f'{open_.sentence} This may decide it: {command}'
 
 
+@pytest.mark.parametrize(
+  'presets, seeds, options',
+  [
+    ({'quick': {'seeds': 5}}, 2, '--preset=quick'),
+    ({'quick': {'seeds': 5}}, 5, '--preset=quick --seeds=15'),
+    ({'first': {'seeds': 2}, 'gpu': {}}, 2, '--preset=first --seeds=5'),
+    ({'first': {}, 'quick': {'seeds': 2}}, 3, '--preset=quick --seeds=5'),
+    ({'quick': {}}, 5, ''),
+    ({'benchmark': {}}, None, '--preset=benchmark'),
+  ],
+)
+def test_a_command_names_a_preset_that_there_is(
+  presets, seeds, options, monkeypatch
+):
+  """And as many seeds as a verdict needs; nothing, where nothing is longer."""
+  found = folders.find('recall')
+  open_ = Verdict('2.2b', UNDECIDED, sentence='It is open.', seeds=seeds)
+  claims = types.SimpleNamespace(verdicts=lambda rows: [open_])
+  monkeypatch.setattr(found, '_module', lambda *_, **__: claims)
+  monkeypatch.setattr(type(found), 'presets', presets)
+  (verdict,) = found.verdicts([{'device': 'cpu'}])
+  command = f'python -m experiments.recall {options}'
+  assert folders.commands_in(verdict.sentence) == ([command] if options else [])
+
+
+ROOT = folders.ROOT.parent
+PAGES = [
+  ROOT / 'README.md',
+  *ROOT.glob('docs/*.md'),
+  *folders.ROOT.glob('*.py'),
+  *folders.ROOT.glob('*/*.py'),
+  *folders.ROOT.glob('*/*.md'),
+]
+OWN = re.compile(r'my_package\.my_module:\w+')  # stands for one that there is
+
+
+@pytest.mark.parametrize(
+  'path', PAGES, ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_a_command_that_a_page_names_is_one_that_there_is(path):
+  """Its module, its options and their values, and the cells of its axes."""
+  text = OWN.sub(f'{command_tests.__name__}:windowed', path.read_text('utf-8'))
+  for command in folders.commands_in(text):
+    _, _, module, *options = shlex.split(command)
+    if module.endswith('.NAME') or any(o.endswith('=help') for o in options):
+      continue
+    if importlib.util.find_spec(module).submodule_search_locations is None:
+      Config = getattr(importlib.import_module(module), 'Config', None)
+      assert Config or not options, command
+    else:
+      named = folders.find(module.removeprefix('experiments.'))
+      preset = [o for o in options if o.startswith('--preset=')]
+      Config = experiments_command.options(
+        named,
+        preset[0].removeprefix('--preset=')
+        if preset
+        else experiments_command.default_preset(named),
+      )
+    if not options:
+      continue
+    flags = experiment.define_flags(Config)
+    flags(['x', *(o for o in options if not o.startswith('--workdir='))])
+    config = experiment.from_flags(Config, flags)
+    if Config.__name__ == 'Options':
+      given = dataclasses.asdict(config)
+      del given['preset']
+      assert axes.cells(named, **given), command
+
+
 @pytest.mark.parametrize('name', folders.names())
 def test_every_experiment_on_mixers_takes_those_of_a_module(name):
   """Named by module:name; peers compares whole libraries."""
@@ -120,7 +192,7 @@ def test_every_experiment_on_mixers_takes_those_of_a_module(name):
     if field.name in ('mixer', 'mixers'):
       among = field.metadata['among']
       assert isinstance(among, Importable), field.name
-      assert 'tests.experiments.test_command:windowed' in among
+      assert f'{command_tests.__name__}:windowed' in among
 
 
 def test_a_name_looks_the_same_in_every_figure():

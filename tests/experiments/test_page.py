@@ -85,6 +85,24 @@ def test_a_claim_has_its_verdict_its_rule_and_all_behind_it(write, tmp_path):
       assert (tmp_path / 'report' / link).is_file(), link
 
 
+def test_a_page_of_one_experiment_asks_its_question(write, tmp_path):
+  """As its title and its heading; a page of several is about claims."""
+  question = 'How far back does each mixer copy a symbol?'
+  found = write(rows(*GOOD))
+  assert found.text.startswith(f'{question} results of a test')
+  assert found.text.count(question) == 2 and 'Textbooks' not in found.text
+  folder = tmp_path / 'template'
+  part = page.Part(
+    template_experiment.Template(),
+    folder / 'results.csv',
+    folder / 'figure.svg',
+  )
+  several = page.write([part, part], tmp_path / 'report', 'results of a test')
+  text = Elements(several.read_text(encoding='utf-8')).text
+  assert text.startswith('Claims about sequence models, measured: results of')
+  assert 'Textbooks' in text and text.count(question) == 2
+
+
 def test_the_figure_is_beside_the_page_and_described_in_words(write, tmp_path):
   """Title, axes and entries are read from the figure itself."""
   found = write(rows(*GOOD))
@@ -94,7 +112,7 @@ def test_the_figure_is_beside_the_page_and_described_in_words(write, tmp_path):
     copied.read_bytes() == (tmp_path / 'template' / 'figure.svg').read_bytes()
   )
   assert image['alt'] == (
-    'Measures how far back each mixer copies a symbol. '
+    'How far back does each mixer copy a symbol? '
     'Copying a symbol (accuracy against lag). Shown: lstm.'
   )
   assert int(image['width']) > int(image['height']) > 300
@@ -317,14 +335,29 @@ def test_without_jinja2_no_cell_is_run(without_jinja2, tmp_path, capsys):
     command.main('experiments.recall', argv)
   assert exit.value.code == 2
   (said,) = capsys.readouterr().err.splitlines()
-  assert "pip install 'seqjax[report]'" in said
+  assert "pip install '.[report]'" in said
+  assert not list(tmp_path.iterdir())
+
+
+def test_all_that_is_missing_is_named_before_a_cell_is_run(
+  without_jinja2, monkeypatch, tmp_path, capsys
+):
+  """Page and figure, so that one command installs both."""
+  monkeypatch.setitem(sys.modules, 'matplotlib', None)
+  argv = ['recall', '--mixers=lstm', '--lag=8', f'--workdir={tmp_path}']
+  with pytest.raises(SystemExit) as exit:
+    command.main('experiments.recall', argv)
+  assert exit.value.code == 2
+  (said,) = capsys.readouterr().err.splitlines()
+  assert 'matplotlib and jinja2' in said
+  assert "pip install '.[plot,report]'" in said
   assert not list(tmp_path.iterdir())
 
 
 def test_without_jinja2_no_report_is_written(without_jinja2, tmp_path):
   """Not even that part of it which needs none."""
   template_experiment.published(tmp_path / 'recall', rows(*GOOD))
-  with pytest.raises(ModuleNotFoundError, match=r'seqjax\[report\]'):
+  with pytest.raises(ModuleNotFoundError, match=r'\.\[report\]'):
     report.run_report(report.Config(), str(tmp_path))
   assert not list(tmp_path.rglob('verdicts.md'))
 

@@ -209,6 +209,29 @@ def test_every_entry_of_a_preset_has_the_same_budget(preset):
   assert all((m, 'mixed') in designs for m, _ in designs)
 
 
+@pytest.mark.parametrize(
+  'preset, given, highest',
+  [
+    ('first', {}, 32),
+    ('full', {}, 128),
+    ('gpu', {}, 512),
+    ('first', {'lag': 8}, 8),
+    ('full', {'lag': 16}, 32),
+    ('first', {'lag': 8, 'search_up_to': 32}, 32),
+    ('first', {'lag': 8, 'search_times': 4}, 32),
+  ],
+)
+def test_fixed_lags_are_searched_as_far_as_the_longest_mixed_one(
+  preset, given, highest
+):
+  """Times what the preset says, unless the longest fixed lag is given."""
+  found = folders.find('recall')
+  configs = axes.cells(found, **found.axes(preset) | given)
+  assert {c.lag for c in configs if c.design == 'fixed'} == {highest}
+  mixed = given.get('lag', found.axes(preset)['lag'])
+  assert {c.lag for c in configs if c.design == 'mixed'} == {mixed}
+
+
 def test_n_grams_know_what_their_context_holds_and_no_more():
   """A 5-gram spans the question and three tokens before it."""
   config = main.Config('5-gram', lag=8, steps=300, seeds=1)

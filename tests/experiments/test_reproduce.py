@@ -96,6 +96,26 @@ def test_finished_cells_are_kept_and_failed_ones_reported(
   assert kept == {p: p.read_bytes() for p in tmp_path.rglob('summary.json')}
 
 
+def test_a_cell_that_an_earlier_version_finished_is_kept(tmp_path):
+  """Its folder had another name; the new one begins with the mixer."""
+  config = main.Config(lag=8, **SMALL, mixer='window_mlp')
+  job = reproduce.Job(RECALL, [config], tmp_path)
+  assert job.folder(config).name.startswith('mixer=window_mlp,design=mixed,')
+  earlier = (
+    tmp_path
+    / 'cells'
+    / (
+      'learning_rates=0.003,steps=25,batch_size=4,seeds=1,tuning_seeds=1,'
+      'mixer=window_mlp,lag=8,beyond=1'
+    )
+  )
+  main.run(config, str(earlier))
+  assert reproduce.run_cells(job) == [] and job.folder(config) == earlier
+  assert [path.name for path in (tmp_path / 'cells').iterdir()] == [
+    earlier.name
+  ]
+
+
 @pytest.mark.slow
 def test_a_worker_that_is_killed_does_not_take_the_others_with_it(tmp_path):
   """Its cells are tried once more, and the rest goes on."""

@@ -7,8 +7,10 @@ import shutil
 import pytest
 
 from experiments import folders
-from seqjax.results import table
+from seqjax.results import plotting, table
 from tests import processes
+from tests.experiments import template_experiment
+from tests.experiments.template import plot
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 TEMPLATE = pathlib.Path(__file__).parent / 'template'
@@ -49,7 +51,11 @@ def test_the_template_is_short():
 def test_the_template_runs_plots_and_gives_a_verdict(done, checkout):
   """One command, with axes of one's own."""
   assert done.returncode == 0, done.stderr
-  assert 'seeds of the LSTM' in ' '.join(done.stdout.split())
+  said = ' '.join(done.stdout.split())
+  assert '5 seeds of the LSTM are needed' in said
+  assert folders.commands_in(said)[0] == (
+    'python -m experiments.template --preset=full'
+  )
   mine = checkout / 'runs' / 'mine'
   rows = table.read(mine / 'results.csv')
   assert [(row['lag'], row['seed']) for row in rows] == [(2, 0), (2, 1)]
@@ -58,6 +64,7 @@ def test_the_template_runs_plots_and_gives_a_verdict(done, checkout):
   assert 'Page: ' in done.stdout
   page = (mine / 'report' / 'index.html').read_text(encoding='utf-8')
   assert '--lags=2' in page and 'summed over 1 run' in page
+  assert '<h1>How far back does each mixer copy a symbol?</h1>' in page
   assert (mine / 'report' / 'figures' / 'template.svg').exists()
 
 
@@ -79,6 +86,23 @@ def test_the_verdict_of_the_template_follows_its_rows(scores, verdict):
   rows.append({'mixer': 'attention', 'lag': 4, 'score': 1.0})
   (found,) = namespace['verdicts'](rows)
   assert found.verdict == verdict and found.seeds == len(scores)
+
+
+@pytest.mark.parametrize('num_seeds', [2, 4, 5])
+def test_the_figure_of_the_template_shows_every_seed(
+  num_seeds, monkeypatch, tmp_path
+):
+  """Fewer than five as lines, five or more as a band."""
+  drawn = []
+  monkeypatch.setattr(plotting, 'line', lambda *_, **given: drawn.append(given))
+  scores = [i / 8 for i in range(num_seeds)]
+  plot.draw(template_experiment.rows(*scores), str(tmp_path / 'figure.svg'))
+  (given,) = drawn
+  assert given['seeds'].tolist() == [[score, score] for score in scores]
+  assert ('low' in given) == (num_seeds >= 5)
+  if 'low' in given:
+    assert given['low'].tolist() == [0, 0]
+    assert given['high'].tolist() == [scores[-1], scores[-1]]
 
 
 def test_finished_cells_are_skipped(done, checkout):
@@ -132,6 +156,7 @@ def test_it_takes_part_in_reproduce(checkout):
   'module, options, message',
   [
     ('template', ['--mixers=LSTM'], "Did you mean 'lstm'"),
+    ('template', ['--mixers=lst'], 'known; --mixers=help lists them.'),
     ('template', ['--preset=quik'], "Did you mean 'quick'"),
     ('template', ['--lags=0.5'], 'lags'),
     ('template', ['lags=4'], 'Options are written --name=value'),
@@ -160,10 +185,11 @@ def test_bad_input_is_one_sentence(module, options, message, checkout):
 
 
 def test_contributing_describes_every_file_of_the_template():
-  """And every name that a folder may define."""
+  """And no other one, and every name that a folder may define."""
   page = (ROOT / 'CONTRIBUTING.md').read_text(encoding='utf-8')
-  for path in TEMPLATE.glob('*.py'):
-    assert f'`{path.name}`' in page, path.name
+  described = re.findall(r'^\| `(\w+\.(?:py|md))` \|', page, re.MULTILINE)
+  there = [path.name for path in TEMPLATE.iterdir() if path.is_file()]
+  assert sorted(described) == sorted(there)
   for name in re.findall(
     r'^      (\w+\.\w+)', folders.Experiment.__doc__, re.M
   ):

@@ -1,9 +1,13 @@
 """The exit code that each kind of end has, and its sentence."""
 
+import os
+import sys
+
 import jax
 import pytest
 
 from seqjax.errors import UnknownName
+from seqjax.experiment import pipes
 from seqjax.launch import exits, signals, single_process
 
 
@@ -30,6 +34,25 @@ def test_every_end_has_a_sentence_and_an_exit_code(error, code, said, capsys):
   with pytest.raises(SystemExit) as exit:
     program('Half')
   assert exit.value.code == code and capsys.readouterr().err == said + '\n'
+
+
+def test_a_pipe_that_nobody_reads_is_left_to_the_launcher(monkeypatch, capsys):
+  """It ends the program quietly; another broken pipe is a failure."""
+
+  @exits.guarded()
+  def program():
+    raise BrokenPipeError(32, 'Broken pipe')
+
+  with pytest.raises(SystemExit) as exit:
+    program()
+  assert exit.value.code == 1 and 'Broken pipe' in capsys.readouterr().err
+  reading, writing = os.pipe()
+  with open(writing, 'w') as stdout:
+    os.close(reading)
+    monkeypatch.setattr(sys, 'stdout', stdout)
+    with pytest.raises(SystemExit) as exit, pipes.ended_quietly():
+      program()
+  assert exit.value.code == 1 and capsys.readouterr().err == ''
 
 
 def test_mistakes_of_ours_are_not_hidden():

@@ -101,6 +101,13 @@ def test_a_formatted_table_is_aligned():
     table.text(rows, ['l50'])
 
 
+def test_a_column_of_nothing_is_text():
+  """It has no number that would stand to the right."""
+  rows = [{'a': '-', 'b': 1, 'c': None}, {'a': '-', 'b': '-', 'c': None}]
+  rule = table.markdown(rows, ['a', 'b', 'c']).splitlines()[1]
+  assert rule == '| --- | ---: | --- |'
+
+
 def test_a_markdown_table_escapes_its_bars():
   """A bar in a cell would be a column."""
   assert table.markdown([{'a': 'x|y', 'b': 1}], ['a', 'b']).splitlines() == [

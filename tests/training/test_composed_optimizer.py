@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from seqjax import training
-from seqjax.training.named_optimizer import OPTIMIZERS, SCHEDULES
+from seqjax.training.composed_optimizer import OPTIMIZERS, SCHEDULES
 from seqjax.training.optimizer import with_learning_rate
 
 PARAMS = {'kernel': jnp.array([[1.0, -2.0]]), 'bias': jnp.array([0.5, 0.5])}
