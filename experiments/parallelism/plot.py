@@ -15,7 +15,7 @@ LOOKS = {
 }
 PANELS = 4
 SUSPECT = 'suspect'
-NOTE = ' Hollow: suspect times, of a machine that may have been shared.'
+NOTE = '\nHollow: suspect times, as the machine may have been shared.'
 WIDTHS = "sequence length / attention's width"
 
 Rows = Sequence[dict[str, Any]]
