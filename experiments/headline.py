@@ -32,7 +32,7 @@ def draw(path: pathlib.Path = PATH):
   scores = [row for row in scores if row['mixer'] in REMEMBERING]
   scores = table.select(scores, design='mixed', parameters=size)
   figure, (left, right) = plotting.new(
-    f'Training {cell.title}',
+    f'Training {cell.sizes}',
     'Recall of one fact, by its distance',
     width=4.4,
     height=3.4,
@@ -43,8 +43,8 @@ def draw(path: pathlib.Path = PATH):
     figure,
     [*times, *scores],
     'Left: below 1 is faster than attention with as many parameters.\n'
-    f'Right: {size:,} parameters; means over seeds, bands from the lowest to '
-    'the highest; dashed: the longest distance in training.',
+    f'Right: {size:,} parameters. {recall.LINES} Dashed: the longest distance '
+    'in training.',
   )
   plotting.save(figure, path)
 

@@ -17,7 +17,7 @@ TITLES = {
   'copy': 'Bits recalled of symbols to copy, a dot for each width',
 }
 LOOKS = {
-  True: plotting.look('black', 'solid', 'o'),
+  True: plotting.look('sky', 'solid', 'o'),
   False: plotting.look('sky', 'dashed', 's'),
 }
 
@@ -80,7 +80,7 @@ def _recall(area, found: Sequence[Group], machine, index):
   """Draws accuracy against size; chance, and guessing among a row's values."""
   _by_size(area, found, 'recall', machine, index)
   plotting.fraction_axis(area, 'accuracy')
-  plotting.chance_line(area, PLATEAU, 'a value of the row, any:')
+  plotting.chance_line(area, PLATEAU, 'guessing a value of the row:')
 
 
 def _copy(area, found: Sequence[Group], machine, index):
@@ -122,4 +122,6 @@ def _edits(area, found: Sequence[Group], machine, index):
   area.set_xticks(BANDS, [f'{b - 7}-{b}' for b in BANDS])
   area.set_xlabel('positions from the question back to the key', fontsize=9)
   area.set_ylabel('fall of log p(answer), nats', fontsize=9)
+  _, top = area.get_ylim()
+  area.set_ylim(-0.1 * top, top)  # room for a label below 0
   plotting.chance_line(area, 0, 'no effect:')

@@ -5,11 +5,35 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments.capacity import claims as capacity
 from seqjax.analysis.rules import MIN_SEEDS
 from seqjax.analysis.statistics import Interval, mean_interval
 from seqjax.results import table
+from seqjax.tasks.synthetic import recall
+from seqjax.tasks.synthetic.formal import groups
 
 Rows = Sequence[Mapping[str, Any]]
+
+
+class Scale(NamedTuple):
+  """The ends of an accuracy, or of what is lost of one.
+
+  Attributes:
+    chance: the value of a mixer that guesses.
+    best: the value of one that makes no mistake.
+  """
+
+  chance: float
+  best: float
+
+
+# By how the names of properties begin.
+SCALES = {
+  'recall: lost': Scale(1 - recall.Recall().chance, 0.0),
+  'recall of 8 pairs: accuracy': Scale(capacity.PLATEAU, 1.0),
+  'parity': Scale(groups.GroupWord('z2').chance, 1.0),
+  'S3': Scale(groups.GroupWord('s3').chance, 1.0),
+}
 
 
 class Entry(NamedTuple):
@@ -19,7 +43,7 @@ class Entry(NamedTuple):
     values: of the seeds that have one.
     solved: how many of how many seeds count as learnt; None where nothing is.
     interval: the mean with its interval; None of fewer than five values, or
-      where they are all equal.
+      where they are all equal. That of a share ends at 0 and at 1.
   """
 
   values: np.ndarray
@@ -55,6 +79,12 @@ def number(value: float) -> str:
   return f'{value:,.0f}' if abs(value) >= 1000 else f'{value:.3g}'
 
 
+def scale(name: str) -> Scale | None:
+  """Returns chance and the best of a property; None where it has neither."""
+  found = (SCALES[begins] for begins in SCALES if name.startswith(begins))
+  return next(found, None)
+
+
 def entries(rows: Rows) -> dict[str, dict[str, Entry]]:
   """Returns {mixer: {property: entry}}, in the order of the table."""
   grouped = {}
@@ -79,7 +109,10 @@ def _entry(rows: Rows) -> Entry:
   known = [row['solved'] for row in rows if row['solved'] is not None]
   solved = (sum(known), len(known)) if known else None
   several = len(values) >= MIN_SEEDS and np.ptp(values) > 0
-  return Entry(values, solved, mean_interval(values) if several else None)
+  interval = mean_interval(values) if several else None
+  if interval is not None and scale(rows[0]['property']) is not None:
+    interval = Interval(*(float(np.clip(x, 0, 1)) for x in interval))
+  return Entry(values, solved, interval)
 
 
 def properties(found: Mapping[str, Mapping[str, Entry]]) -> list[str]:

@@ -13,8 +13,8 @@ PANELS = {
 }
 SHOWN = ('gru', 'lstm', 'tcn', 'attention')  # the others' lines are as flat
 LOOKS = looks.SHARED | {
-  'MLP': plotting.look('red', 'solid', 'o'),
-  sharing.CACHE: plotting.look('pink', 'dotted', 's'),
+  'MLP': plotting.look('wine', 'solid', 'o'),
+  sharing.CACHE: plotting.look('black', 'long', 's'),
 }
 
 

@@ -20,8 +20,8 @@ LABELS = {
 }
 NAMES = {'mackey_glass': 'Mackey-Glass', 'lorenz': 'Lorenz'}
 LOOKS = {
-  'window_mlp (tau 4)': plotting.look('gold', 'dashed', 'X'),
-  'window_mlp (tau 24)': plotting.look('pink', 'solid', 'P'),
+  'window_mlp (tau 4)': plotting.look('wine', 'dashed', '<'),
+  'window_mlp (tau 24)': plotting.look('wine', 'solid', 'P'),
   PERFECT: plotting.look('green', 'solid', 'v'),
 }
 SHOWN = {PERFECT: 'equation, off by .001 (typical)'}

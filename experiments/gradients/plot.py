@@ -12,18 +12,21 @@ from seqjax.analysis.statistics import mean_interval
 from seqjax.results import plotting
 
 TITLES = (
-  'Norm of the gradient by lag; at the end, its rate',
+  'Norm of the gradient by lag',
   'Rate in nats per step: left of 0 gradients vanish',
 )
 LOOKS = looks.SHARED | {
-  'elman (radius 0.9)': plotting.look('pink', 'dotted', 'v'),
+  'elman (radius 0.9)': plotting.look('red', 'long', 'v'),
   'elman (radius 1.1)': plotting.look('red', 'dashed', '^'),
   'elman (radius 1.2)': plotting.look('red', 'dash-dot', '<'),
-  'elman (radius 1.5)': plotting.look('pink', 'solid', '>'),
+  'elman (radius 1.5)': plotting.look('red', 'sparse', '>'),
   'lstm (forget bias 0)': plotting.look('blue', 'dotted', 'v'),
   'lstm (forget bias 3)': plotting.look('blue', 'dashed', '^'),
   'lstm (forget bias 5)': plotting.look('blue', 'dash-dot', '>'),
 }
+
+FLAT_RATE = 0.05  # nats per position
+FLAT = f'within {FLAT_RATE:g} nats per step of 0:'
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -39,11 +42,15 @@ def draw(rows: Rows, path: str):
   for name, part in found.items():
     if part[0]['drive']:
       _line(lines, name, part)
+  low, _ = lines.get_ylim()
+  lines.set_ylim(low, -0.22 * low)  # room for the names of the flat lines
   _dots(dots, found)
   plotting.footer(
     figure,
     rows,
-    'Means over seeds, 95 % of the mean. At initialisation, unit-normal '
+    'Lines and dots: means over seeds; bands and bars: 95 % intervals of the '
+    'mean. Beside a name: its rate, the slope from a quarter of the longest '
+    f'lag on, in {claims.UNIT}. Networks at initialisation read unit-normal '
     'inputs; at rest: zeros.',
   )
   plotting.save(figure, path)
@@ -58,7 +65,7 @@ def _line(area, name: str, rows: Rows):
   """Draws the mean over seeds; a line ends where a gradient is exactly zero."""
   lags, norms = claims.curve(rows)
   norms = np.where(np.isfinite(norms), norms, np.nan)
-  slopes, band = claims.rates(rows), {}
+  slopes, band, mean = claims.rates(rows), {}, norms.mean(axis=0)
   if len(norms) >= MIN_SEEDS:
     whole = np.isfinite(norms).all(axis=0)
     each = [
@@ -69,12 +76,26 @@ def _line(area, name: str, rows: Rows):
   plotting.line(
     area,
     lags,
-    norms.mean(axis=0),
-    f'{name} {claims.short(slopes)}',
+    mean,
+    f'{name}{_rate(slopes)}',
+    together=FLAT if _is_flat(lags, mean) else None,
     appearance=_look(name),
     seeds=norms,
     **band,
   )
+
+
+def _is_flat(lags, norms) -> bool:
+  """Tells if the end of a line is too near to 0 to be told from others'."""
+  there = np.isfinite(norms)
+  return bool(np.all(abs(norms[there][-1:]) < FLAT_RATE * lags[there][-1:]))
+
+
+def _rate(slopes: np.ndarray) -> str:
+  """Returns ' -0.400', or in how many seeds a gradient is zero."""
+  if np.isfinite(slopes).all():
+    return f' {claims.short(slopes)}'
+  return f': {claims.interval_text(slopes)}'
 
 
 def _dots(area, found: Mapping[str, Rows]):

@@ -7,6 +7,7 @@ import numpy as np
 
 from experiments.language import claims
 from experiments.language.main import COUNTS
+from experiments.looks import SHARED
 from seqjax.results import plotting, table
 
 TITLES = {
@@ -116,9 +117,7 @@ def _position(area, rows: Rows):
     band = {}
     if len(bits) >= 5:
       band = {'low': bits.min(axis=0), 'high': bits.max(axis=0)}
-    look = plotting.style(name)
-    if name not in [row['mixer'] for row in rows]:
-      look = plotting.look('grey', 'dashed', '.')
+    look = SHARED.get(name, plotting.style(name))
     plotting.line(
       area, np.array(positions) + 1, bits.mean(axis=0), name,
       appearance=look, seeds=bits, **band,

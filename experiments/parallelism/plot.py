@@ -11,9 +11,12 @@ from seqjax.results import plotting, table
 LOOKS = {
   'lstm (plain)': plotting.look('blue', 'dotted', 'd'),
   'mingru (associative)': plotting.look('green', 'dotted', 'v'),
-  'attention (plain)': plotting.look('black', 'dotted', '*'),
+  'attention (plain)': plotting.look('black', 'sparse', '*'),
 }
 PANELS = 4
+SUSPECT = 'suspect'
+NOTE = '\nHollow: suspect times, as the machine may have been shared.'
+WIDTHS = "sequence length / attention's width"
 
 Rows = Sequence[dict[str, Any]]
 
@@ -28,21 +31,23 @@ def draw(rows: Rows, path: str):
     for work in ('training', 'decoding')
   )
   panels = {
-    f'Training {cell.title}': (ratios_panel, like(training, cell))
+    f'Training {cell.sizes}': (ratios_panel, like(training, cell))
     for cell in panels_of_training(training)[: PANELS - 1]
   } | {
-    f'Decoding, {cell.title}': (_decoding, like(decoding, cell))
+    f'Decoding, {cell.sizes}': (_decoding, like(decoding, cell))
     for cell in panels_of_decoding(decoding)
   }
   panels = panels or {"Newton's method": (_iterations, rows)}
-  figure, areas = plotting.new(*panels, width=4.2, height=3.2)
+  figure, areas = plotting.new(*panels, width=4.9, height=3.4)
   for (draw_panel, part), area in zip(panels.values(), areas, strict=True):
     draw_panel(area, part)
+  drawn = [line for area in areas for line in area.get_lines()]
+  hollow = any(line.get_gid() == SUSPECT for line in drawn)
   plotting.footer(
     figure,
     rows,
     'At equal numbers of parameters. Above 1: slower than attention.\n'
-    'Geometric means over processes. Hollow: suspect times.',
+    f'Geometric means over processes.{NOTE if hollow else ""}',
   )
   plotting.save(figure, path)
 
@@ -84,8 +89,8 @@ def ratios_panel(area: Any, rows: Rows):
   area.set_xscale('log', base=2)
   area.set_yscale('log', base=2)
   area.axhline(1, color='#1a1a1a', linewidth=1.4, zorder=1.5)
-  area.set_xlabel('length / width of attention', fontsize=9)
-  area.set_ylabel('time over that of attention', fontsize=9)
+  area.set_xlabel(WIDTHS, fontsize=9)
+  area.set_ylabel("time / attention's time", fontsize=9)
   for axis in (area.xaxis, area.yaxis):
     axis.set_minor_locator(ticker.NullLocator())
     axis.set_major_formatter(lambda value, _: f'{value:.3g}')
@@ -161,6 +166,8 @@ def _line(area, points, name, machine, index, suspect):
   # Another machine's markers are half filled: hollow ones are suspect.
   plotting.line(area, x, y, label, appearance=look, machine=2 * index)
   hollow = [i for i, cell in enumerate(cells) if cell in suspect]
+  if not hollow:
+    return
   area.plot(
     [x[i] for i in hollow],
     [y[i] for i in hollow],
@@ -169,5 +176,5 @@ def _line(area, points, name, machine, index, suspect):
     color=look.color,
     markerfacecolor='white',
     zorder=4,
-    gid='suspect',
+    gid=SUSPECT,
   )

@@ -41,7 +41,7 @@ def draw(rows: Sequence[Mapping[str, Any]], path: str):
     area.plot([line.low, line.high], [place] * 2, color=color)
     area.plot([line.ratio], [place], marker='o', markersize=6, color=color)
     area.annotate(
-      f'{line.ratio:.2f} of {line.library}',
+      f"{line.ratio:.2f} × {line.library}'s time",
       (1, place),
       xycoords=('axes fraction', 'data'),
       xytext=(6, 0),

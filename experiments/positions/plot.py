@@ -16,7 +16,7 @@ TITLES = {
   'data': f'Training examples for {ENOUGH:.0%} accuracy, by length of the row',
 }
 LOOKS = looks.SHARED | {
-  MLP: plotting.look('red', 'solid', 'X'),
+  MLP: plotting.look('wine', 'solid', 'X'),
 }
 
 Rows = Sequence[Mapping[str, Any]]

@@ -19,17 +19,17 @@ TITLES = {
   'motifs': 'Patterns of patterns, four levels deep',
 }
 LOOKS = looks.SHARED | {
-  'convolutions, 2 layers': plotting.look('pink', 'solid', 'o'),
-  'convolutions, 4 layers': plotting.look('pink', 'dashed', 'd'),
-  'convolutions, 8 layers': plotting.look('pink', 'dotted', '^'),
-  'dilated, 2 layers': plotting.look('blue', 'solid', 'v'),
-  'dilated, 3 layers': plotting.look('blue', 'dashed', 'D'),
-  'dilated, 4 layers': plotting.look('blue', 'dotted', 'P'),
+  'convolutions, 2 layers': plotting.look('purple', 'solid', 'o'),
+  'convolutions, 4 layers': plotting.look('purple', 'dashed', 'd'),
+  'convolutions, 8 layers': plotting.look('purple', 'dotted', '^'),
+  'dilated, 2 layers': plotting.look('pink', 'solid', 'v'),
+  'dilated, 3 layers': plotting.look('pink', 'dashed', 'D'),
+  'dilated, 4 layers': plotting.look('pink', 'dotted', 'P'),
   'kernel of 9': plotting.look('green', 'solid', 'X'),
   'kernel of 33': plotting.look('green', 'dashed', 'h'),
-  'window of 1': plotting.look('gold', 'dotted', 'p'),
-  'window of 9': plotting.look('gold', 'solid', '<'),
-  'window of 17': plotting.look('gold', 'dashed', '>'),
+  'window of 1': plotting.look('wine', 'dotted', 'p'),
+  'window of 9': plotting.look('wine', 'solid', '<'),
+  'window of 17': plotting.look('wine', 'dashed', '>'),
   'tcn of 2 taps': plotting.look('pink', 'solid', 'D'),
 }
 
@@ -81,10 +81,14 @@ def _lags(area, rows: Rows):
   )
   area.set_xticks([], minor=True)
   area.set_xlabel('lag / R', fontsize=9)
-  for label, name, index, own in _entries(rows, 'lags'):
+  chance = _chance(rows, 'lags')
+  found = [
+    each for each in _entries(rows, 'lags') if each[-1][0]['receptive_field']
+  ]
+  blind = [own for *_, own in found if _is_blind(own, chance)]
+  whole = f'all {len(blind)} ' if len(blind) == len(found) else ''
+  for label, name, index, own in found:
     reach = own[0]['receptive_field']
-    if reach is None:
-      continue
     lags = sorted({row['lag'] for row in own} - {None})
     accuracy = np.array([claims.scores(own, lag) for lag in lags])
     band = {}
@@ -98,25 +102,32 @@ def _lags(area, rows: Rows):
       appearance=_look(name),
       machine=index,
       seeds=accuracy.T,
+      together=f'{whole}beyond R: chance' if own in blind else None,
       **band,
     )
-  plotting.chance_line(area, _chance(rows, 'lags'))
+  plotting.chance_line(area, chance)
   plotting.limit_line(area, 1)
+
+
+def _is_blind(rows: Rows, chance: float) -> bool:
+  """Tells if a network scores as guessing does at its longest lag."""
+  lag = max(row['lag'] or 0 for row in rows)
+  return abs(claims.scores(rows, lag).mean() - chance) < 0.05
 
 
 def _layers(area, rows: Rows):
   """Draws the fewest layers by lag: as windows allow, and as is learnt."""
   lags = np.arange(1, LAG + 1)
   bounds = {
-    'plain: as many as lag / 4': (
-      'pink',
+    'convolutions: lag / 4': (
+      'purple',
       lambda lag: math.ceil(lag / (KERNEL - 1)),
     ),
-    'dilated: as its logarithm': (
-      'blue',
+    'dilated: logarithm of the lag': (
+      'pink',
       lambda lag: math.ceil(math.log2(lag / (KERNEL - 1) + 1)),
     ),
-    'one: large kernel, all the past': ('grey', lambda lag: 1),
+    'kernel, or all the past: one': ('green', lambda lag: 1),
   }
   area.set_yscale('log', base=2)
   plotting.lengths_axis(area, [1, 2, 4, 8, 16, 32, 64], 'lag, positions')
@@ -126,9 +137,16 @@ def _layers(area, rows: Rows):
   for label, (color, bound) in bounds.items():
     look = plotting.look(color, 'solid', 'None')
     plotting.line(
-      area, lags, [bound(lag) for lag in lags], label, appearance=look
+      area,
+      lags,
+      [bound(lag) for lag in lags],
+      label,
+      appearance=look,
+      steps=True,
     )
-  for _, name, _, own in _entries(rows, 'lags'):
+  low, high = area.get_ylim()
+  area.set_ylim(0.6 * low, high)  # room for names below one layer
+  for label, name, _, own in _entries(rows, 'lags'):
     last, layers = claims.deepest(own), own[0]['layers']
     look = _look(name)
     beyond = [row['lag'] for row in own if (row['lag'] or 0) > last]
@@ -137,6 +155,7 @@ def _layers(area, rows: Rows):
         area.plot(
           lag, layers, color=look.color, marker=look.marker, fillstyle=fill,
           linestyle='none', markersize=6, zorder=4,
+          label=label if fill == 'full' else '_next',
         )  # fmt: skip
 
 

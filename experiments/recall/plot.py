@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from experiments import looks
 from experiments.recall.curves import curves, trainings
-from experiments.recall.main import COUNTS
+from experiments.recall.main import COUNTS, LAG_OF_COUNTS
 from seqjax.analysis import rules
 from seqjax.results import plotting, table
 
@@ -14,9 +16,11 @@ TITLES = {
   'learnt': 'One network for each lag: share of seeds that learn it',
   'steps': 'One network for all lags: updates until it solves them',
 }
-LOOKS = looks.SHARED | {
-  '5-gram': plotting.look('green', 'dotted', 'd'),
-}
+LOOKS = looks.SHARED
+LINES = (
+  'Lines: medians over seeds; bands: from the first quartile of the seeds to '
+  'the third.'
+)
 HIDDEN = tuple(name for name in COUNTS if name != '5-gram')
 
 Rows = Sequence[Mapping[str, Any]]
@@ -45,8 +49,8 @@ def draw(rows: Rows, path: str):
   plotting.footer(
     figure,
     shown,
-    f'{parameters:,} parameters each. Lines: means over seeds; bands: from the '
-    'lowest seed to the highest.\nDashed: longest lag in training.',
+    f'{parameters:,} parameters each. {LINES} Dashed: longest lag in training.'
+    + _remarks(has['accuracy']),
   )
   plotting.save(figure, path)
 
@@ -61,22 +65,59 @@ def _labelled(rows: Rows) -> list[tuple[str, str, int, Rows]]:
   return found
 
 
+def _remarks(rows: Rows) -> str:
+  """Says which lines lie on each other, and which seeds no band shows.
+
+  A score of exactly 0 is no guess: only an output of NaN is never right.
+  """
+  on_top, said = [], ''
+  for label, *_, own in _labelled(rows):
+    (curve,) = curves(own, 'mixed').values()
+    lag, chance, seeds = curve.trained, own[0]['chance'], curve.num_seeds
+    inside = curve.between(1, lag).scores
+    if (np.median(inside, axis=0) == 1).all():
+      on_top.append(label)
+    failed = int((inside.max(axis=1) < (1 + chance) / 2).sum())
+    if 0 < failed < seeds / 2:
+      said += (
+        f'\n{label} is at chance in {failed} of {seeds} seeds, outside its '
+        'band.'
+      )
+    zeros = (curve.scores == 0).sum(axis=0)
+    if zeros.any():
+      worst = int(np.argmax(zeros))
+      said += (
+        f'\n{label} scores exactly 0, below chance, in {zeros[worst]} of '
+        f'{seeds} seeds at lag {curve.points[worst]}: a state that grows with '
+        'every step overflows, and an output of NaN counts as wrong.'
+      )
+  if len(on_top) > 1:
+    said = f'\nOn 1 up to lag {lag}: {", ".join(on_top)}.{said}'
+  return said
+
+
 def accuracy_panel(area, rows: Rows):
-  """Draws a line for each entry, which is one network at many lags."""
-  lags = {row['tested_lag'] for row in rows} - {None}
+  """Draws a line for each entry, which is one network at many lags.
+
+  The lag that was added for n-grams lies so near to another one that the two
+  would be drawn as one.
+  """
+  lags = {row['tested_lag'] for row in rows} - {None, LAG_OF_COUNTS}
   powers = [lag for lag in lags if lag & (lag - 1) == 0]
   plotting.lengths_axis(area, powers, 'positions since the fact')
   plotting.fraction_axis(area, 'accuracy')
   for label, name, index, own in _labelled(rows):
     (curve,) = curves(own, 'mixed').values()
+    curve = curve.at([lag for lag in curve.points if lag in lags])
     band = {}
     if curve.num_seeds >= rules.MIN_SEEDS:
-      band['low'] = curve.scores.min(axis=0)
-      band['high'] = curve.scores.max(axis=0)
+      band['low'], band['high'] = np.quantile(
+        curve.scores, (0.25, 0.75), axis=0
+      )
     plotting.line(
       area,
       curve.points,
-      curve.scores.mean(axis=0),
+      np.median(curve.scores, axis=0),
       label,
       name=name,
       appearance=LOOKS.get(name),

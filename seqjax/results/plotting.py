@@ -48,18 +48,32 @@ _COLORS = {
   'gold': '#b07800',
   'grey': '#6b6b6b',
 }
+# Further ones for names that stand beside those of the first eight.
+_MORE_COLORS = {
+  'purple': '#6b3fb5',
+  'brown': '#7d4420',
+  'olive': '#6d7a00',
+  'wine': '#a3123f',
+}
 _DASHES = {
   'solid': '-',
   'dashed': (0, (5, 1.5)),
   'dotted': (0, (1, 1)),
   'dash-dot': (0, (5, 1.5, 1, 1.5)),
 }
+# Further ones for the variants of one mixer, which share its colour.
+_MORE_DASHES = {
+  'long': (0, (10, 2)),
+  'sparse': (0, (1, 3)),
+}
 _MARKERS = ('o', 's', '^', 'v', 'D', 'P', 'X', '*', '<', '>', 'p', 'h')
 
 
 def look(color: str, dashes: str, marker: str) -> Style:
   """Returns a style by the names of its colour and its dashes."""
-  return Style(_COLORS[color], _DASHES[dashes], marker)
+  return Style(
+    (_COLORS | _MORE_COLORS)[color], (_DASHES | _MORE_DASHES)[dashes], marker
+  )
 
 
 _STYLES = {
@@ -68,14 +82,14 @@ _STYLES = {
   'lstm': look('blue', 'solid', 'D'),
   'mingru': look('green', 'solid', '^'),
   'mamba': look('gold', 'solid', 'v'),
-  'mamba2': look('red', 'dashed', 'p'),
-  'deltanet': look('green', 'dash-dot', 'h'),
+  'mamba2': look('brown', 'dashed', 'p'),
+  'deltanet': look('purple', 'dash-dot', 'h'),
   'attention': look('black', 'solid', '*'),
   'tcn': look('pink', 'dash-dot', 'P'),
-  'window_mlp': look('gold', 'dashed', 'X'),
-  'slstm': look('gold', 'dash-dot', 'X'),
+  'window_mlp': look('wine', 'dashed', 'X'),
+  'slstm': look('olive', 'dash-dot', 'X'),
   'minlstm': look('green', 'dotted', '<'),
-  'lru': look('green', 'dashed', '>'),
+  'lru': look('brown', 'dotted', '>'),
   's4d': look('sky', 'dotted', 'v'),
   's5': look('sky', 'dash-dot', '>'),
   'rglru': look('sky', 'solid', 'X'),
@@ -83,7 +97,7 @@ _STYLES = {
   'retention': look('red', 'dash-dot', 's'),
   'gla': look('grey', 'dotted', 'D'),
   'mlstm': look('gold', 'dotted', 'X'),
-  'gated_deltanet': look('pink', 'solid', 'h'),
+  'gated_deltanet': look('purple', 'solid', 'h'),
   'local_attention': look('black', 'dotted', '*'),
   'gated_conv': look('pink', 'dashed', '^'),
   'bidirectional': look('blue', 'dash-dot', 'o'),
@@ -94,6 +108,7 @@ _FILLS = ('full', 'none', 'left', 'bottom')  # the first machine, the second ...
 _TEXT = {'fontsize': 9, 'color': '#222222'}
 _SMALL = {'fontsize': 7.5, 'color': '#555555'}
 _PER_INCH, _LINE = 17, 0.15  # characters of that size; inches of a line
+_NO_BREAK = '\xa0'  # a space that no line is broken at
 _METADATA = {  # no date and no version, so that equal figures are equal files
   '.svg': {'Date': None, 'Creator': None},
   '.png': {'Software': None},
@@ -158,8 +173,12 @@ def line(
   high: Values | None = None,
   seeds: Values = (),
   machine: int = 0,
+  together: str | None = None,
+  steps: bool = False,
 ):
   """Draws y against x; `save` writes the label at the line's end.
+
+  Lines that end in one place share a label: their names, one below the other.
 
   Args:
     axes: a panel.
@@ -173,6 +192,8 @@ def line(
     seeds: y of every seed. Fewer than five are drawn one by one and allow no
       band; five or more need one.
     machine: from 0; another machine has another filling of the markers.
+    together: heading of the label that lines of the same heading share.
+    steps: holds each value back to the point before, as a ceiling does.
   """
   _check_band(low, high, len(seeds), label)
   chosen = appearance or style(label if name is None else name)
@@ -187,7 +208,7 @@ def line(
       axes.plot(
         x, seed, color=chosen.color, linewidth=0.7, alpha=0.45, zorder=2
       )
-  axes.plot(
+  (drawn,) = axes.plot(
     x,
     y,
     label=label,
@@ -198,8 +219,10 @@ def line(
     markersize=_marker_size(chosen),
     fillstyle=_FILLS[machine % len(_FILLS)],
     markeredgewidth=1.0,
+    drawstyle='steps-pre' if steps else 'default',
     zorder=3,
   )
+  drawn.together = together  # read by `labels`
 
 
 def _check_band(low, high, num_seeds, label):
@@ -217,7 +240,10 @@ def _check_band(low, high, num_seeds, label):
 
 
 def chance_line(axes: Any, value: Real, label: str = 'chance'):
-  """Draws a dotted line across the panel at the score of guessing."""
+  """Draws a dotted line across the panel at the score of guessing.
+
+  `save` moves its label to where no curve runs.
+  """
   axes.axhline(value, color='#777777', linewidth=1, linestyle=':', zorder=1.5)
   axes.annotate(
     f'{label} {value:.3g}',
@@ -225,6 +251,7 @@ def chance_line(axes: Any, value: Real, label: str = 'chance'):
     xycoords=('axes fraction', 'data'),
     xytext=(4, 3),
     textcoords='offset points',
+    gid=labels.REFERENCE,
     **_SMALL,
   )
 
@@ -311,7 +338,7 @@ def share_disc(axes: Any, x: Real, y: Real, share: Real, color: str):
 
 
 def seconds_axis(axes: Any, title: str):
-  """Scales y in seconds, logarithmically: 10 us, 1 ms, 2 s."""
+  """Scales y in seconds, logarithmically: 10 µs, 1 ms, 2 s."""
   _engineering_axis(axes, title, seconds_text)
 
 
@@ -348,7 +375,7 @@ def _engineering_axis(axes, title, show):
 
 def seconds_text(seconds: Real) -> str:
   """Returns '1.2 ms' for 0.0012."""
-  units = {1e-9: 'ns', 1e-6: 'us', 1e-3: 'ms', 1.0: 's'}
+  units = {1e-9: 'ns', 1e-6: 'µs', 1e-3: 'ms', 1.0: 's'}
   return _engineering(seconds, units)
 
 
@@ -393,17 +420,30 @@ def footer(figure: Any, rows: Iterable[Mapping[str, Any]], note: str = ''):
   `note` goes before it: 'Thin lines are the three seeds.' A figure grows by
   the lines that are longer than it is wide.
   """
-  sources = dict.fromkeys(
-    f'{row["device"]}, {_cpus(row["cpus"])} · {row["precision"]} ·'
-    f' jax {row["jax"]} · commit {_short_commit(row["commit"])}'
-    for row in rows
-  )
+  sources = dict.fromkeys(map(_source, rows))
   width = int(_PER_INCH * figure.get_figwidth())
   paragraphs = [*note.splitlines(), *sources]
-  lines = [line for each in paragraphs for line in textwrap.wrap(each, width)]
+  lines = [
+    line.replace(_NO_BREAK, ' ')
+    for each in paragraphs
+    for line in textwrap.wrap(each, width)
+  ]
   more = len(lines) - len(paragraphs)  # for which there was no room
   figure.set_figheight(figure.get_figheight() + _LINE * more)
   figure.supxlabel('\n'.join(lines), x=0.01, ha='left', **_SMALL)
+
+
+def _source(row: Mapping[str, Any]) -> str:
+  """Returns where a row comes from; lines break between its parts alone."""
+  parts = (
+    f'{row["device"]}, {_cpus(row["cpus"])}',
+    row['precision'],
+    f'jax {row["jax"]}',
+    f'commit {_short_commit(row["commit"])}',
+  )
+  device, *others = parts  # a device may be longer than a line
+  unbroken = [device, *(part.replace(' ', _NO_BREAK) for part in others)]
+  return f'{_NO_BREAK}· '.join(unbroken)
 
 
 def _cpus(count: int) -> str:

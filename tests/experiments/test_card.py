@@ -206,8 +206,11 @@ def test_an_entry_has_number_interval_and_share_of_seeds():
     claims.entries([*rows, rows[-1]])
 
 
-def test_the_heat_map_ranks_by_what_is_better():
-  """More accuracy, less lost, a rate nearer to 0; learnt before the rest."""
+def test_the_heat_map_colours_by_what_is_better():
+  """More accuracy, less lost, a rate nearer to 0; no value is the worst.
+
+  Accuracies between chance and the best, so that noise has no colour.
+  """
 
   def goodness(name, ours, theirs, solved=(None, None)):
     rows = [
@@ -217,12 +220,49 @@ def test_the_heat_map_ranks_by_what_is_better():
     found = claims.entries(rows)
     return [plot._good(found, mixer, name) for mixer in ('a', 'b')]
 
-  assert goodness('S3: at 1x', [0.9], [0.5]) == [1, 0]
-  assert goodness('recall: lost by 8x the trained lag', [0.9], [0.5]) == [0, 1]
+  s3 = [(accuracy - 1 / 6) / (5 / 6) for accuracy in (0.9, 0.5)]
+  assert goodness('S3: at 1x', [0.9], [0.5]) == pytest.approx(s3)
+  assert goodness('parity: at 8x', [1.0], [0.495]) == [1, 0]
+  assert goodness('parity: at 8x', [0.503], [0.495]) == pytest.approx(
+    [0.006, 0]
+  )
+  lost = goodness('recall: lost by 8x the trained lag', [0.9], [0.5])
+  assert lost == pytest.approx([0, 3 / 7])
   assert goodness('gradient: nats per position', [-0.4], [0.01]) == [0, 1]
-  assert goodness('S3: at 1x', [0.9], [0.5], (False, True)) == [0, 1]
+  updates = 'recall: updates to solve'
+  assert goodness(updates, [50], [100], (True, True)) == [1, 0]
+  assert goodness(updates, [None], [100], (False, True)) == [0, 0.5]
   assert goodness(timings.EXPONENT, [1.9], [0.9]) == [0, 1]
   assert goodness(timings.DIFFERENCE, [1e-7], [0.0], (True, True)) == [0.5, 0.5]
+
+
+def test_the_interval_of_an_accuracy_ends_at_0_and_at_1():
+  """One of anything else does not."""
+  values = [1, 1, 1, 1, 0.2]
+  parity = claims.entries(table(values, True))['mine']['parity: at 8x']
+  assert parity.interval.high == 1 and 0 < parity.interval.low < parity.mean
+  assert '1.18' not in parity.text and parity.bounds.endswith(', 1]')
+  lost = 'recall: lost by 8x the trained lag'
+  lost = claims.entries(table([0, 0, 0, 0, 0.01], True, name=lost))
+  assert lost['mine']['recall: lost by 8x the trained lag'].interval.low == 0
+  rate = claims.entries(table(values, None, name=measures.RATE))['mine']
+  assert rate[measures.RATE].interval.high > 1
+
+
+def test_a_heading_names_chance_and_the_best():
+  """Of an accuracy; of the rest, what is better."""
+  assert '(chance 0.5,\nbest 1)' in plot.heading('parity: at 8x')
+  assert '(chance 0.167,' in plot.heading('S3: at 1x')
+  assert '(best: least)' in plot.heading(timings.TOKEN)
+  assert 'grey' in plot.heading(timings.DIFFERENCE)
+
+
+def test_every_property_is_in_one_panel_of_the_heat_map():
+  """One that is not known is in the last."""
+  names = [timings.TOKEN, 'parity: at 8x', 'mine: alone', measures.RATE]
+  parts = plot.themes(names)
+  assert sorted(sum(parts.values(), [])) == sorted(names)
+  assert [*parts.values()][-1] == ['parity: at 8x', 'mine: alone']
 
 
 def test_the_heat_map_names_every_mixer_and_number(tmp_path):

@@ -198,7 +198,10 @@ def test_a_figure_is_drawn_of_every_rate(seeds, tmp_path):
   rate = lambda name, seed: None if name == 'tcn' else -0.4  # noqa: E731
   plot.draw(rows(rate, names, seeds), str(path))
   text = path.read_text()
-  assert 'elman -0.400' in text and f'tcn 0 in {seeds}/{seeds}' in text
+  assert (
+    'elman -0.400' in text
+    and f'tcn: exactly 0 in {seeds} of {seeds} seeds' in text
+  )
   assert 'elman, at rest' in text
   assert all(title in text for title in plot.TITLES)
 

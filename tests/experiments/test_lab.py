@@ -7,17 +7,18 @@ import importlib.util
 import re
 import shlex
 import types
+from xml.etree import ElementTree
 
 import pytest
 
-from experiments import axes, folders
+from experiments import axes, drawing, folders, headline
 from experiments import command as experiments_command
 from experiments.recall import sweep
 from seqjax import experiment
 from seqjax.analysis.verdicts import UNDECIDED, Verdict
 from seqjax.errors import Importable
 from seqjax.nn import MIXERS, NONCAUSAL_MIXERS
-from seqjax.results import table
+from seqjax.results import labels, plotting, table
 from tests.experiments import test_command as command_tests
 
 IDS = {
@@ -25,6 +26,8 @@ IDS = {
   for text, last in enumerate((18, 16, 9))
   for number in range(1, last + 1)
 }
+
+FIGURES = [*sorted(folders.ROOT.glob('*/figure.svg')), headline.PATH]
 
 
 def whole(id: str) -> str:
@@ -204,4 +207,25 @@ def test_a_name_looks_the_same_in_every_figure():
     assert len(set(looks.values())) == len(looks), name
     for label, look in looks.items():
       assert drawn.setdefault(label, look) == look, (name, label)
-  assert not set(drawn) & set(MIXERS | NONCAUSAL_MIXERS)
+  mixers = {n: plotting.style(n) for n in MIXERS | NONCAUSAL_MIXERS}
+  assert not set(drawn) & set(mixers)
+  owners = {}
+  for label, look in (mixers | drawn).items():
+    name = label if isinstance(label, str) else 'gru'  # the one of capacity
+    assert owners.setdefault(look, name) == name, (label, owners[look])
+
+
+def family(label: str) -> str:
+  """Returns what is common to a mixer's label and those of its variants."""
+  return re.sub(r'^\w+-grams?', 'grams', re.split(r'[ ,:]', label)[0])
+
+
+@pytest.mark.parametrize('path', FIGURES, ids=lambda path: path.parent.name)
+def test_a_colour_means_one_mixer_and_its_variants_in_a_figure(path):
+  """In all of its panels."""
+  families, found = {}, ElementTree.parse(path).iter(f'{drawing._SVG}text')
+  for text in found:
+    if text.get('id') == labels.END:
+      (color,) = re.findall(r'fill: (#\w+)', text.get('style'))
+      families.setdefault(color, set()).add(family(text.text))
+  assert all(len(names) == 1 for names in families.values()), families

@@ -523,7 +523,7 @@ def test_a_figure_is_drawn_from_tables_of_two_machines(tmp_path):
   plot.draw(read, str(tmp_path / 'figure.svg'))
   text = (tmp_path / 'figure.svg').read_text()
   assert 'Training a block of 1M' in text and 'Decoding, a' in text
-  assert text.count('>length / width of attention<') <= plot.PANELS - 1
+  assert 1 <= text.count(f'>{plot.WIDTHS}<') <= plot.PANELS - 1
   assert f'lstm {GPU}' in text and 'suspect' in text
   assert 'attention' in claims.summary(ours)
   assert '20 GB' in claims.summary(theirs)
@@ -538,6 +538,7 @@ def test_a_suspect_time_is_hollow(tmp_path):
     plot.draw(made, str(tmp_path / 'figure.svg'))
     texts.append((tmp_path / 'figure.svg').read_text())
   assert texts[0] != texts[1]
+  assert [plot.NOTE.strip() in text for text in texts] == [False, True]
   assert texts[1].count('fill: #ffffff') > texts[0].count('fill: #ffffff')
 
 

@@ -18,6 +18,8 @@ NAMES = (
   'tcn',
   'window_mlp',
 )
+# Those that stand beside each other in the figures of this library.
+SHOWN = (*NAMES, 'mamba', 'mamba2', 'deltanet', 'slstm')
 LENGTHS = (64, 256, 1024, 4096)
 SOURCE = {
   'device': 'cpu Somebody',
@@ -67,6 +69,7 @@ def test_mixers_are_told_apart_with_colour_and_without():
     assert (one.dashes, one.marker) != (other.dashes, other.marker), (a, b)
     assert (one.color, one.dashes) != (other.color, other.dashes), (a, b)
     assert {a, b} - set(NAMES) or one.marker != other.marker
+    assert {a, b} - set(SHOWN) or one.color != other.color, (a, b)
 
 
 def test_an_unlisted_name_has_one_look_forever():
@@ -155,6 +158,97 @@ def test_places_are_spread_as_little_as_needed(wanted, placed):
   np.testing.assert_allclose(labels.spread(wanted, 0.1), placed, atol=1e-12)
 
 
+def test_a_place_of_several_lines_is_the_middle_of_them():
+  """By hand, gap 0.1: three lines in the middle, one above, one at the foot."""
+  placed = labels.spread([0.5, 0.55, 0.0], 0.1, lines=[3, 1, 1])
+  np.testing.assert_allclose(placed, [0.425, 0.625, 0.0], atol=1e-12)
+  top = labels.spread([1.0], 0.1, lines=[3])
+  np.testing.assert_allclose(top, [0.9], atol=1e-12)
+
+
+def leaders(panel):
+  """Returns the lines that join labels to what they name."""
+  return [text for text in panel.texts if getattr(text, 'arrow_patch', None)]
+
+
+def test_lines_that_end_in_one_place_share_a_label(tmp_path):
+  """Their names below each other, behind one leader; another has its own."""
+  figure, (panel,) = plotting.new('Accuracy')
+  for name in ('gru', 'lstm', 'elman'):
+    plotting.line(panel, [8, 32], [1.0, 0.1], name)
+  plotting.line(panel, [8, 32], [1.0, 0.9], 'attention')
+  plotting.save(figure, tmp_path / 'a.svg')
+  names = [text.get_text() for text in end_labels(panel)]
+  assert names == ['attention', 'gru', 'lstm', 'elman']
+  assert len(leaders(panel)) == 2
+  centres = [text.xyann[1] * labels.height(panel) for text in end_labels(panel)]
+  np.testing.assert_allclose(np.diff(centres[1:]), -11.5, rtol=1e-3)
+
+
+def test_lines_of_one_heading_share_a_label_wherever_they_end(tmp_path):
+  """The heading is above their names, and is the name of no line."""
+  figure, (panel,) = plotting.new('Accuracy')
+  for end, name in ((8, 'gru'), (16, 'lstm'), (32, 'elman')):
+    plotting.line(panel, [1, end], [1, end / 64], name, together='all low:')
+  plotting.save(figure, tmp_path / 'a.svg')
+  headings = [t for t in panel.texts if t.get_text() == 'all low:']
+  assert len(headings) == len(leaders(panel)) == 1
+  assert headings[0].xyann[1] > max(t.xyann[1] for t in end_labels(panel))
+  assert {t.get_text() for t in end_labels(panel)} == {'gru', 'lstm', 'elman'}
+
+
+def hidden(panel, text):
+  """Counts the points of all lines of a panel that a text stands over."""
+  box = text.get_window_extent()
+  drawn = [line for line in panel.get_lines() if line.get_label()[0] != '_']
+  points = [panel.transData.transform(line.get_xydata()) for line in drawn]
+  return sum(box.contains(*point) for each in points for point in each)
+
+
+def test_a_line_that_ends_early_is_labelled_beside_its_end(tmp_path):
+  """No leader crosses the panel, and no name hides a marker."""
+  figure, (panel,) = plotting.new('Accuracy')
+  plotting.line(panel, range(1, 101), [0.5] * 100, 'attention')
+  for place, name in ((20, 'gru'), (20, 'lstm'), (24, 'elman')):
+    plotting.line(panel, [place], [0.52], name)
+  plotting.save(figure, tmp_path / 'a.svg')
+  figure.draw_without_rendering()
+  beside = [t for t in end_labels(panel) if t.get_text() != 'attention']
+  assert len(beside) == 3
+  for text in beside:
+    box = text.get_window_extent()
+    place, _ = panel.transData.transform(text.xy)
+    assert box.x0 - 50 < place < box.x1 + 50
+    assert hidden(panel, text) == 0
+
+
+@pytest.mark.parametrize('level', [0.0, 0.125, 0.5, 1.0])
+def test_the_label_of_chance_stands_over_no_marker(level, tmp_path):
+  """Where curves run along the line too; it stays near to its line."""
+  figure, (panel,) = plotting.new('Accuracy')
+  lags = [2**i for i in range(10)]
+  plotting.lengths_axis(panel, lags, 'lag')
+  plotting.fraction_axis(panel, 'accuracy')
+  plotting.line(panel, lags, np.full(10, level), 'gru')
+  plotting.line(panel, lags, np.linspace(1, level, 10), 'lstm')
+  plotting.chance_line(panel, level)
+  plotting.save(figure, tmp_path / 'a.svg')
+  figure.draw_without_rendering()
+  (text,) = [t for t in panel.texts if t.get_gid() == labels.REFERENCE]
+  box = text.get_window_extent()
+  assert hidden(panel, text) == 0
+  line = panel.transData.transform((1, level))[1]
+  assert abs((box.y0 + box.y1) / 2 - line) < 20 * figure.dpi / 72
+
+
+def test_steps_hold_a_value_back_to_the_point_before(tmp_path):
+  """As a ceiling does."""
+  _, (panel,) = plotting.new('Layers')
+  plotting.line(panel, [1, 2, 3], [1, 1, 2], 'layers', steps=True)
+  (line,) = panel.get_lines()
+  assert [2, 2] in line.get_path().vertices.tolist()
+
+
 def test_machines_overlay_with_their_names_and_fillings(tmp_path):
   """The footer names both; a machine alone needs no name."""
   both = rows() + rows(device='gpu Other', source='b.csv')
@@ -230,7 +324,7 @@ def test_units_are_those_people_read():
   seconds = [3e-10, 1e-6, 1.23456e-3, 0.9999, 1, 90]
   assert [plotting.seconds_text(s) for s in seconds] == [
     '0.3 ns',
-    '1 us',
+    '1 µs',
     '1.23 ms',
     '1 s',
     '1 s',
@@ -266,3 +360,5 @@ def test_a_long_footer_goes_on_in_another_line():
     box = text.get_window_extent()
     assert 0 <= box.x0 and box.x1 <= figure.bbox.x1
     assert text.get_text().startswith('A note.\nAnd another one.\n')
+    assert not any(line[0] == '·' for line in text.get_text().splitlines())
+    assert 'commit abcdef0123-dirty' in text.get_text()
