@@ -16,10 +16,11 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from flax.traverse_util import flatten_dict
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 
 from seqjax.errors import unknown
 from seqjax.nn import mixer as linen_layers
+from seqjax.ops import segments as segments_lib
 from seqjax.typing import Array, Segments, Spec
 
 
@@ -64,9 +65,14 @@ class SequenceLayer(nnx.Module):
       self.rngs = nnx.data(_dropout_stream(rngs))
 
   def __call__(
-    self, x: Shaped[Array, 'B T *I'], segments: Segments | None = None
+    self,
+    x: Shaped[Array, 'B T *I'],
+    segments: Segments | None = None,
+    *,
+    lengths: Int[Array, 'B'] | None = None,
   ) -> Float[Array, 'B *C']:
     """Computes the outputs, zero at padding."""
+    segments = segments_lib.chosen(segments, lengths, x)
     return self._apply('__call__', x, segments)
 
   @classmethod

@@ -190,11 +190,12 @@ def test_a_class_says_what_it_is_and_how_to_make_it():
     assert hasattr(kind, 'step') == (name in nn.MIXERS)
   signature = inspect.signature(layers.LSTM)
   assert list(signature.parameters) == [
-    'features', 'context', 'dtype', 'param_dtype', 'forget_bias', 'max_lag',
-    'algorithm', 'rngs',
+    'features', 'context', 'dtype', 'param_dtype', 'input_features',
+    'forget_bias', 'max_lag', 'algorithm', 'rngs',
   ]  # fmt: skip
   layer = layers.LocalAttention(4, window=3, rngs=nnx.Rngs(0))
-  assert list(inspect.signature(layer).parameters) == ['x', 'segments']
+  parameters = list(inspect.signature(layer).parameters)
+  assert parameters == ['x', 'segments', 'lengths']
   assert {'features', 'window', 'step', 'query'} <= set(dir(layer))
   assert (layer.features, layer.window, layer.receptive_field) == (4, 3, 3)
   assert 'Param' in repr(layer)
