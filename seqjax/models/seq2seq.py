@@ -110,7 +110,8 @@ class Seq2Seq(nn.Module):
     inputs: tuple[Shaped[Array, 'B S *I'], Shaped[Array, 'B T *O']],
     segments: tuple[Segments | None, Segments | None] | None = None,
     *,
-    lengths: tuple[Int[Array, 'B'], Int[Array, 'B']] | None = None,
+    lengths: tuple[Int[Array, 'B'] | None, Int[Array, 'B'] | None]
+    | None = None,
   ) -> Float[Array, 'B T *C']:
     """Computes the outputs for a source, and a target given one step late."""
     checks.pair(self, inputs)
@@ -119,6 +120,11 @@ class Seq2Seq(nn.Module):
       raise ValueError(
         'A Seq2Seq takes segments as a pair (of the source, of the target), '
         'either of which may be None, but one Segments was given.'
+      )
+    if lengths is not None and not isinstance(lengths, tuple | list):
+      raise ValueError(
+        'A Seq2Seq takes lengths as a pair (of the source, of the target), '
+        'either of which may be None, but one array was given.'
       )
     segments = segments or (None, None)
     source_segments, target_segments = (

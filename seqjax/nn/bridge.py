@@ -20,6 +20,7 @@ from jaxtyping import Float, Int, Shaped
 
 from seqjax.errors import unknown
 from seqjax.nn import mixer as linen_layers
+from seqjax.nn.mixer import input_width
 from seqjax.ops import segments as segments_lib
 from seqjax.typing import Array, Segments, Spec
 
@@ -60,7 +61,7 @@ class SequenceLayer(nnx.Module):
     self._names = tuple(sorted(params))
     for name, tree in params.items():
       setattr(self, name, _as_variables(tree))
-    if getattr(module, 'dropout', 0):
+    if _is_random(module):
       self.deterministic = False
       self.rngs = nnx.data(_dropout_stream(rngs))
 
@@ -294,9 +295,21 @@ def _how_to_make(linen_class: type[flax.linen.Module], module: str) -> str:
   )
 
 
+def _is_random(module: flax.linen.Module) -> bool:
+  """Returns True if a layer, or one that it is made of, samples from a key."""
+  if getattr(module, 'dropout', 0) or getattr(module, 'kind', '') == 'random':
+    return True
+  for name in fields(type(module)):
+    value = getattr(module, name)
+    parts = value if isinstance(value, tuple) else (value,)
+    if any(isinstance(p, flax.linen.Module) and _is_random(p) for p in parts):
+      return True
+  return False
+
+
 def _example(module: flax.linen.Module) -> jax.ShapeDtypeStruct:
   """Returns the shape and dtype of one position of a layer's inputs."""
-  spec = getattr(module, 'input', None) or Spec((module.features,))
+  spec = getattr(module, 'input', None) or Spec((input_width(module),))
   dtype = jnp.float32 if spec.vocab is None else jnp.int32
   return jax.ShapeDtypeStruct((1, 1, *spec.shape), dtype)
 

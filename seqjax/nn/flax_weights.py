@@ -47,6 +47,27 @@ _LAYOUTS = {
 }
 
 
+_ATTENTION_FUNCTIONS = (
+  'attention_fn',
+  'force_fp32_for_softmax',
+  'qk_attn_weights_einsum_cls',
+  'attn_weights_value_einsum_cls',
+)
+# What works where an option has no counterpart.
+_INSTEAD = {
+  'time_major': 'set it to False, and swap the first two axes of the inputs',
+  'reverse': (
+    'set it to False, and flip the inputs along time, or use Bidirectional'
+  ),
+  'carry_init': 'leave it out, and pass a carry to unroll, or use InitialCarry',
+  'residual': 'set it to False, and put the mixer into models.Block',
+  'gate_fn': 'write a mixer with this function (docs/protocol.md)',
+  'activation_fn': 'write a mixer with this function (docs/protocol.md)',
+  'normalize_qk': 'set it to False and train anew',
+  'decode': 'set it to False; Attention streams by its own carry',
+}
+
+
 def from_flax(
   module: Any,
   variables: Mapping[str, Any] | None = None,
@@ -85,9 +106,14 @@ def from_flax(
     >>> mixer.apply(variables, x).shape
     (2, 5, 8)
   """
-  if type(module).__module__.startswith('flax.nnx'):
+  if _is_nnx(module):
     from seqjax.nn import nnx_weights  # of those who have imported NNX
 
+    if variables is not None:
+      raise ValueError(
+        'from_flax reads the weights that an NNX module holds, but variables '
+        'were given, too; leave them out.'
+      )
     module, variables = nnx_weights.as_linen(module)
   elif variables is None:
     raise ValueError(
@@ -96,6 +122,11 @@ def from_flax(
     )
   if isinstance(module, nn.MultiHeadDotProductAttention):
     return _attention(module, variables, causal, context)
+  if causal or context is not None:
+    raise ValueError(
+      'from_flax takes causal and context for attention, but they were given '
+      f'with a {type(module).__name__}; leave them out.'
+    )
   if isinstance(module, nn.Bidirectional):
     return _both_ways(module, variables)
   return _one_way(module, variables)
@@ -194,6 +225,13 @@ def _attention(module, variables, causal: bool, context: int | None):
     )
   features = kernel.shape[0]
   _refuse_options(module, normalize_qk=False, decode=False)
+  for name in _ATTENTION_FUNCTIONS:
+    if getattr(module, name) != getattr(type(module), name):
+      raise ValueError(
+        f'Attention here is that of softmax(q k / sqrt(K)) v, but {name}='
+        f'{getattr(module, name)} was given; call such a module through '
+        'flax.linen.'
+      )
   for name in ('qkv_features', 'out_features'):
     if getattr(module, name) not in (None, features):
       raise ValueError(
@@ -246,6 +284,13 @@ def _to_rnn(mixer: SequenceLayer, variables) -> tuple[nn.RNN, dict]:
     blocks = jnp.split(params[name], len(parts), axis=-1)
     converted |= zip(parts, blocks, strict=True)
   return nn.RNN(cell), {'params': {'cell': unflatten_dict(converted, sep='/')}}
+
+
+def _is_nnx(module: Any) -> bool:
+  """Returns True of NNX modules, without importing NNX."""
+  return any(
+    kind.__module__.startswith('flax.nnx') for kind in type(module).__mro__
+  )
 
 
 def _unknown_kind(given: Any) -> str:
@@ -304,8 +349,8 @@ def _refuse_options(module: nn.Module, **supported):
     given = getattr(module, name)
     if given != value:
       raise ValueError(
-        f'Mixers have {name}={value}, but this {type(module).__name__} has '
-        f'{name}={given}.'
+        f'from_flax reads modules with {name}={value}, but this '
+        f'{type(module).__name__} has {name}={given}; {_INSTEAD[name]}.'
       )
 
 
@@ -331,7 +376,7 @@ def _checked_params(
 
 
 def _described(arrays: Mapping[str, Any]) -> dict[str, str]:
-  return {name: f'of shape {list(a.shape)}' for name, a in arrays.items()}
+  return {name: f'an array {list(a.shape)}' for name, a in arrays.items()}
 
 
 def _params(variables: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -8,7 +8,13 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
 from seqjax.errors import check_fields, unknown
-from seqjax.nn.mixer import StreamingLayer, can_stream, input_width, select_rows
+from seqjax.nn.mixer import (
+  StreamingLayer,
+  can_stream,
+  input_width,
+  scan_positions,
+  select_rows,
+)
 from seqjax.ops import segments as segments_lib
 from seqjax.typing import Array, Segments
 
@@ -23,14 +29,16 @@ class Begun(NamedTuple):
 
 
 class InitialCarry(StreamingLayer):
-  """A mixer whose segments begin with a carry other than its own initial one.
+  """A mixer whose sequences begin with a learned or a random carry.
 
   The carry of `initialize_carry` needs no parameters, so it says that nothing
   has been read, and the first position of a segment replaces it. Under segments
   positions are read one after the other.
 
   Attributes:
-    mixer: a recurrence; every leaf of its carry is a state.
+    mixer: a recurrence; every leaf of its carry is a state. The first position
+      of an sLSTM or mLSTM sets normaliser and stabiliser anew, so that what is
+      learned for those has little effect or none.
     kind: 'learned' adds parameters that begin at the mixer's own initial carry;
       'random' adds Gaussian noise to that, one sample per row (Zimmermann et
       al., 2012), exactly when `apply` is given a 'dropout' key.
@@ -66,6 +74,7 @@ class InitialCarry(StreamingLayer):
         )
 
   def setup(self):
+    self.inner = self.mixer.clone(parent=None, name=None)
     if self.kind == 'learned':
       shapes = jax.eval_shape(lambda: self.mixer.initialize_carry(1))
       self.offsets = [
@@ -80,16 +89,16 @@ class InitialCarry(StreamingLayer):
 
   def step(self, carry, x_t):
     inner = select_rows(carry.begun, carry.carry, self._first(carry.carry))
-    inner, y_t = self.mixer.step(inner, x_t)
+    inner, y_t = self.inner.step(inner, x_t)
     return Begun(inner, jnp.ones_like(carry.begun)), y_t
 
   def unroll(self, carry, x, segments: Segments | None = None):
     if x.shape[1] == 0:
-      return carry, self.mixer.unroll(carry.carry, x, segments)[1]
+      return carry, self.inner.unroll(carry.carry, x, segments)[1]
     first = self._first(carry.carry)
     if segments is None:
       inner = select_rows(carry.begun, carry.carry, first)
-      inner, y = self.mixer.unroll(inner, x)
+      inner, y = self.inner.unroll(inner, x)
       return Begun(inner, jnp.ones_like(carry.begun)), y
     segments_lib.check(segments, *x.shape[:2])
     initial = self.initialize_carry(len(x))
@@ -98,21 +107,11 @@ class InitialCarry(StreamingLayer):
       x_t, masks = inputs
       carry = select_rows(masks.start, initial, carry)
       inner = select_rows(carry.begun, carry.carry, first)
-      inner, y_t = layer.mixer.step(inner, x_t)
+      inner, y_t = layer.inner.step(inner, x_t)
       new = Begun(inner, jnp.ones_like(carry.begun))
       return select_rows(masks.valid, new, carry), y_t
 
-    scan = nn.scan(
-      read,
-      variable_broadcast='params',
-      split_rngs={'params': False},
-      in_axes=1,
-      out_axes=1,
-    )
-    carry, y = scan(
-      self, carry, (segments_lib.zero_padding(x, segments), segments)
-    )
-    return carry, segments_lib.zero_padding(y, segments)
+    return scan_positions(self, read, carry, x, segments)
 
   @property
   def features(self) -> int:

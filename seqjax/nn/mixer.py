@@ -1,6 +1,7 @@
 """The protocol of sequence layers: whole sequences, or one step at a time."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -78,17 +79,7 @@ class StreamingLayer(SequenceLayer):
       new, y_t = layer.step(carry, x_t)
       return select_rows(masks.valid, new, carry), y_t
 
-    # Lifted, since `step` may call submodules, which leak out of `lax.scan`.
-    scan = nn.scan(
-      read,
-      variable_broadcast='params',
-      split_rngs={'params': False},
-      in_axes=1,
-      out_axes=1,
-    )
-    x = segments_lib.zero_padding(x, segments)
-    carry, y = scan(self, carry, (x, segments))
-    return carry, segments_lib.zero_padding(y, segments)
+    return scan_positions(self, read, carry, x, segments)
 
   def __call__(
     self,
@@ -149,6 +140,30 @@ class CausalMixer(SequenceMixer, StreamingLayer):
   It defines `unroll` too where there is a parallel form. A layer that takes
   its features from the layers that it contains derives from `StreamingLayer`.
   """
+
+
+def scan_positions(
+  layer: nn.Module,
+  read: Callable,
+  carry: Any,
+  x: Float[Array, 'B T D'],
+  segments: Segments | None,
+) -> tuple[Any, Float[Array, 'B T F']]:
+  """Calls `read(layer, carry, (x_t, masks))` at one position after the other.
+
+  Lifted, since `read` may call submodules, which leak out of `lax.scan`. Each
+  position has a key of its own for dropout.
+  """
+  scan = nn.scan(
+    read,
+    variable_broadcast='params',
+    split_rngs={'params': False, 'dropout': True},
+    in_axes=1,
+    out_axes=1,
+  )
+  x = segments_lib.zero_padding(x, segments)
+  carry, y = scan(layer, carry, (x, segments))
+  return carry, segments_lib.zero_padding(y, segments)
 
 
 def input_width(layer: nn.Module) -> int:

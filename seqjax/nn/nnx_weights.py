@@ -1,5 +1,6 @@
 """Weights of NNX's recurrent cells and attention as those of Linen's."""
 
+import inspect
 from typing import Any
 
 import flax.linen as nn
@@ -38,6 +39,11 @@ def as_linen(module: nnx.Module) -> tuple[nn.Module, dict[str, Any]]:
     return _both_ways(module)
   if type(module) is nnx.MultiHeadAttention:
     return _attention(module)
+  if hasattr(module, 'to_linen'):
+    raise ValueError(
+      f'from_flax reads modules of Flax, but {type(module).__name__} of seqjax '
+      'was given; its to_linen() gives the layer and its variables.'
+    )
   known = ', '.join(kind.__name__ for kind in _CELLS)
   raise ValueError(
     f'There are layers here for {known}, RNN, Bidirectional and '
@@ -88,6 +94,12 @@ def _both_ways(module: nnx.Bidirectional):
 
 
 def _attention(module: nnx.MultiHeadAttention):
+  known = inspect.signature(nnx.MultiHeadAttention.__init__).parameters
+  if module.attention_fn is not known['attention_fn'].default:
+    raise ValueError(
+      'Attention here is that of softmax(q k / sqrt(K)) v, but attention_fn='
+      f'{module.attention_fn} was given; call such a module through NNX.'
+    )
   if module.num_kv_heads != module.num_heads:
     raise ValueError(
       'from_flax takes attention with as many heads of keys as of queries, but '

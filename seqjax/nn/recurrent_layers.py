@@ -7,8 +7,10 @@ import jax.numpy as jnp
 from jaxtyping import Float, Shaped
 
 from seqjax.errors import check_fields
+from seqjax.nn.initial_carry import InitialCarry
 from seqjax.nn.layers import Drop
-from seqjax.nn.mixer import StreamingLayer, can_stream, input_width
+from seqjax.nn.mixer import StreamingLayer, input_width
+from seqjax.nn.rnn import RecurrentMixer
 from seqjax.ops import segments as segments_lib
 from seqjax.typing import Array, Segments
 
@@ -25,7 +27,8 @@ class RecurrentLayers(StreamingLayer):
   first position.
 
   Attributes:
-    mixers: one per layer; each reads what the layer below gives.
+    mixers: one per layer, of Elman, GRU, LSTM or SLSTM, or an InitialCarry of
+      one; each reads what the layer below gives.
     bidirectional: whether layers are read both ways, each way with parameters
       of its own. The layer cannot stream then.
     dropout: probability with which outputs between layers are dropped, exactly
@@ -43,7 +46,7 @@ class RecurrentLayers(StreamingLayer):
     (2, 5, 16)
   """
 
-  mixers: tuple[StreamingLayer, ...]
+  mixers: tuple[RecurrentMixer | InitialCarry, ...]
   bidirectional: bool = False
   dropout: float = 0.0
   variational: bool = False
@@ -53,11 +56,10 @@ class RecurrentLayers(StreamingLayer):
     check_fields(self)
     mixers = self.mixers if isinstance(self.mixers, tuple) else ()
     if not mixers or not all(
-      isinstance(mixer, StreamingLayer) and can_stream(mixer)
-      for mixer in mixers
+      isinstance(mixer, RecurrentMixer | InitialCarry) for mixer in mixers
     ):
       raise ValueError(
-        'RecurrentLayers needs mixers to be a tuple of causal mixers, such as '
+        'RecurrentLayers needs mixers to be a tuple of recurrences, such as '
         f'(LSTM(8),), but {self.mixers!r} was given.'
       )
     if not 0 <= self.dropout <= 1:

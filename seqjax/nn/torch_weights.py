@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqjax.errors import misfits
+from seqjax.errors import MOST_LISTED, misfits
 from seqjax.nn.recurrent_layers import RecurrentLayers
-from seqjax.nn.rnn import GRU, LSTM, Elman
+from seqjax.nn.rnn import GRU, LSTM, Elman, RecurrentMixer
 
 # weight_ih_l0_reverse, say; cells have no layer in their names.
 _NAME = re.compile(r'(weight|bias)_(ih|hh)(?:_l(\d+))?(_reverse)?')
@@ -92,25 +92,34 @@ def from_torch(
 
 
 def to_torch(
-  model: RecurrentLayers, variables: Mapping[str, Any]
+  model: RecurrentLayers | RecurrentMixer, variables: Mapping[str, Any]
 ) -> dict[str, np.ndarray]:
   """Returns the state dict that torch's layers load, of NumPy arrays.
 
   `module.load_state_dict({k: torch.tensor(v) for k, v in state.items()})` loads
-  it. Where torch has two biases that are added, the second one is zero.
+  it. Numbers of bfloat16, which torch does not read from NumPy, become float32.
+  Where torch has two biases that are added, the second one is zero.
 
   Args:
-    model: layers of one kind and size, of Elman, GRU or LSTM.
+    model: layers of one kind and size, of Elman, GRU or LSTM; or one of those
+      mixers. A torch.nn.RNN needs the `nonlinearity` of Elman's `activation`.
     variables: what its `init` returns.
 
   Raises:
     ValueError: torch has no such layers, or a parameter does not fit.
   """
-  kinds = {(type(mixer), mixer.features) for mixer in model.mixers}
+  if isinstance(model, RecurrentMixer):
+    model = RecurrentLayers((model,))
+    variables = {'params': {'forward_0': variables.get('params', {})}}
+  kinds = {
+    (type(mixer), mixer.features, getattr(mixer, 'activation', None))
+    for mixer in model.mixers
+  }
   kind = type(model.mixers[0])
   if len(kinds) > 1 or kind not in _GATES:
     raise ValueError(
-      'torch has layers of Elman, GRU and LSTM, all of one kind and size, but '
+      'torch has layers of Elman, GRU and LSTM, all of one kind, size and '
+      'activation, but '
       f'these were given: {_listed(model)}.'
     )
   x = jnp.zeros((1, 1, model.input_features))
@@ -127,10 +136,12 @@ def to_torch(
 
 def _arrays(module: Any, prefix: str) -> dict[str, np.ndarray]:
   """Returns the weights under their names, those of cells as of layer 0."""
-  state = module.state_dict() if hasattr(module, 'state_dict') else module
+  holds = hasattr(module, 'state_dict') and not isinstance(module, type)
+  state = module.state_dict() if holds else module
   if not isinstance(state, Mapping):
     raise ValueError(
-      f'from_torch takes {_ACCEPTED}, but a {type(module).__name__} was given.'
+      f'from_torch takes {_ACCEPTED}, but a {type(module).__name__} was given; '
+      'make an instance first.'
     )
   found, others = {}, []
   for name, tensor in state.items():
@@ -148,7 +159,7 @@ def _arrays(module: Any, prefix: str) -> dict[str, np.ndarray]:
       f'one with proj_size: {others}.'
     )
   if others or not found:
-    given = others or list(state)[:8] or 'none'
+    given = (others or list(state))[:MOST_LISTED] or 'none'
     raise ValueError(
       f'from_torch takes the weights of {_ACCEPTED}, with names such as '
       f'{prefix}weight_ih_l0, but these were given: {given}; name what stands '
@@ -218,7 +229,7 @@ def _check(given: Mapping[str, Any], expected: Mapping[str, Any]):
 
 def _described(arrays: Mapping[str, Any]) -> dict[str, str]:
   shapes = {name: getattr(a, 'shape', a) for name, a in arrays.items()}
-  return {name: f'of shape {list(shape)}' for name, shape in shapes.items()}
+  return {name: f'an array {list(shape)}' for name, shape in shapes.items()}
 
 
 def _dtype(arrays: Mapping[str, np.ndarray]) -> np.dtype:
@@ -260,6 +271,8 @@ def _converted(arrays, suffix: str, sizes: _Sizes) -> dict[str, jax.Array]:
 
 def _to_torch(weights: Mapping[str, Any], suffix: str) -> dict[str, np.ndarray]:
   arrays = {name: np.asarray(array) for name, array in weights.items()}
+  if arrays['bias'].dtype == jnp.bfloat16:
+    arrays = {name: a.astype(np.float32) for name, a in arrays.items()}
   second = np.zeros_like(arrays['bias'])
   if 'candidate_bias' in arrays:
     second[-len(arrays['candidate_bias']) :] = arrays['candidate_bias']

@@ -59,18 +59,7 @@ def diagonal_system(
   """
   check_algorithm(algorithm)
   op = 'diagonal_system'
-  x, decay, gain, output, carry = checks.arrays(
-    op,
-    x=(x, 'B T D', 'real'),
-    decay=(decay, 'D N', 'inexact'),
-    gain=(gain, 'D N', 'inexact'),
-    output=(output, 'D N', 'inexact'),
-    carry=(carry, 'B D N', 'inexact'),
-  )
-  coefficients = {'decay': decay, 'gain': gain, 'output': output}
-  checks.real_into_real(op, carry, **coefficients)
-  x = x.astype(carry.real.dtype)
-  decay, gain, output = (a.astype(carry.dtype) for a in coefficients.values())
+  carry, x, *system = _checked(op, 'B T', carry, decay, gain, output, x=x)
   if algorithm == 'convolution' and segments is not None:
     raise ValueError(
       "algorithm='convolution' computes rows of one segment without padding, "
@@ -81,13 +70,13 @@ def diagonal_system(
   if x.shape[1] == 0:
     y = x
   elif segments is None and algorithm in ('auto', 'convolution'):
-    carry, y = _convolution(carry, x, decay, gain, output)
+    carry, y = _convolution(carry, x, *system)
   else:
     carry, y = recurrence.linear_recurrence_outputs(
       carry,
       x,
-      functools.partial(_coefficients, decay, gain),
-      functools.partial(_read, output),
+      functools.partial(_coefficients, *system[:2]),
+      functools.partial(_read, system[2]),
       segments,
       algorithm=algorithm,
     )
@@ -104,24 +93,32 @@ def diagonal_system_step(
 ) -> tuple[Inexact[Array, 'B D N'], Float[Array, 'B D']]:
   """Computes one position of `diagonal_system`."""
   op = 'diagonal_system_step'
-  x_t, decay, gain, output, carry = checks.arrays(
-    op,
-    x_t=(x_t, 'B D', 'real'),
-    decay=(decay, 'D N', 'inexact'),
-    gain=(gain, 'D N', 'inexact'),
-    output=(output, 'D N', 'inexact'),
-    carry=(carry, 'B D N', 'inexact'),
+  carry, x_t, decay, gain, output = _checked(
+    op, 'B', carry, decay, gain, output, x_t=x_t
   )
-  coefficients = {'decay': decay, 'gain': gain, 'output': output}
-  checks.real_into_real(op, carry, **coefficients)
-  x_t = x_t.astype(carry.real.dtype)
-  decay, gain, output = (a.astype(carry.dtype) for a in coefficients.values())
   carry, x, reach = _finite(carry, x_t[:, None], None)
   carry = recurrence.linear_recurrence_step(
     carry, *_coefficients(decay, gain, x[:, 0])
   )
   carry = finite.nan_where(reach.last, carry)
   return carry, finite.nan_where(reach.last, _read(output, carry, x_t))
+
+
+def _checked(op, leading, carry, decay, gain, output, **inputs):
+  """Returns the carry, the inputs and the system, in the carry's precision."""
+  ((name, x),) = inputs.items()
+  x, decay, gain, output, carry = checks.arrays(
+    op,
+    **{name: (x, f'{leading} D', 'real')},
+    decay=(decay, 'D N', 'inexact'),
+    gain=(gain, 'D N', 'inexact'),
+    output=(output, 'D N', 'inexact'),
+    carry=(carry, 'B D N', 'inexact'),
+  )
+  system = {'decay': decay, 'gain': gain, 'output': output}
+  checks.real_into_real(op, carry, **system)
+  system = (array.astype(carry.dtype) for array in system.values())
+  return carry, x.astype(carry.real.dtype), *system
 
 
 def check_algorithm(algorithm: str):
@@ -163,7 +160,11 @@ def _convolution(carry, x, decay, gain, output):
   )  # from s to the chunk's end
   ends = _enter(write, chunks[:, :-1])
   through = jnp.broadcast_to(powers[size], ends.shape)
-  begin, states = recurrence.linear_recurrence(carry, through, ends)
+  # Not 'scan', which has no forward mode.
+  algorithm = algorithms.by_platform(cpu='plain', accelerator='associative')
+  begin, states = recurrence.linear_recurrence(
+    carry, through, ends, algorithm=algorithm
+  )
   last = _enter(write[size - rest :], chunks[:, -1:, :rest])[:, 0]
   last = last + powers[rest][None] * begin
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from seqjax.nn import nnx as layers
 from seqjax.nn.attention import Attention, FullAttention
 from seqjax.nn.flax_weights import from_flax, to_flax
 from seqjax.nn.linear_rnn import MinGRU
@@ -120,7 +121,7 @@ def test_weights_that_do_not_fit_are_named():
   cell = dict(variables['params']['cell'])
   cell['if'] = {'kernel': np.ones((3, 5))}
   with pytest.raises(
-    ValueError, match=r'cell/if/kernel is of shape \[3, 5\], but .*\[5, 5\]'
+    ValueError, match=r'cell/if/kernel is an array \[3, 5\], but .*\[5, 5\]'
   ):
     from_flax(rnn, {'params': {'cell': cell}})
   gru = init(nn.RNN(nn.GRUCell(5)))
@@ -132,7 +133,7 @@ def test_weights_that_do_not_fit_are_named():
     from_flax(rnn)
   wide = init(GRU(6), np.ones((1, 1, 6), np.float32))
   with pytest.raises(
-    ValueError, match=r'bias is of shape \[18\], but of shape \[15\]'
+    ValueError, match=r'bias is an array \[18\], but an array \[15\]'
   ):
     to_flax(GRU(5), wide)
 
@@ -276,3 +277,37 @@ def test_a_mixer_given_weights_of_another_shape_names_them():
     match=r'"input".*shape \(5, 15\).*shape \(6, 18\)',
   ):
     GRU(5).apply(wide, X)
+
+
+def test_functions_of_attention_are_not_left_out_in_silence():
+  """Of Linen and of NNX; nor is an NNX module of our own misread."""
+  theirs = nn.MultiHeadDotProductAttention(2, attention_fn=lambda q, k, v: q)
+  with pytest.raises(ValueError, match='attention_fn='):
+    from_flax(theirs, {'params': {'query': {'kernel': np.zeros((4, 2, 2))}}})
+  theirs = nnx.MultiHeadAttention(
+    2,
+    in_features=4,
+    attention_fn=lambda q, k, v: q,
+    decode=False,
+    rngs=nnx.Rngs(0),
+  )
+  with pytest.raises(ValueError, match='attention_fn='):
+    from_flax(theirs)
+  ours = layers.GRU(4, rngs=nnx.Rngs(0))
+  with pytest.raises(ValueError, match=r'its to_linen\(\) gives'):
+    from_flax(ours)
+  cell = nn.GRUCell(5)
+  with pytest.raises(ValueError, match='causal and context for attention'):
+    from_flax(cell, init(nn.RNN(cell)), causal=True)
+  with pytest.raises(ValueError, match='leave them out'):
+    from_flax(nnx.GRUCell(3, 5, rngs=nnx.Rngs(0)), {'params': {}})
+
+
+def test_refusals_say_what_works_instead():
+  """Reversed reading and time-major inputs."""
+  for option, message in (
+    ({'reverse': True}, 'flip the inputs along time'),
+    ({'time_major': True}, 'swap the first two axes'),
+  ):
+    with pytest.raises(ValueError, match=message):
+      from_flax(nn.RNN(nn.GRUCell(5), **option), {'params': {}})

@@ -52,6 +52,10 @@ def test_a_pair_of_lengths_is_that_of_source_and_target():
     model.apply(variables, (x, x), lengths=pair),
     model.apply(variables, (x, x), segments),
   )
+  one_side = model.apply(variables, (x, x), lengths=(pair[0], None))
+  np.testing.assert_array_equal(
+    one_side, model.apply(variables, (x, x), (segments[0], None))
+  )
 
 
 def test_lengths_that_do_not_fit_are_refused(monkeypatch):

@@ -275,3 +275,23 @@ assert seqjax.nn.nnx.LSTM.__name__ == 'LSTM'
 assert seqjax.models.nnx.Stack.__name__ == 'Stack'
 """
   subprocess.run([sys.executable, '-c', code], check=True)
+
+
+def test_layers_that_read_another_width_are_made():
+  """From an option, and from layers of Linen."""
+  x = jnp.ones((2, 5, 3))
+  assert layers.LSTM(8, input_features=3, rngs=nnx.Rngs(0))(x).shape[2] == 8
+  linen = nn.RecurrentLayers((nn.GRU(8, input_features=3),))
+  variables = linen.init(jax.random.key(0), x)
+  given = layers.from_linen(linen, variables)(x)
+  np.testing.assert_allclose(given, linen.apply(variables, x), rtol=1e-6)
+
+
+def test_a_random_carry_is_sampled_in_nnx():
+  """By the stream for dropout, until eval()."""
+  linen, x = nn.InitialCarry(nn.GRU(8), kind='random'), jnp.ones((2, 5, 8))
+  variables = linen.init(jax.random.key(0), x)
+  layer = layers.from_linen(linen, variables, nnx.Rngs(0))
+  assert not np.allclose(layer(x), layer(x))
+  layer.eval()
+  np.testing.assert_array_equal(layer(x), layer(x))

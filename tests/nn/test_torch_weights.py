@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqjax.nn import GRU, LSTM, MinGRU, RecurrentLayers, from_torch, to_torch
+from seqjax.nn import GRU, LSTM, Elman, RecurrentLayers, from_torch, to_torch
 from seqjax.ops.segments import from_lengths
 
 D, H, T = 3, 4, 6
@@ -190,10 +190,10 @@ def changed(**updates):
 @pytest.mark.parametrize(
   'given, message',
   [
-    (changed(bias_hh_l1=None), 'bias_hh_l1 is missing'),
+    (changed(bias_hh_l1=None), 'bias_hh_l1 is missing, and an array'),
     (
       changed(weight_ih_l1=np.zeros((16, 5))),
-      r'weight_ih_l1 is of shape \[16, 5\], but of shape \[16, 4\]',
+      r'weight_ih_l1 is an array \[16, 5\], but an array \[16, 4\]',
     ),
     (changed(weight_hh_l0=np.zeros((8, 4))), r'3 times \(GRU\).*\[8, 4\]'),
     (changed(weight_hh_l0=np.zeros(4)), 'to be a matrix'),
@@ -211,8 +211,10 @@ def test_what_is_no_recurrent_layer_is_refused(given, message):
 
 def test_layers_that_torch_does_not_have_are_refused():
   """By the names of their mixers; weights that do not fit, too."""
-  with pytest.raises(ValueError, match=r'one kind and size.*MinGRU\(4\)'):
-    to_torch(RecurrentLayers((MinGRU(4),)), {})
+  with pytest.raises(
+    ValueError, match=r'one kind, size and activation.*GRU\(5\)'
+  ):
+    to_torch(RecurrentLayers((GRU(4), GRU(5, input_features=4))), {})
   mixed = RecurrentLayers((GRU(4), LSTM(4)))
   with pytest.raises(ValueError, match=r'GRU\(4\), LSTM\(4\)'):
     to_torch(mixed, {})
@@ -224,7 +226,7 @@ def test_layers_that_do_not_fit_each_other_are_refused():
   """And those that are no mixers, and steps both ways."""
   with pytest.raises(ValueError, match='gives 4 features, .* reads 5'):
     RecurrentLayers((GRU(4), GRU(5)))
-  with pytest.raises(ValueError, match='tuple of causal mixers'):
+  with pytest.raises(ValueError, match='tuple of recurrences'):
     RecurrentLayers(())
   both = RecurrentLayers((GRU(4),), bidirectional=True)
   x = jnp.zeros((1, 2, 4))
@@ -234,3 +236,30 @@ def test_layers_that_do_not_fit_each_other_are_refused():
     jax.eval_shape(
       lambda v: both.apply(v, carry, x[:, 0], method='step'), variables
     )
+
+
+def test_one_mixer_is_one_layer_of_torch():
+  """Without layers around it; bfloat16 becomes what torch reads."""
+  x = jnp.zeros((1, 2, 4))
+  for dtype in (jnp.float32, jnp.bfloat16):
+    mixer = GRU(4, dtype=dtype, param_dtype=dtype)
+    state = to_torch(mixer, mixer.init(jax.random.key(0), x))
+    assert state['weight_ih_l0'].shape == (12, 4)
+    assert {array.dtype for array in state.values()} == {np.dtype('float32')}
+
+
+def test_layers_of_two_activations_are_not_one_module_of_torch():
+  """Which has one nonlinearity."""
+  mixed = RecurrentLayers((Elman(4), Elman(4, activation='relu')))
+  with pytest.raises(ValueError, match='size and activation'):
+    to_torch(mixed, {})
+
+
+def test_messages_do_not_list_all_of_a_large_model():
+  """Nor is a class taken for a module."""
+  large = {f'encoder.{i}.weight': np.zeros(2) for i in range(500)}
+  with pytest.raises(ValueError) as refusal:
+    from_torch(large)
+  assert len(str(refusal.value)) < 800
+  with pytest.raises(ValueError, match='make an instance'):
+    from_torch(type('GRU', (), {'state_dict': lambda self: {}}))

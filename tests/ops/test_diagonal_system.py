@@ -97,6 +97,12 @@ def test_gradients_of_the_convolution_are_those_of_the_loop(dtype):
     return *gradients, jax.hessian(slope)(1.0)
 
   with jax.enable_x64(True):
+    tangents = jax.tree.map(jnp.ones_like, arrays)
+    forward = [
+      jax.jvp(lambda *a, k=k: loss(k, *a), arrays, tangents)[1]
+      for k in ('convolution', 'plain')
+    ]
+    np.testing.assert_allclose(*forward, rtol=1e-9)
     for a, b in zip(*map(derivatives, ('convolution', 'plain')), strict=True):
       np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
 
