@@ -297,10 +297,10 @@ def _how_to_make(linen_class: type[flax.linen.Module], module: str) -> str:
 
 def _is_random(module: flax.linen.Module) -> bool:
   """Returns True if a layer, or one that it is made of, samples from a key."""
-  if getattr(module, 'dropout', 0) or getattr(module, 'kind', '') == 'random':
+  options = {name: getattr(module, name) for name in fields(type(module))}
+  if options.get('dropout') or options.get('kind') == 'random':
     return True
-  for name in fields(type(module)):
-    value = getattr(module, name)
+  for value in options.values():
     parts = value if isinstance(value, tuple) else (value,)
     if any(isinstance(p, flax.linen.Module) and _is_random(p) for p in parts):
       return True

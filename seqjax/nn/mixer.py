@@ -167,8 +167,12 @@ def scan_positions(
 
 
 def input_width(layer: nn.Module) -> int:
-  """Returns the number of features that a layer reads at each position."""
-  return getattr(layer, 'input_features', None) or layer.features
+  """Returns the number of features that a layer reads at each position.
+
+  The class is asked first: Linen would run `setup` to find what is not there.
+  """
+  there = hasattr(type(layer), 'input_features')
+  return (layer.input_features if there else None) or layer.features
 
 
 def check_width_kept(layer: nn.Module, mixer: nn.Module):
@@ -294,7 +298,7 @@ def _check_shape(mixer, x, axes: str):
       f'{list(x.shape)} were given, without a batch axis; add one by x[None].'
     )
   if x.ndim != num_axes or x.shape[-1] != width:
-    if name == 'features' and hasattr(mixer, 'input_features'):
+    if name == 'features' and hasattr(type(mixer), 'input_features'):
       change = 'set input_features'
     else:
       change = f'change {name}'
