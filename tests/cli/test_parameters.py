@@ -193,7 +193,7 @@ def test_a_missing_package_names_the_extra(tmp_path, monkeypatch):
     lambda: seqjax.load_parameters(path, GRU_OF_4),
   ):
     with pytest.raises(
-      ModuleNotFoundError, match=r"pip install 'seqjax\[export\]' installs it"
+      ModuleNotFoundError, match=r"pip install '.\[export\]' installs it"
     ):
       call()
   assert not list(tmp_path.iterdir())

@@ -197,7 +197,7 @@ def test_without_its_package_a_sentence_says_what_to_install(
     train.train_and_report(SMALL, tmp_path / 'run', tracker=name)
   said = capsys.readouterr().err
   assert exit.value.code == 2 and said.count('\n') == 1
-  assert f"pip install 'seqjax[{name}]' installs it" in said
+  assert f"pip install '.[{name}]' installs it" in said
   assert not (tmp_path / 'run').exists()
 
 

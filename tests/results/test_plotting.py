@@ -117,7 +117,7 @@ def test_without_matplotlib_a_sentence_says_what_to_install(monkeypatch):
   """It is an extra."""
   for name in ('matplotlib', 'matplotlib.figure'):
     monkeypatch.setitem(sys.modules, name, None)
-  with pytest.raises(ModuleNotFoundError, match=r"install 'seqjax\[plot\]'"):
+  with pytest.raises(ModuleNotFoundError, match=r"install '.\[plot\]'"):
     plotting.new('Nothing')
 
 
