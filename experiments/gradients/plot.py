@@ -25,6 +25,7 @@ LOOKS = looks.SHARED | {
   'lstm (forget bias 5)': plotting.look('blue', 'dash-dot', '>'),
 }
 
+LONG = 32  # characters of a name that there is room for on both sides
 FLAT_RATE = 0.05  # nats per position
 FLAT = f'within {FLAT_RATE:g} nats per step of 0:'
 
@@ -33,10 +34,11 @@ Rows = Sequence[Mapping[str, Any]]
 
 def draw(rows: Rows, path: str):
   """Draws a line for each mixer that reads inputs, and a dot for each."""
-  figure, (lines, dots) = plotting.new(
-    *TITLES, columns=1, width=7.0, height=4.6
-  )
   found = claims.grouped(rows)
+  longer = max(0, max(map(len, found)) - LONG)  # as of a module's mixer
+  figure, (lines, dots) = plotting.new(
+    *TITLES, columns=1, width=7.0 + 0.2 * longer, height=4.6
+  )
   lines.set_xlabel('T - t, positions', fontsize=9)
   lines.set_ylabel('log norm of dh_T/dh_t, nats', fontsize=9)
   for name, part in found.items():
