@@ -119,8 +119,7 @@ def to_torch(
   if len(kinds) > 1 or kind not in _GATES:
     raise ValueError(
       'torch has layers of Elman, GRU and LSTM, all of one kind, size and '
-      'activation, but '
-      f'these were given: {_listed(model)}.'
+      f'activation, but these were given: {_listed(model)}.'
     )
   x = jnp.zeros((1, 1, model.input_features))
   expected = jax.eval_shape(model.init, jax.random.key(0), x)['params']
@@ -156,7 +155,7 @@ def _arrays(module: Any, prefix: str) -> dict[str, np.ndarray]:
   if others and any('weight_hr' in name for name in others):
     raise ValueError(
       'from_torch takes layers without projections, but these weights are of '
-      f'one with proj_size: {others}.'
+      f'one with proj_size: {others[:MOST_LISTED]}.'
     )
   if others or not found:
     given = (others or list(state))[:MOST_LISTED] or 'none'

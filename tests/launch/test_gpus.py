@@ -7,7 +7,7 @@ from seqjax.launch import gpus
 
 
 def test_processes_take_gpus_in_turn():
-  """Those that the environment names; without any, no process is told one."""
+  """They are those that the environment names; without any, none is told."""
   two = {'CUDA_VISIBLE_DEVICES': '3, GPU-a'}
   assert gpus.shared(3, two) == ['3', 'GPU-a', '3']
   assert gpus.shared(1, two) == [None] and gpus.users(3, two) == 2
@@ -16,7 +16,7 @@ def test_processes_take_gpus_in_turn():
 
 
 def test_gpus_are_those_that_the_driver_lists(tmp_path):
-  """By number; a machine without the program has none."""
+  """They are named by number; a machine without the program has none."""
   assert gpus.visible({'PATH': str(tmp_path)}) == []
   program = tmp_path / 'nvidia-smi'
   program.write_text('#!/bin/sh\necho "GPU 0: H"\necho "GPU 1: H"\n')

@@ -102,7 +102,7 @@ def test_every_tracker_has_a_stand_in():
 
 @pytest.mark.parametrize('name', FAKES)
 def test_config_metrics_and_summary_are_shown_once(name, install, tmp_path):
-  """By arrays of one number, numbers and text; None is left out."""
+  """Arrays of one number, numbers and text are taken; None is left out."""
   calls, _ = install(name)
   with Tracking(name, tmp_path, SMALL) as tracking:
     tracking.begin(jnp.int32(0))

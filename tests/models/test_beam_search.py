@@ -236,7 +236,7 @@ class Traced(Elman):
 
 
 def test_no_other_value_compiles_the_search_anew(untyped):
-  """Of the penalty, the stop token and the padding; Python's or NumPy's."""
+  """Penalty, stop token and padding vary, as Python's numbers and NumPy's."""
   model = SequenceModel(TOKENS, TOKENS, (Traced(8),))
   prompt = jnp.asarray(PROMPT)
   variables = random_variables(model, prompt)

@@ -153,7 +153,7 @@ def test_wrong_masks_get_a_sentence(options, sentence, untyped):
 
 
 def test_a_rollout_refuses_a_row_without_a_position(untyped):
-  """By the same sentence."""
+  """The sentence is the same."""
   model = SequenceModel(VALUES, VALUES, (GRU(8),))
   valid = np.array([[False, False], [True, False]])
   with pytest.raises(ValueError, match=r'has none in rows \[0\]'):

@@ -260,7 +260,7 @@ def test_attention_of_nnx_is_that_of_linen():
 
 
 def test_modules_that_are_not_here_are_refused():
-  """Of Linen and of NNX, by name."""
+  """The sentence names the class, of Linen or of NNX."""
   with pytest.raises(ValueError, match='but a Dense was given'):
     from_flax(nn.Dense(3), {'params': {}})
   with pytest.raises(ValueError, match='but a Linear was given'):
@@ -280,7 +280,7 @@ def test_a_mixer_given_weights_of_another_shape_names_them():
 
 
 def test_functions_of_attention_are_not_left_out_in_silence():
-  """Of Linen and of NNX; nor is an NNX module of our own misread."""
+  """Both Linen and NNX are refused; so is an NNX module of our own."""
   theirs = nn.MultiHeadDotProductAttention(2, attention_fn=lambda q, k, v: q)
   with pytest.raises(ValueError, match='attention_fn='):
     from_flax(theirs, {'params': {'query': {'kernel': np.zeros((4, 2, 2))}}})

@@ -42,7 +42,7 @@ def test_lengths_are_segments_of_rows_padded_at_the_end(name):
 
 
 def test_a_pair_of_lengths_is_that_of_source_and_target():
-  """Of a Seq2Seq."""
+  """A Seq2Seq takes one per side, and None for a whole one."""
   model = Seq2Seq(Spec((8,)), Spec((8,)), (GRU(8),), (GRU(8),))
   x = np.ones((2, 4, 8), np.float32)
   variables = model.init(jax.random.key(0), (x, x))

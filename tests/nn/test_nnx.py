@@ -53,7 +53,7 @@ def test_layers_compute_what_they_do_in_linen(name):
 
 
 def test_the_contract_holds_an_nnx_module_to_the_laws():
-  """Those of its Linen module, and that both are one."""
+  """The laws are those of its Linen module, and that both are one."""
   testing.assert_mixer_contract(layers.MinGRU(4, rngs=nnx.Rngs(0)))
 
 
@@ -288,7 +288,7 @@ def test_layers_that_read_another_width_are_made():
 
 
 def test_a_random_carry_is_sampled_in_nnx():
-  """By the stream for dropout, until eval()."""
+  """The stream for dropout is used until eval()."""
   linen, x = nn.InitialCarry(nn.GRU(8), kind='random'), jnp.ones((2, 5, 8))
   variables = linen.init(jax.random.key(0), x)
   layer = layers.from_linen(linen, variables, nnx.Rngs(0))

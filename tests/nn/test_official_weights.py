@@ -222,7 +222,7 @@ def test_a_mixer_comes_back_from_the_official_layout(mixer, to, back):
 
 
 def test_other_layers_of_a_model_are_skipped():
-  """Those whose names do not begin with the prefix."""
+  """Names that do not begin with the prefix are skipped."""
   weights = mamba2_weights()
   whole = {PREFIX + name: array for name, array in weights.items()}
   whole |= {'backbone.layers.1.norm.weight': np.ones(3), 'count': np.ones(1)}
