@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from seqjax.errors import misfits
+from seqjax.nn import weights as weights_lib
 from seqjax.nn.attention import Attention, FullAttention, SelfAttention
 from seqjax.nn.mixer import CausalMixer, SequenceLayer, input_width
 from seqjax.nn.recurrent_layers import RecurrentLayers
@@ -367,16 +367,8 @@ def _checked_params(
     jax.eval_shape(module.init, jax.random.key(0), x)['params'], sep='/'
   )
   params = flatten_dict(_params(variables), sep='/')
-  wrong = misfits(_described(expected), _described(params))
-  if wrong:
-    raise ValueError(
-      f'The parameters do not fit {type(module).__name__}: {wrong}.'
-    )
+  weights_lib.check(type(module).__name__, params, expected)
   return params
-
-
-def _described(arrays: Mapping[str, Any]) -> dict[str, str]:
-  return {name: f'an array {list(a.shape)}' for name, a in arrays.items()}
 
 
 def _params(variables: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqjax.errors import MOST_LISTED, misfits
+from seqjax.errors import MOST_LISTED
+from seqjax.nn import weights as weights_lib
 from seqjax.nn.recurrent_layers import RecurrentLayers
 from seqjax.nn.rnn import GRU, LSTM, Elman, RecurrentMixer
 
@@ -78,7 +79,7 @@ def from_torch(
     activation = 'tanh'
   arrays = _arrays(module, prefix)
   sizes = _sizes(arrays)
-  _check(arrays, _expected(sizes))
+  weights_lib.check('layers of torch', arrays, _expected(sizes))
   model = _model(sizes, activation, _dtype(arrays))
   dropout = getattr(module, 'dropout', 0.0)
   if isinstance(dropout, float | int) and dropout:
@@ -124,7 +125,7 @@ def to_torch(
   x = jnp.zeros((1, 1, model.input_features))
   expected = jax.eval_shape(model.init, jax.random.key(0), x)['params']
   params = variables.get('params', {})
-  _check(_by_path(params), _by_path(expected))
+  weights_lib.check('RecurrentLayers', _by_path(params), _by_path(expected))
   state = {}
   for name, weights in params.items():
     way, _, layer = name.partition('_')
@@ -217,18 +218,6 @@ def _expected(sizes: _Sizes) -> dict[str, tuple[int, ...]]:
       if sizes.bias:
         shapes[f'bias_ih{suffix}'] = shapes[f'bias_hh{suffix}'] = (rows,)
   return shapes
-
-
-def _check(given: Mapping[str, Any], expected: Mapping[str, Any]):
-  """Raises ValueError unless names and shapes are those expected."""
-  wrong = misfits(_described(expected), _described(given))
-  if wrong:
-    raise ValueError(f'The weights do not fit: {wrong}.')
-
-
-def _described(arrays: Mapping[str, Any]) -> dict[str, str]:
-  shapes = {name: getattr(a, 'shape', a) for name, a in arrays.items()}
-  return {name: f'an array {list(shape)}' for name, shape in shapes.items()}
 
 
 def _dtype(arrays: Mapping[str, np.ndarray]) -> np.dtype:

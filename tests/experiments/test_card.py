@@ -250,7 +250,7 @@ def test_the_interval_of_an_accuracy_ends_at_0_and_at_1():
 
 
 def test_a_heading_names_chance_and_the_best():
-  """Headings name chance and best of an accuracy; of the rest, what is better."""
+  """Headings name chance and the best of accuracies; of the rest, the best."""
   assert '(chance 0.5,\nbest 1)' in plot.heading('parity: at 8x')
   assert '(chance 0.167,' in plot.heading('S3: at 1x')
   assert '(best: least)' in plot.heading(timings.TOKEN)
