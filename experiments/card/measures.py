@@ -143,8 +143,8 @@ MEASURES = {
     capacity,
     {
       'part': 'recall',
-      'features': 16,
-      'steps': 400,
+      'features': 32,
+      'steps': 600,
       'learning_rates': (3e-3, 1e-2, 3e-2),
     },
     of_pairs,
