@@ -14,10 +14,20 @@ import seqjax.nn.rnn
 import seqjax.ops.convolution
 import seqjax.ops.recurrence
 from seqjax import testing
-from seqjax.nn import GRU, LSTM, MIXERS, TCN, Attention, Bidirectional, MinGRU
+from seqjax.nn import (
+  GRU,
+  LSTM,
+  MIXERS,
+  TCN,
+  Attention,
+  Bidirectional,
+  Mamba2,
+  MinGRU,
+)
 from seqjax.ops import segments as segments_lib
 from seqjax.ops.attention import attention
 from seqjax.ops.convolution import causal_convolution
+from seqjax.ops.cotangents import change_cotangents
 from seqjax.ops.segments import positions
 from seqjax.typing import Segments
 
@@ -243,6 +253,15 @@ def window_is_one_short(window, x, kernel, segments, dilation):
   return causal_convolution(short, x, kernel, segments, dilation=dilation)
 
 
+def cotangents_as_they_are(arrays, *_):
+  return arrays
+
+
+def cotangents_left_out(arrays, change, *constants):
+  """Replaces them by zero, and does not put NaN back."""
+  return arrays if constants else change_cotangents(arrays, change)
+
+
 BUGS = {
   # In recurrences.
   'state leaks across pieces': (
@@ -271,6 +290,14 @@ BUGS = {
   'a start multiplies the state by zero': (
     MinGRU,
     with_patch('seqjax.ops.linear_recurrence._clear', clear_by_a_product),
+    testing.NOT_FINITE),
+  'a gradient of NaN is multiplied by the zeros of a mask': (
+    Mamba2,
+    with_patch('seqjax.ops.finite.change_cotangents', cotangents_as_they_are),
+    testing.NOT_FINITE),
+  'a gradient of NaN is left out': (
+    Attention,
+    with_patch('seqjax.ops.attention.change_cotangents', cotangents_left_out),
     testing.NOT_FINITE),
   # In attention.
   'the mask is off by one towards the future': (

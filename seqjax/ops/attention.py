@@ -18,6 +18,7 @@ from seqjax.ops.blockwise_attention import (
   blockwise_attention,
   see,
 )
+from seqjax.ops.cotangents import change_cotangents
 from seqjax.typing import Array
 
 ALGORITHMS = ('auto', 'plain', 'blockwise', 'cudnn')
@@ -173,21 +174,28 @@ def _places(positions, pieces, x) -> Places:
 
 def _plain(rule, query, key, value, slopes, flaws, query_places, key_places):
   """Computes all logits at once."""
-  logits = jnp.einsum(
-    'bghtk,bgsk->bghts',
-    _heads_first(query, key.shape[2]),
-    jnp.swapaxes(key, 1, 2),
-    preferred_element_type=jnp.promote_types(query.dtype, jnp.float32),
-  )
-  if slopes is not None:
-    distance = query_places.position[:, :, None] - key_places.position[:, None]
-    slopes = jnp.asarray(slopes, logits.dtype).reshape(
-      1, key.shape[2], -1, 1, 1
-    )
-    distances = jnp.abs(distance)[:, None, None].astype(logits.dtype)
-    logits -= slopes * distances
   visible = see(rule, query_places, key_places)
-  return _read(logits, visible, value, flaws)
+
+  def read(query, key, value):
+    logits = jnp.einsum(
+      'bghtk,bgsk->bghts',
+      _heads_first(query, key.shape[2]),
+      jnp.swapaxes(key, 1, 2),
+      preferred_element_type=jnp.promote_types(query.dtype, jnp.float32),
+    )
+    if slopes is not None:
+      logits -= _slopes(slopes, logits, query_places, key_places)
+    return _read(logits, visible, value)
+
+  return _without_spreading(read, visible, flaws, query, key, value)
+
+
+def _slopes(slopes, logits, query_places, key_places):
+  """Returns what logits [B G R T S] lose by distance."""
+  distance = query_places.position[:, :, None] - key_places.position[:, None]
+  slopes = jnp.asarray(slopes, logits.dtype)
+  slopes = slopes.reshape(1, logits.shape[1], -1, 1, 1)
+  return slopes * jnp.abs(distance)[:, None, None].astype(logits.dtype)
 
 
 def _blockwise(
@@ -260,27 +268,58 @@ def additive_attention(
     valid=(valid, 'B S', 'bool'),
   )
   query, key, value, flaws = _without_flaws(query, key, value)
-  query, key = jnp.swapaxes(query, 1, 2), jnp.swapaxes(key, 1, 2)
-  hidden = jnp.tanh(query[:, :, :, None] + key[:, :, None])
-  logits = jnp.einsum(
-    'bhtsk,hk->bhts',
-    hidden,
-    weight,
-    preferred_element_type=jnp.promote_types(hidden.dtype, jnp.float32),
-  )
-  return _read(logits[:, :, None], valid[:, None], value, flaws)
+  visible = valid[:, None]
+
+  def read(query, key, value):
+    query, key = jnp.swapaxes(query, 1, 2), jnp.swapaxes(key, 1, 2)
+    hidden = jnp.tanh(query[:, :, :, None] + key[:, :, None])
+    logits = jnp.einsum(
+      'bhtsk,hk->bhts',
+      hidden,
+      weight,
+      preferred_element_type=jnp.promote_types(hidden.dtype, jnp.float32),
+    )
+    return _read(logits[:, :, None], visible, value)
+
+  return _without_spreading(read, visible, flaws, query, key, value)
+
+
+def _without_spreading(
+  read, visible: Bool[Array, 'B #T S'], flaws, query, key, value
+):
+  """Reads; NaN where a query has a flaw, or sees a key or value that has.
+
+  The same of gradients: NaN where an output's cotangent is not finite, for its
+  query and for the keys and values that it sees.
+  """
+  marks = jnp.zeros(query.shape[:2], jnp.float32)
+
+  def before(cotangents, visible):
+    query, key, value, marks = cotangents
+    lost = marks > 0
+    seen = jnp.any(visible & lost[..., None], axis=1)
+    return [
+      finite.nan_where(lost, query),
+      *(finite.nan_where(seen, array) for array in (key, value)),
+      jnp.zeros_like(marks),
+    ]
+
+  def after(cotangents):
+    lost = jnp.any(finite.flawed(cotangents[0]), axis=-1)
+    return [finite.zero_where(lost, cotangents[0]), lost.astype(marks.dtype)]
+
+  *inputs, tied = change_cotangents([query, key, value, marks], before, visible)
+  y, _ = change_cotangents([read(*inputs), tied], after)
+  lost = flaws.query[..., None] | flaws.key[:, None]
+  return finite.nan_where(jnp.any(visible & lost, axis=-1), y)
 
 
 def _read(
   logits: Float[Array, 'B G R T S'],
   visible: Bool[Array, 'B #T S'],
   value: Float[Array, 'B S G V'],
-  flaws: finite.Flaws,
 ) -> Float[Array, 'B T _ V']:
-  """Reads values weighted by the softmax of the logits of what is visible.
-
-  NaN where a query has a flaw, or sees a key or value that has.
-  """
+  """Reads values weighted by the softmax of the logits of what is visible."""
   weights, total = _unnormalized_softmax(logits, visible)
   read = jnp.einsum(
     'bghts,bgsv->bghtv',
@@ -288,9 +327,7 @@ def _read(
     jnp.swapaxes(value, 1, 2),
     preferred_element_type=logits.dtype,
   )
-  read = _positions_first(read / total).astype(value.dtype)
-  lost = flaws.query[..., None] | flaws.key[:, None]
-  return finite.nan_where(jnp.any(visible & lost, axis=-1), read)
+  return _positions_first(read / total).astype(value.dtype)
 
 
 def _unnormalized_softmax(

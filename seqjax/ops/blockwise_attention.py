@@ -9,7 +9,8 @@ Differentiable once in reverse, and in forward mode from there.
 
 Queries and keys of NaN, and none but those, are not finite. They make NaN of
 the rows that see them, while masks keep them from others; in the derivative
-zeros stand for them, and for those rows.
+zeros stand for them, and for those rows. Zeros also stand for gradients of rows
+that are not finite, and NaN is put back where they are seen.
 """
 
 import functools
@@ -170,8 +171,12 @@ def _backward(rule, saved, gradient):
   some, every = _pairs(rule, query_places, key_places)
   mean = jnp.sum(gradient.astype(dtype) * read.astype(dtype), axis=-1)
   mean = jnp.swapaxes(mean, 1, 2)
-  # Rows that read NaN get weights of zero, and no product sees their numbers.
+  # Rows that read NaN, or whose gradient is not finite, get weights of zero,
+  # and no product sees their numbers.
   lost = ~jnp.isfinite(log_sum)
+  spoilt = jnp.any(~jnp.isfinite(mean) & ~lost, axis=1)
+  seen = _seen(rule, spoilt, query_places, key_places)
+  lost |= spoilt[:, None]
   of_rows = (
     jnp.where(lost, jnp.finfo(dtype).max, log_sum),
     finite.zero_where(lost, mean),
@@ -218,8 +223,10 @@ def _backward(rule, saved, gradient):
   (of_query, of_key, of_value), _ = jax.lax.scan(
     key_block, done, (count, _extent(some.T), every.T)
   )
+  of_query = finite.nan_where(spoilt, of_query.astype(query.dtype))
+  of_key, of_value = (finite.nan_where(seen, a) for a in (of_key, of_value))
   of_slopes = None if slopes is None else jnp.zeros_like(slopes)
-  return of_query.astype(query.dtype), of_key, of_value, of_slopes, None, None
+  return of_query, of_key, of_value, of_slopes, None, None
 
 
 blockwise_attention.defvjp(_save, _backward)
@@ -325,6 +332,23 @@ def _bounds(rule, places) -> tuple[Places, Places, Bool[Array, 'B N']]:
     Places(*(jnp.where(somewhere, a, -beyond).max(axis=2) for a in blocks)),
     jnp.all(somewhere, axis=2),
   )
+
+
+def _seen(
+  rule: Rule, marked: Bool[Array, 'B T'], query: Places, key: Places
+) -> Bool[Array, 'B S']:
+  """Marks the keys that marked queries see, in the time of their blocks."""
+  cut = functools.partial(_cut, rule.block)
+  blocks = jnp.any(marked.reshape(len(marked), -1, rule.block), axis=(0, 2))
+  order = jnp.argsort(~blocks, stable=True)
+
+  def add(i, seen):
+    here, places = cut((marked, query), order[i])
+    visible = see(rule, places, key)
+    return seen | jnp.any(visible & here[..., None], axis=1)
+
+  count = jnp.sum(blocks, dtype=jnp.int32)
+  return jax.lax.fori_loop(0, count, add, jnp.zeros(key.piece.shape, bool))
 
 
 def _extent(

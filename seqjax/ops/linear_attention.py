@@ -85,21 +85,26 @@ def gated_outer(
   length = chunk if log_decay.ndim == 3 else max(chunk // 8, 1)
   num_positions = query.shape[1]
   carry, operands, reach = _without_flaws(carry, operands, segments)
-  query, key, value, log_decay, piece = chunks.cut(operands, segments, length)
-  decays = chunks.decays_of(log_decay, piece)
-  update = jnp.einsum('...sk,...sv->...kv', key * decays.until, value)
 
-  def body(state, inputs):
-    through, update = inputs
-    return through[..., None] * state + update, state
+  def in_chunks(carry, *operands):
+    query, key, value, log_decay, piece = chunks.cut(operands, segments, length)
+    decays = chunks.decays_of(log_decay, piece)
+    update = jnp.einsum('...sk,...sv->...kv', key * decays.until, value)
 
-  last, states = jax.lax.scan(
-    body, jax.lax.collapse(carry, 0, 2), (decays.through, update)
-  )
-  y = chunks.scores(query, key, decays.between) @ value
-  y = y + (query * decays.since) @ states
-  y = chunks.join(y, *carry.shape[:2], num_positions)
-  return finite.put_back(reach, last.reshape(carry.shape), y, segments)
+    def body(state, inputs):
+      through, update = inputs
+      return through[..., None] * state + update, state
+
+    last, states = jax.lax.scan(
+      body, jax.lax.collapse(carry, 0, 2), (decays.through, update)
+    )
+    y = chunks.scores(query, key, decays.between) @ value
+    y = y + (query * decays.since) @ states
+    y = chunks.join(y, *carry.shape[:2], num_positions)
+    return last.reshape(carry.shape), y
+
+  last, y = finite.shield(in_chunks, carry, operands, segments)
+  return finite.put_back(reach, last, y, segments)
 
 
 def delta_rule_step(
@@ -188,31 +193,36 @@ def delta_rule(
   *operands, beta, log_decay = operands
   operands += [beta[..., None], log_decay[..., None]]
   carry, operands, reach = _without_flaws(carry, operands, segments)
-  query, key, value, beta, log_decay, piece = chunks.cut(
-    operands, segments, chunk
-  )
-  decays = chunks.decays_of(log_decay, piece)
-  solved = chunks.unit_lower_inverse(
-    beta * chunks.scores(key, key, decays.between)
-  ) @ (beta * jnp.concatenate([value, key * decays.since], axis=-1))
-  target, reader = jnp.split(solved, [value.shape[-1]], axis=-1)
-  writer = jnp.swapaxes(key * decays.until, -1, -2)
 
-  def body(state, inputs):
-    through, target, reader, writer = inputs
-    correction = target - reader @ state
-    new = through[..., None] * state + writer @ correction
-    return new, (state, correction)
+  def in_chunks(carry, *operands):
+    query, key, value, beta, log_decay, piece = chunks.cut(
+      operands, segments, chunk
+    )
+    decays = chunks.decays_of(log_decay, piece)
+    solved = chunks.unit_lower_inverse(
+      beta * chunks.scores(key, key, decays.between)
+    ) @ (beta * jnp.concatenate([value, key * decays.since], axis=-1))
+    target, reader = jnp.split(solved, [value.shape[-1]], axis=-1)
+    writer = jnp.swapaxes(key * decays.until, -1, -2)
 
-  last, (states, corrections) = jax.lax.scan(
-    body,
-    jax.lax.collapse(carry, 0, 2),
-    (decays.through, target, reader, writer),
-  )
-  y = chunks.scores(query, key, decays.between) @ corrections
-  y = y + (query * decays.since) @ states
-  y = chunks.join(y, *carry.shape[:2], num_positions)
-  return finite.put_back(reach, last.reshape(carry.shape), y, segments)
+    def body(state, inputs):
+      through, target, reader, writer = inputs
+      correction = target - reader @ state
+      new = through[..., None] * state + writer @ correction
+      return new, (state, correction)
+
+    last, (states, corrections) = jax.lax.scan(
+      body,
+      jax.lax.collapse(carry, 0, 2),
+      (decays.through, target, reader, writer),
+    )
+    y = chunks.scores(query, key, decays.between) @ corrections
+    y = y + (query * decays.since) @ states
+    y = chunks.join(y, *carry.shape[:2], num_positions)
+    return last.reshape(carry.shape), y
+
+  last, y = finite.shield(in_chunks, carry, operands, segments)
+  return finite.put_back(reach, last, y, segments)
 
 
 def check_algorithm(algorithm: str):

@@ -35,7 +35,8 @@ def check_not_finite(subject, carry):
   Inputs of row 0 are spoilt at one position, or its carry is. Outputs, carry
   and gradients that this must not reach are equal to those of clean inputs;
   the output at a position of NaN is not finite; and steps agree with `unroll`
-  about what is finite.
+  about what is finite. Then what is differentiated has NaN for the weight of
+  one position's output: it reaches gradients of its segment, and no others.
   """
   if not np.issubdtype(subject.x.dtype, np.inexact):
     return  # tokens are always finite
@@ -57,6 +58,21 @@ def check_not_finite(subject, carry):
       given = subject.run(Case(_spoilt(carry, value), subject.x, segments))
       what = f'{value} in the carry of row 0'
       _compare(subject, what, given, clean, _reach(subject, CARRY))
+  for position in POSITIONS:
+    _check_gradients(subject, Case(carry, subject.x, segments), clean, position)
+
+
+def _check_gradients(subject, case: Case, clean, position: int):
+  """Holds gradients of row 0 with NaN to those without."""
+  what = f'NaN as the gradient of the output at position {position} of row 0'
+  given = subject.run(case._replace(position=position, weight=np.nan))
+  reach = _reach(subject, position)
+  none = jax.tree.map(np.zeros_like, (reach.outputs, reach.carry))
+  _compare(
+    subject, what, given, clean, reach._replace(outputs=none[0], carry=none[1])
+  )
+  if np.isfinite(given.gradients['x'][0, position]).all():
+    raise LawBroken(NOT_FINITE, f'{what} is overlooked by that of its input.')
 
 
 def _segments(num_positions: int) -> Segments:

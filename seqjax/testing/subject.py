@@ -61,12 +61,21 @@ def scan_steps(step, initialize_carry, carry, x, segments):
 
 
 class Case(NamedTuple):
-  """The arguments of an unroll, and the weight of its carry in gradients."""
+  """The arguments of an unroll, and what is differentiated.
+
+  Attributes:
+    carry, x, segments: the arguments.
+    carry_weight: weight of the carry in the sum that is differentiated.
+    position: where the output of row 0 has the weight `weight`; -1: nowhere.
+    weight: that weight; others have 1.
+  """
 
   carry: Any
   x: Any
   segments: Segments
   carry_weight: float = 1.0
+  position: int = -1
+  weight: float = 1.0
 
 
 class Result(NamedTuple):
@@ -167,7 +176,7 @@ class Subject:
   def with_gradients(self, function) -> Callable:
     """Adds the gradients of a fixed random projection of carry and outputs."""
 
-    def value(variables, carry, x, segments, carry_weight):
+    def value(variables, carry, x, segments, carry_weight, position, weight):
       given = {**variables, 'x': x, 'carry': carry}
       inexact, rebuild = _inexact(given)
 
@@ -175,7 +184,8 @@ class Subject:
         given = rebuild(leaves)
         x, carry = given.pop('x'), given.pop('carry')
         carry, y = function(given, carry, x, segments)
-        return project(y) + carry_weight * project(carry), (y, carry)
+        total = project(_weigh(y, position, weight))
+        return total + carry_weight * project(carry), (y, carry)
 
       gradients, (y, carry) = jax.grad(projected, has_aux=True)(inexact)
       return Result(y, carry, gradients)
@@ -239,6 +249,13 @@ def _inexact(tree):
     return jax.tree.unflatten(treedef, filled)
 
   return differentiable, rebuild
+
+
+def _weigh(y, position, weight):
+  """Multiplies by a weight what row 0 has at one position."""
+  here = (jnp.arange(y.shape[0]) == 0)[:, None]
+  here &= (jnp.arange(y.shape[1]) == position)[None]
+  return y * jnp.where(here, weight, 1.0).astype(y.dtype)[..., None]
 
 
 def project(tree):

@@ -104,6 +104,7 @@ MODELS = {
   'block': Block(GRU(8)),
   'gated': Block(GRU(8), mlp='gated'),
   'stack': Stack((GRU(8), Attention(8, 16))),
+  'attention first': Stack((Attention(8, 16), MinGRU(8))),
   'tokens': SequenceModel(
     Spec((), 5), Spec((), 4), (LSTM(8), TCN(8, levels=2))
   ),

@@ -24,6 +24,7 @@ SEGMENTS = Segments(np.zeros((B, T), bool), np.ones((B, T), bool))
 SEGMENTS.start[:, list(STARTS)] = True
 SEGMENTS.valid[:, [4, 11]] = False
 POSITIONS = (1, 5, 7, 10)
+ONES = np.ones((B, T + 1), np.float32)
 
 
 class Op(NamedTuple):
@@ -215,20 +216,31 @@ def draw(op):
 
 
 def runner(op, algorithm):
-  """Outputs, last carry, and gradients of the arrays, by one compilation."""
+  """Outputs, last carry, and gradients of the arrays, by one compilation.
 
-  def objective(arrays, carry):
+  `weights` [B T + 1] are those of the outputs, and of the last carry, in what
+  is differentiated.
+  """
+
+  def objective(arrays, carry, weights):
     carry, y = op.run(carry, arrays, algorithm)
-    leaves = [leaf for leaf in jax.tree.leaves((carry, y)) if leaf.size]
-    return sum(jnp.sum(jnp.cos(leaf)) for leaf in leaves), (carry, y)
+    total = _weighted(y, weights[:, :-1])
+    for leaf in jax.tree.leaves(carry):
+      total += _weighted(leaf, weights[:, -1]) if leaf.size else 0
+    return total, (carry, y)
 
   gradient = jax.jit(jax.grad(objective, has_aux=True))
 
-  def run(carry, arrays):
-    gradients, (carry, y) = gradient(arrays, carry)
+  def run(carry, arrays, weights=ONES):
+    gradients, (carry, y) = gradient(arrays, carry, weights)
     return jax.tree.map(np.asarray, (y, carry, gradients))
 
   return run
+
+
+def _weighted(leaf, weights):
+  axes = range(weights.ndim, leaf.ndim)
+  return jnp.sum(jnp.cos(leaf) * jax.lax.expand_dims(weights, axes))
 
 
 def reached(op, position):
@@ -281,8 +293,33 @@ def test_what_is_not_finite_stays_in_its_segment_and_algorithms_agree(name):
       agree(*(results[a][:2] for a in op.algorithms))
 
 
-def near(given, expected):
-  np.testing.assert_allclose(given, expected, rtol=1e-4, atol=1e-5)
+@pytest.mark.parametrize('name', OPS)
+def test_gradients_that_are_not_finite_stay_in_their_segment(name):
+  """Where the outputs are finite, and what follows the op is not."""
+  op = OPS[name]
+  for algorithm in op.algorithms:
+    run = runner(op, algorithm)
+    _, _, expected = run(*draw(op))
+    for value in (np.nan, np.inf):
+      for position in (*POSITIONS, T):
+        if position == T and not op.carry:
+          continue
+        weights = ONES.copy()
+        weights[0, position] = value
+        _, _, given = run(*draw(op), weights)
+        _, reached_, _ = reached(op, min(position, T - 1))
+        said = f'{algorithm}: {value} at {position}'
+        for i, (a, b) in enumerate(zip(given, expected, strict=True)):
+          near(a[~reached_], b[~reached_], f'{said}, array {i}')
+        if position < T:
+          found = [~np.isfinite(a[0, position]).all() for a in given]
+          assert any(found), f'{said} is overlooked'
+
+
+def near(given, expected, said=''):
+  np.testing.assert_allclose(
+    given, expected, rtol=1e-4, atol=1e-5, err_msg=said
+  )
 
 
 def agree(first, *others):
