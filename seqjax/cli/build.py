@@ -211,19 +211,18 @@ def rows_at_once(config: Config) -> int:
   return 2 * config.batch_size
 
 
-def check_memory(config: Config, task):
-  """Raises MemoryError where an update would not fit, before it is compiled.
+def fits_memory(config: Config, task, at_once: int = 1) -> bool:
+  """Tells whether an update, or several at once, would fit; compiles none.
 
   Asks for the sizes of small batches, and only where the numbers that pass from
   one block to the next alone take a fiftieth of the memory.
   """
   limit = memory.available_memory()
-  stream = config.batch_size * num_positions(task) * config.features
+  stream = at_once * config.batch_size * num_positions(task) * config.features
   if 50 * stream * jnp.dtype(config.dtype).itemsize < limit:
-    return
+    return True
   one, two = _bytes_of_one_and_two(config)
-  if _extrapolated(config, one, two) > limit:
-    raise MemoryError(_refusal(config, one, two))
+  return at_once * _extrapolated(config, one, two) <= limit
 
 
 def too_large(config: Config) -> str:

@@ -172,8 +172,8 @@ def _train(
   stop_if_preempted,
 ) -> training.TrainState:
   """Returns the last state, whose checkpoint may still be being written."""
-  if mesh is None:
-    build.check_memory(config, task)
+  if mesh is None and not build.fits_memory(config, task):
+    raise MemoryError(build.too_large(config))
   state, patience = _restore(config, task, model, record, checkpoints)
   build.write_fitted(task, record.workdir)
   stop_if_preempted(state.step)

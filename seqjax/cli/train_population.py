@@ -141,6 +141,9 @@ def _train(
 
   Members that met what is not finite are taken from `left`.
   """
+  at_once = len(left) if resolve(config.how, task) == 'vmap' else 1
+  if not build.fits_memory(configs[0], task, at_once):
+    raise MemoryError(too_large(config))
   states = _restore(configs, left, task, model, record, checkpoints)
   first = int(states.step.max())
   stop_if_preempted(first)

@@ -9,7 +9,8 @@ import jax
 import pytest
 
 from seqjax import experiment, results, training
-from seqjax.cli import train, train_population, trained
+from seqjax.analysis import memory
+from seqjax.cli import build, train, train_population, trained
 from seqjax.results import table
 
 SMALL = train_population.Config(
@@ -156,6 +157,29 @@ def test_exhausted_memory_is_told_with_what_fits(tmp_path, capsys, monkeypatch):
     assert exit.value.code == 1
     assert 'batch_size=2 would fit' in said
     assert ('how=map takes that of one' in said) == extra
+
+
+@pytest.mark.parametrize('how, members', [('map', 1), ('vmap', 4)])
+def test_members_that_cannot_fit_are_refused_before_they_are_compiled(
+  how, members, tmp_path, monkeypatch
+):
+  """One at a time, or all at once."""
+  config = dataclasses.replace(SMALL, how=how, batch_size=64)
+  member = train_population.members(config)[0]
+  one, two = (build.bytes_needed(member, n) for n in (1, 2))
+  needed = members * (one + 63 * (two - one))
+
+  def compiled(*args, **kwargs):
+    raise RuntimeError('a step was about to be compiled')
+
+  monkeypatch.setattr(training, 'train_population', compiled)
+  for limit, error, message in (
+    (needed - 1, MemoryError, 'not enough memory'),
+    (needed, RuntimeError, 'about to be compiled'),
+  ):
+    monkeypatch.setattr(memory, 'available_memory', lambda: limit)  # noqa: B023
+    with pytest.raises(error, match=message):
+      train_population.run(config, tmp_path / str(limit))
 
 
 @pytest.mark.parametrize(
