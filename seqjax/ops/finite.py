@@ -31,7 +31,15 @@ def flawed(*vectors: Float[Array, '*B _']) -> Bool[Array, '*B']:
     zeros = jnp.zeros(array.shape[-1:], array.dtype)
     return jnp.matmul(array, jax.lax.optimization_barrier(zeros))
 
-  return jnp.isnan(sum(product(array) for array in vectors))
+  return _materialized(jnp.isnan(sum(product(array) for array in vectors)))
+
+
+def _materialized(mask: Bool[Array, '*B']) -> Bool[Array, '*B']:
+  """Returns the mask, which XLA would compute anew for all that it selects.
+
+  Nearly always nothing is marked, so that a branch without it is as good.
+  """
+  return jax.lax.cond(jnp.any(mask), lambda: mask, lambda: jnp.zeros_like(mask))
 
 
 def zero_where(
@@ -74,11 +82,22 @@ def reach(
 ) -> Reach:
   """Marks all that follows a flaw in its segment.
 
+  Nearly always there is none, and the search, a twentieth of the time of a
+  mixer, is left out.
+
   Args:
     before: flaws of the carry.
     flaws: those of the positions.
     segments: segments of the rows, or None.
   """
+  return jax.lax.cond(
+    jnp.any(before) | jnp.any(flaws),
+    lambda: _reach(before, flaws, segments),
+    lambda: Reach(jnp.zeros_like(flaws), jnp.zeros_like(before)),
+  )
+
+
+def _reach(before, flaws, segments):
   place = np.arange(flaws.shape[1], dtype=np.int32)[None, :, None]
   first = jnp.where(before, -1, -2).astype(jnp.int32)[:, None]
   latest = jnp.concatenate([first, jnp.where(flaws, place, -2)], axis=1)
@@ -146,14 +165,8 @@ def shield(
 
   def before(cotangents, segments):
     carry, query, *others, read, last = cotangents
-    spoilt = read > 0
-    # Nearly always nothing is, and `reach_back` would take a twentieth of the
-    # time of forward and backward.
-    reached = jax.lax.cond(
-      jnp.any(spoilt) | jnp.any(last > 0),
-      lambda: reach_back(jnp.any(last > 0, axis=-1), spoilt, segments),
-      lambda: Reach(jnp.zeros_like(spoilt), jnp.zeros(last.shape[:2], bool)),
-    )
+    spoilt = _materialized(read > 0)
+    reached = reach_back(jnp.any(last > 0, axis=-1), spoilt, segments)
     return [
       nan_where(reached.last, carry),
       nan_where(spoilt, query),
