@@ -8,10 +8,14 @@ scores on the validation and the test split, with chance and ceiling beside
 them. The same command resumes a run that was stopped or killed, and the run
 ends as if it had not been. SIGTERM saves before it stops, within a few seconds
 of training: exit code 75.
+
+Several processes train one run, each on its devices, under srun or mpirun, or
+where each is told of the others: --distributed=node1:1234,2,0.
 """
 
 import contextlib
 import functools
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -22,9 +26,17 @@ import jax
 from seqjax import experiment, results, training
 from seqjax.cli import build
 from seqjax.cli.train_config import CHECKPOINTS, Config
-from seqjax.launch import exits, memory_limits, monitor, signals, trackers
-from seqjax.results import extension
+from seqjax.launch import (
+  exits,
+  memory_limits,
+  monitor,
+  processes,
+  signals,
+  trackers,
+)
+from seqjax.results import extension, leaves
 from seqjax.results.checkpoint import Checkpoints
+from seqjax.results.follower import FollowerCheckpoints, FollowerRun
 from seqjax.results.saver import Saver
 from seqjax.training import sharding
 
@@ -43,13 +55,14 @@ def run(
   """Trains and scores one model; a finished run is not repeated.
 
   Resumes from the newest checkpoint in workdir. Each window is scored by
-  itself, also where the model was trained on a carry.
+  itself, also where the model was trained on a carry. All processes of a job
+  (see `launch.processes`) call this alike; the first one reads and writes.
 
   Args:
     config: the options of the run.
     workdir: its folder.
-    shard: spread batches over all devices; a run may be resumed with another
-      choice.
+    shard: spread batches over all devices, as several processes do in any case;
+      a run may be resumed with another choice.
     tracker: where the run is shown, one of `trackers.TRACKERS`, which changes
       no result.
     profile: trace a few intervals, which changes no result either.
@@ -65,21 +78,34 @@ def run(
     MemoryError: the device's memory does not suffice; says what would fit.
   """
   experiment.validate(config)
-  tracking = trackers.Tracking(tracker, workdir, config)
+  processes.check_same(
+    {'config': repr(config), 'version of jax': jax.__version__}
+  )
+  first = processes.is_first()
+  tracking = trackers.Tracking(tracker if first else 'none', workdir, config)
   exhausted = memory_limits.named(lambda: build.too_large(config))
-  with signals.sigterm() as preempted, exhausted:
+  with signals.sigterm() as here, exhausted:
+    preempted = processes.AnyAsked(here)
     if extend:
       build.check_model(*build.make(config), config)
-      _extend(config, workdir)
+      processes.first_alone(lambda: _extend(config, workdir))
     done = _finished(config, workdir)
     if done is not None:
       return done
-    mesh = _mesh(config, shard)
+    mesh = _mesh(config, shard or processes.are_several())
     with tracking:
-      return _run(config, workdir, preempted, mesh, tracking, profile)
+      return _run(config, workdir, preempted, mesh, tracking, profile and first)
 
 
 def _finished(
+  config: Config, workdir: str | os.PathLike
+) -> dict[str, Any] | None:
+  """Returns the summary of a finished run, or None, as the first one reads."""
+  read = functools.partial(_read_finished, config, workdir)
+  return processes.from_first(processes.first_alone(read))
+
+
+def _read_finished(
   config: Config, workdir: str | os.PathLike
 ) -> dict[str, Any] | None:
   """Returns the summary of a finished run, or None.
@@ -125,25 +151,39 @@ def _mesh(config: Config, shard: bool) -> jax.sharding.Mesh | None:
   return sharding.check(mesh, config.batch_size)
 
 
+@contextlib.contextmanager
+def _records(config: Config, workdir: Any) -> Iterator[tuple[Any, Any]]:
+  """Yields what writes the run and its checkpoints: in the first process."""
+  with contextlib.ExitStack() as opened:
+
+    def begin():
+      record = opened.enter_context(results.Run(workdir, config))
+      checkpoints = Checkpoints(
+        record.workdir / CHECKPOINTS,
+        latest=config.keep_latest,
+        best=config.keep_best,
+        before_save=record.sync,
+      )
+      return record, opened.enter_context(checkpoints)
+
+    yield processes.first_alone(begin) or (
+      FollowerRun(workdir, config),
+      FollowerCheckpoints(),
+    )
+
+
 def _run(config, workdir, preempted, mesh, tracking, profile) -> dict[str, Any]:
   task, model = build.make(config)
   build.check_model(task, model, config)
-  with (
-    results.Run(workdir, config) as record,
-    Checkpoints(
-      record.workdir / CHECKPOINTS,
-      latest=config.keep_latest,
-      best=config.keep_best,
-      before_save=record.sync,
-    ) as checkpoints,
-  ):
+  processes.check_same({'data': build.fingerprint(task)})
+  with _records(config, workdir) as (record, checkpoints):
     stop_if_preempted = functools.partial(
       raise_if_preempted, preempted, checkpoints, config, workdir
     )
     parts = task, model, record, checkpoints, tracking
     state = _train(config, *parts, mesh, profile, preempted, stop_if_preempted)
     held_out = {}
-    print('scoring validation and test ...', file=sys.stderr, flush=True)
+    _say('scoring validation and test ...')
     for split, batches in {'validation': 4, 'test': 16}.items():
       scored = held_out_score(config, model, state, task, split, batches)
       held_out |= scored.named(split)
@@ -175,23 +215,31 @@ def _train(
   if mesh is None and not build.fits_memory(config, task):
     raise MemoryError(build.too_large(config))
   state, patience = _restore(config, task, model, record, checkpoints)
-  build.write_fitted(task, record.workdir)
+  if processes.is_first():
+    build.write_fitted(task, record.workdir)
   stop_if_preempted(state.step)
   tracking.begin(state.step)
   if patience.is_over(config.patience):
     return state
   say_what_begins(config, record.workdir, state.step)
   pace = signals.Pace(PIECE_SECONDS)
+  pause = processes.agreed(pace)
   saver = Saver(checkpoints, float(config.save_every))
   data = build.fingerprint(task)
   sign = 1 if task.metric.higher_is_better else -1
   tokens = config.batch_size * build.num_positions(task)
   watch = monitor.Monitor(
-    record.workdir, config.steps, tokens, int(state.step), profile=profile
+    record.workdir,
+    config.steps,
+    tokens,
+    int(state.step),
+    profile=profile,
+    stream=None if processes.is_first() else io.StringIO(),
   )
-  states = _states(config, task, model, state, pace, mesh)
+  states = _states(config, task, model, state, pause, mesh)
   with watch, _keeping_the_last(saver):
-    for state, metrics in states:
+    for spread, metrics in states:
+      state = sharding.local(spread)
       pace.reached(state.step)
       watch.reached(state.step)
       score = None
@@ -201,7 +249,7 @@ def _train(
         record.log(state.step, **line)
         tracking.log(state.step, **line)
         watch.update(state.step, **metrics, validation=validation.score)
-        score = sign * validation.score
+        score = processes.from_first(sign * validation.score)
         patience = patience.after(score)
       extra = {
         'patience': patience._asdict(),
@@ -220,7 +268,7 @@ def _train(
   return state
 
 
-def _states(config, task, model, state, pace, mesh):
+def _states(config, task, model, state, pause, mesh):
   """Returns the generator of states and metrics from `state` on."""
   return training.train(
     model,
@@ -231,7 +279,7 @@ def _states(config, task, model, state, pace, mesh):
     batch_size=config.batch_size,
     learning_rate=config.learning_rate,
     log_every=config.log_every,
-    pause=pace,
+    pause=pause,
     state=state,
     mesh=mesh,
     carried=config.carried,
@@ -242,12 +290,16 @@ def _states(config, task, model, state, pace, mesh):
 def say_what_begins(config: Config, workdir: Any, step: Any):
   """Prints what is trained and where its results are written."""
   how = f'resuming at step {int(step)}' if step else 'starting at step 0'
-  print(
+  _say(
     f'training {config.mixer} on {config.task}, {how}; results are written to '
-    f'{workdir}',
-    file=sys.stderr,
-    flush=True,
+    f'{workdir}'
   )
+
+
+def _say(line: str):
+  """Prints a line on stderr, once for all processes."""
+  if processes.is_first():
+    print(line, file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
@@ -273,16 +325,34 @@ def raise_if_preempted(preempted, checkpoints, config, workdir, step):
 
 
 def _restore(config, task, model, record, checkpoints):
-  """Returns the state to begin with, and the patience that is left."""
-  build.check_data(task, checkpoints.extra, record.workdir)
+  """Returns the state to begin with, and the patience that is left.
+
+  The first process reads the checkpoint, and the others have it from there.
+  """
   state = build.initial_state(config, task, model)
-  restored = checkpoints.restore(state, record.lost_lines)
-  if restored is None:
+
+  def read():
+    build.check_data(task, checkpoints.extra, record.workdir)
+    return checkpoints.restore(state, record.lost_lines)
+
+  restored = processes.first_alone(read)
+  extra = processes.from_first(restored and restored[1])
+  if extra is None:
     record.begin()
     return state, signals.Patience()
-  state, extra = restored
+  state = _from_first(restored[0] if restored else state)
   record.resume(state.step)
   return state, signals.Patience(**extra['patience'])
+
+
+def _from_first(state: training.TrainState) -> training.TrainState:
+  """Returns the first process's state in all of them."""
+  if not processes.are_several():
+    return state
+  named = leaves.named(state)
+  arrays = {path: leaves.on_host(leaf) for path, leaf in named.items()}
+  about = {p: leaves.describe(leaf, arrays[p]) for p, leaf in named.items()}
+  return leaves.together(processes.arrays_from_first(arrays), about, state)
 
 
 class HeldOut(NamedTuple):
@@ -347,14 +417,22 @@ def _counted(summary: dict[str, Any]) -> str:
   return '' if share == 1 else f', {share:.1%} of the targets counted'
 
 
-@exits.guarded(resumes=True)
+@processes.leaving_at_once
+@exits.guarded(resumes=True, several=True)
 def train_and_report(
-  config: Config, workdir: str | os.PathLike, **switches: bool | str
+  config: Config,
+  workdir: str | os.PathLike,
+  distributed: str = '',
+  **switches: bool | str,
 ):
   """Trains as `run` does, and prints the outcome."""
+  processes.begin(processes.asked_for(distributed, os.environ))
   extend = switches.get('extend', False)
-  finished = not extend and _finished(config, workdir) is not None
-  summary = run(config, workdir, **switches)
+  with processes.noticing_the_lost():
+    finished = not extend and _finished(config, workdir) is not None
+    summary = run(config, workdir, **switches)
+  if not processes.is_first():
+    return
   if finished:
     print(f'Already finished: {report(config, summary, workdir, "")}')
   else:
@@ -375,6 +453,11 @@ def main():
     ),
     profile='Trace a few intervals with jax.profiler, into workdir/profile.',
     extend='Continue a finished run up to --steps.',
+    distributed=experiment.Text(
+      'Join other processes in one run: HOST:PORT,COUNT,INDEX is the address '
+      'of the first, their number, and which this is; auto asks the launcher, '
+      'as happens without this flag under srun and mpirun.'
+    ),
   )
 
 

@@ -11,6 +11,7 @@ if __name__ == '__main__':
 
 from seqjax.experiment.command_line import (
   Choice,
+  Text,
   define_flags,
   from_flags,
   launch,
@@ -32,6 +33,7 @@ from seqjax.experiment.config import (
 
 __all__ = [
   'Choice',
+  'Text',
   'check_types',
   'choose',
   'define_flags',

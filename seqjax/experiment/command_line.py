@@ -48,6 +48,12 @@ class Choice(NamedTuple):
   among: Catalog
 
 
+class Text(NamedTuple):
+  """A switch that takes any text; '' by default."""
+
+  help: str
+
+
 def parse_grid(Config: type, text: str) -> list[Any]:
   """Returns the grid of 'mixer=lstm,gru;seed=0,1', validated; see `grid`.
 
@@ -110,7 +116,7 @@ def launch(
   run: Callable[..., Any],
   workdir: str | None,
   argv: Sequence[str] | None = None,
-  **switches: str | Choice,
+  **switches: str | Choice | Text,
 ):
   """Parses the command line, calls `run(config, workdir)`, exits.
 
@@ -130,8 +136,8 @@ def launch(
     run: called with the config, and with the workdir unless that is None.
     workdir: the default of the flag of that name; None: there is no such flag.
     argv: stands in for the command line, with the program first.
-    **switches: help texts of further flags, which are on or off, or choices.
-      They are no part of the config, since they change nothing about the
+    **switches: help texts of further flags, which are on or off, choices, or
+      texts. They are no part of the config, since they change nothing about the
       result. `run` is given them by name.
   """
   flags = define_flags(Config)
@@ -141,6 +147,8 @@ def launch(
       default, text = next(iter(switch.among)), switch.help
       text += _choices(name, switch.among)
       absl_flags.DEFINE_string(name, default, text, flag_values=flags)
+    elif isinstance(switch, Text):
+      absl_flags.DEFINE_string(name, '', switch.help, flag_values=flags)
     else:
       absl_flags.DEFINE_boolean(name, False, switch, flag_values=flags)
   if workdir is not None:

@@ -60,19 +60,22 @@ def sentences(
 
 
 def guarded(
-  too_large: Callable[..., str] = ask_for_less, resumes: bool = False
+  too_large: Callable[..., str] = ask_for_less,
+  resumes: bool = False,
+  several: bool = False,
 ) -> Callable[[Callable], Callable]:
   """Returns a decorator that runs a program's function under `sentences`.
 
-  A job of several processes is refused. `too_large` is called with the
-  arguments of the function.
+  A job of several processes is refused, unless the program is made for
+  `several`. `too_large` is called with the arguments of the function.
   """
 
   def decorate(run):
     @functools.wraps(run)
     def call(*args, **kwargs):
       with sentences(lambda: too_large(*args), resumes):
-        single_process.check(os.environ)
+        if not several:
+          single_process.check(os.environ)
         return run(*args, **kwargs)
 
     return call

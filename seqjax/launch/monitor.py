@@ -38,6 +38,7 @@ class Monitor(contextlib.ExitStack):
     tokens: the number of positions that a step reads.
     step: the step at which it begins; greater than 0 for one that resumes.
     profile: trace a few intervals, too.
+    stream: where lines are written; None: to standard error.
   """
 
   def __init__(
@@ -48,12 +49,15 @@ class Monitor(contextlib.ExitStack):
     step: int = 0,
     *,
     profile: bool = False,
+    stream: Any = None,
   ):
     super().__init__()
     self._profile = None
     if profile:
       self._profile = self.enter_context(Profile(workdir))
-    self._lines = self.enter_context(MetricsLines(total_steps, tokens, step))
+    self._lines = self.enter_context(
+      MetricsLines(total_steps, tokens, step, stream)
+    )
 
   def reached(self, step: Any):
     """Notes that training has come to `step`, where it pauses or not."""

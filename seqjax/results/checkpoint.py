@@ -11,7 +11,7 @@ Orbax writes in the background, and gives a checkpoint its name when it is
 complete: a killed process leaves no partial one. One that has been
 damaged since is found by its checksums. Keys are saved as the numbers that they
 consist of, and arrays without an element in the metadata alone, for Orbax saves
-none. One process writes, whatever number of devices it has.
+none. One process writes, whatever number of devices or of processes there is.
 """
 
 import contextlib
@@ -83,7 +83,10 @@ class Checkpoints:
     orbax_messages.silence()
     synced = ocp.options.AsyncOptions(post_finalization_callback=self._sync)
     options = ocp.CheckpointManagerOptions(
-      create=False, preservation_policy=self._kept, async_options=synced
+      create=False,
+      preservation_policy=self._kept,
+      async_options=synced,
+      multiprocessing_options=_alone(),
     )
     self._manager = ocp.CheckpointManager(self.folder, options=options)
     for step in self.steps:
@@ -357,6 +360,20 @@ class Checkpoints:
         f'A checkpoint could not be written to {str(self.folder)!r}:'
         f' {_first_line(error)}. Those that are complete stay usable.'
       ) from error
+
+
+def _alone():
+  """Returns options by which Orbax waits for no other process."""
+  import orbax.checkpoint as ocp
+
+  if jax.process_count() == 1:
+    return ocp.options.MultiprocessingOptions()
+  index = jax.process_index()
+  return ocp.options.MultiprocessingOptions(
+    primary_host=index,
+    active_processes={index},
+    barrier_sync_key_prefix=f'process{index}',
+  )
 
 
 class _Damaged(Exception):

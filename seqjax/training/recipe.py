@@ -42,14 +42,15 @@ class Recipe:
           f'train needs {name} of at least {least}, but {name}={given} was '
           'given.'
         )
-    if jax.process_count() > 1:
-      raise ValueError(
-        'train runs in one process, but this program is one of '
-        f'{jax.process_count()} (jax.process_count()): start one; its devices '
-        'can share batches by a mesh.'
-      )
     if self.mesh is not None:
       sharding.check(self.mesh, self.batch_size)
+    if jax.process_count() > 1 and _devices(self.mesh) < jax.device_count():
+      raise ValueError(
+        f'In {jax.process_count()} processes (jax.process_count()), train '
+        f'needs a mesh over all devices, of which there are '
+        f'{jax.device_count()}, but that given has {_devices(self.mesh)}: make '
+        "it by jax.make_mesh((jax.device_count(),), ('rows',))."
+      )
     if self.carried:
       check_carries(self.model, self.task)
 
@@ -63,6 +64,10 @@ class Recipe:
   def carried_rows(self) -> int | None:
     """The rows of the carry that a state holds; None: it holds no carry."""
     return self.batch_size if self.carried else None
+
+
+def _devices(mesh: Mesh | None) -> int:
+  return 0 if mesh is None else mesh.size
 
 
 def check_carries(model, task):

@@ -9,6 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -40,14 +43,50 @@ def put(state: TrainState, mesh: Mesh | None) -> TrainState:
   """Returns the state on the devices of the mesh, from wherever it is."""
   if mesh is None:
     return state
-  return jax.device_put(state, _of_state(state, mesh))
+  return jax.tree.map(_placed, state, _of_state(state, mesh))
 
 
 def put_stack(batches: Batch, mesh: Mesh | None) -> Batch:
   """Batches on top of each other, the rows of each spread over the mesh."""
   if mesh is None:
     return batches
-  return jax.device_put(batches, NamedSharding(mesh, P(None, *mesh.axis_names)))
+  rows = NamedSharding(mesh, P(None, *mesh.axis_names))
+  return jax.tree.map(lambda leaf: _placed(leaf, rows), batches)
+
+
+def local(state: TrainState) -> TrainState:
+  """Returns the whole state on devices of this process.
+
+  Of a mesh over several processes, which all have to ask for it together.
+  """
+
+  def whole(leaf):
+    if leaf.is_fully_addressable:
+      return leaf
+    if leaf.is_fully_replicated:
+      return leaf.addressable_data(0)
+    return jnp.asarray(multihost_utils.process_allgather(leaf, tiled=True))
+
+  return jax.tree.map(whole, state)
+
+
+def _placed(leaf: Any, sharding: NamedSharding) -> jax.Array:
+  """Returns an array, or a PRNG key, by its parts on each device.
+
+  Of a mesh over several processes, each of which holds the whole array, and
+  gives its own devices their parts.
+  """
+  if sharding.is_fully_addressable:
+    return jax.device_put(leaf, sharding)
+  if not getattr(leaf, 'is_fully_addressable', True):
+    return leaf  # it has been placed before
+  if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+    numbers = _placed(jax.random.key_data(leaf), sharding)
+    return jax.random.wrap_key_data(numbers, impl=jax.random.key_impl(leaf))
+  whole = np.asarray(leaf)
+  return jax.make_array_from_callback(
+    whole.shape, sharding, lambda index: whole[index]
+  )
 
 
 def split_rows(batch: Batch, mesh: Mesh | None) -> Batch:

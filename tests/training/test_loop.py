@@ -471,8 +471,8 @@ def test_norms_of_layers_make_up_that_of_the_gradient():
 
 
 def test_one_of_several_processes_is_refused(monkeypatch):
-  """Their clocks would decide which sums are paired."""
+  """Without a mesh over the devices of all, each would train alone."""
   monkeypatch.setattr(jax, 'process_count', lambda: 2)
   model = model_for(TASK, (GRU(4),))
-  with pytest.raises(ValueError, match='one of 2'):
+  with pytest.raises(ValueError, match='In 2 processes .* a mesh over all'):
     training.train(model, TASK, OPTIMIZER, KEY, steps=1, batch_size=2)

@@ -1,0 +1,136 @@
+"""Several processes train one run: as one process does, and stop together."""
+
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from seqjax.cli import train
+from seqjax.cli.train_config import Config
+
+ROOT = pathlib.Path(__file__).parent.parent.parent
+SMALL = {
+  'task': 'parity',
+  'mixer': 'mingru',
+  'features': 8,
+  'layers': 1,
+  'batch_size': 8,
+  'steps': 300,
+  'log_every': 100,
+}
+SECONDS = 240  # until a child is given up
+
+
+def start(workdir, count=2, seeds=None, **options):
+  """Starts the processes of a run; each writes to a file of its own."""
+  with socket.socket() as free:
+    free.bind(('localhost', 0))
+    address = f'localhost:{free.getsockname()[1]}'
+  children = []
+  for i in range(count):
+    flags = SMALL | options | {'workdir': workdir}
+    flags |= {'distributed': f'{address},{count},{i}'}
+    flags |= {'seed': seeds[i]} if seeds else {}
+    with open(f'{workdir}.{i}', 'w') as output:
+      child = subprocess.Popen(
+        [
+          *(sys.executable, '-m', 'seqjax.cli.train'),
+          *(f'--{name}={value}' for name, value in flags.items()),
+        ],
+        cwd=ROOT,
+        env=os.environ | {'PJRT_NPROC': '2'},
+        stdout=output,
+        stderr=output,
+      )
+    children.append(child)
+  return children
+
+
+def ended(workdir, children):
+  """Waits; returns exit codes, and what the processes said."""
+  codes = [child.wait(SECONDS) for child in children]
+  said = [pathlib.Path(f'{workdir}.{i}').read_text() for i in range(len(codes))]
+  return codes, said
+
+
+def metrics(workdir):
+  lines = (workdir / 'metrics.jsonl').read_text().splitlines()
+  return [json.loads(line) for line in lines]
+
+
+def near(given, expected):
+  """Equal but for the order of sums, and for clocks."""
+  assert [line.keys() for line in given] == [line.keys() for line in expected]
+  for a, b in zip(given, expected, strict=True):
+    for name in a.keys() - {'time'}:
+      np.testing.assert_allclose(a[name], b[name], rtol=1e-3, err_msg=name)
+
+
+def wait_for(path, text, child):
+  """Waits until a process has said so."""
+  until = time.monotonic() + SECONDS
+  while text not in path.read_text():
+    assert time.monotonic() < until and child.poll() is None, path.read_text()
+    time.sleep(0.05)
+
+
+@pytest.fixture(scope='module')
+def alone(tmp_path_factory):
+  """The run of one process."""
+  workdir = tmp_path_factory.mktemp('alone')
+  train.run(Config(**SMALL), workdir)
+  return workdir
+
+
+def test_sigterm_to_one_stops_both_and_one_goes_on_alone(tmp_path, alone):
+  """With exit code 75; what it comes to is the run of one process."""
+  workdir = tmp_path / 'run'
+  children = start(workdir)
+  wait_for(pathlib.Path(f'{workdir}.0'), 'compiling the', children[0])
+  children[1].send_signal(signal.SIGTERM)
+  codes, said = ended(workdir, children)
+  assert codes == [75, 75], said
+  assert all('the same command resumes it' in text for text in said)
+  assert 'results are written to' not in said[1]
+  summary = train.run(Config(**SMALL), workdir)
+  near(metrics(workdir), metrics(alone))
+  assert summary['steps_taken'] == SMALL['steps']
+
+
+@pytest.mark.slow
+def test_two_processes_go_on_with_the_run_of_one(tmp_path, alone):
+  """And say once that it has finished."""
+  workdir = tmp_path / 'run'
+  (child,) = start(workdir, count=1)
+  wait_for(pathlib.Path(f'{workdir}.0'), 'compiling the', child)
+  child.send_signal(signal.SIGTERM)
+  assert ended(workdir, [child])[0] == [75]
+  codes, said = ended(workdir, start(workdir))
+  assert codes == [0, 0], said
+  assert 'resuming at step' in said[0] and 'parity by mingru' not in said[1]
+  near(metrics(workdir), metrics(alone))
+
+
+@pytest.mark.slow
+def test_another_config_is_refused_by_all(tmp_path):
+  """Before anything is written."""
+  codes, said = ended(tmp_path / 'run', start(tmp_path / 'run', seeds=(0, 1)))
+  assert codes == [2, 2]
+  assert all('process 1 has another config' in text for text in said)
+  assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.parametrize('given', ['node1', 'node1:1', 'node1:1,2,2', 'a,2,0'])
+def test_an_address_that_is_none_is_refused(given, capsys):
+  """In a sentence."""
+  with pytest.raises(SystemExit) as exit:
+    train.train_and_report(Config(**SMALL), 'unused', distributed=given)
+  assert exit.value.code == 2
+  assert 'HOST:PORT,COUNT,INDEX' in capsys.readouterr().err
