@@ -35,7 +35,7 @@ RESULTS = {
 # The doors that most users come through; each has an example in its docstring.
 DOORS = (
   *('nn.catalog', 'nn.from_flax', 'ops.segments.from_lengths'),
-  *('nn.from_torch', 'nn.RecurrentLayers'),
+  *('nn.from_torch', 'nn.to_flax_nnx', 'nn.RecurrentLayers'),
   *('nn.nnx', 'nn.nnx.from_linen', 'models.nnx'),
   *('models.model_for', 'models.generate', 'models.beam_search'),
   *('training.train', 'training.train_population', 'training.evaluate'),

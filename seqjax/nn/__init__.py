@@ -10,7 +10,7 @@ from seqjax.nn import catalog
 from seqjax.nn.attention import AttentionCarry, SelfAttention
 from seqjax.nn.catalog import *  # noqa: F403  the class of every entry
 from seqjax.nn.cross_attention import CrossAttention, Memory
-from seqjax.nn.flax_weights import from_flax, to_flax
+from seqjax.nn.flax_weights import from_flax, to_flax, to_flax_nnx
 from seqjax.nn.initial_carry import InitialCarry
 from seqjax.nn.mixer import (
   CausalMixer,
@@ -53,6 +53,7 @@ __all__ = [
   'select_rows',
   'state_floats',
   'to_flax',
+  'to_flax_nnx',
   'to_torch',
 ]
 __all__ += catalog.__all__

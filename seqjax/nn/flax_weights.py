@@ -66,6 +66,7 @@ _INSTEAD = {
   'normalize_qk': 'set it to False and train anew',
   'decode': 'set it to False; Attention streams by its own carry',
 }
+_OURS = 'seqjax.nn.nnx.from_linen makes an NNX module of seqjax of any layer'
 
 
 def from_flax(
@@ -137,6 +138,8 @@ def to_flax(
 ) -> tuple[nn.Module, dict[str, Any]]:
   """Returns the Linen module that computes what a layer does, and variables.
 
+  `to_flax_nnx` returns a module of NNX.
+
   Args:
     mixer: an Elman, a GRU or an LSTM, which becomes an `nn.RNN` (of an
       `OptimizedLSTMCell`); one layer of RecurrentLayers, an `nn.RNN` or an
@@ -169,6 +172,42 @@ def to_flax(
   both = nn.Bidirectional(*(rnn for rnn, _ in ways.values()))
   params = {f'{way}_rnn': found['params'] for way, (_, found) in ways.items()}
   return both, {'params': params}
+
+
+def to_flax_nnx(mixer: SequenceLayer, variables: Mapping[str, Any]) -> Any:
+  """Returns the module of NNX that computes what a layer does.
+
+  | here                          | NNX                                       |
+  |-------------------------------|-------------------------------------------|
+  | Elman, GRU, LSTM              | RNN of a SimpleCell, a GRUCell, an        |
+  |                               | OptimizedLSTMCell                         |
+  | RecurrentLayers of one layer  | RNN, or Bidirectional of two              |
+  | Attention, FullAttention      | MultiHeadAttention, to be called with     |
+  |                               | `is_causal=True` for Attention            |
+
+  Args:
+    mixer: a layer that `to_flax` takes.
+    variables: what its `init` returns.
+
+  Returns:
+    The module, which holds the weights.
+
+  Raises:
+    ValueError: as by `to_flax`, or a GRU has a candidate_bias that is not zero,
+      for which nnx.GRUCell has no place.
+
+  Example:
+    >>> import jax
+    >>> from seqjax.nn import LSTM, to_flax_nnx
+    >>> mixer, x = LSTM(8), jax.numpy.ones((2, 5, 8))
+    >>> variables = mixer.init(jax.random.key(0), x)
+    >>> to_flax_nnx(mixer, variables)(x).shape
+    (2, 5, 8)
+  """
+  from seqjax.nn import nnx_weights  # takes long
+
+  module, variables = to_flax(mixer, variables)
+  return nnx_weights.as_nnx(module, variables['params'])
 
 
 def _one_way(cell: Any, variables) -> tuple[CausalMixer, dict]:
@@ -264,7 +303,7 @@ def _to_attention(mixer: SelfAttention, variables):
     raise ValueError(
       'Flax has attention without positions and with as many heads of keys as '
       f'of queries, but positions={mixer.positions!r} and '
-      f'num_kv_heads={mixer.num_kv_heads} were given.'
+      f'num_kv_heads={mixer.num_kv_heads} were given; {_OURS}.'
     )
   params = _checked_params(mixer, mixer.features, variables)
   module = nn.MultiHeadDotProductAttention(
@@ -335,7 +374,7 @@ def _cell_of(mixer: CausalMixer) -> nn.RNNCellBase:
   if type(mixer) not in _CELLS:
     raise ValueError(
       'Flax has cells for Elman, GRU and LSTM, but a '
-      f'{type(mixer).__name__} was given.'
+      f'{type(mixer).__name__} was given; {_OURS}.'
     )
   options = {'dtype': mixer.dtype, 'param_dtype': mixer.param_dtype}
   if isinstance(mixer, Elman):

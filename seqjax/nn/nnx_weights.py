@@ -1,11 +1,14 @@
-"""Weights of NNX's recurrent cells and attention as those of Linen's."""
+"""Weights of NNX's recurrent cells and attention as Linen's, and back."""
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
+from flax.traverse_util import flatten_dict
 
 _CELLS = {
   nnx.SimpleCell: nn.SimpleCell,
@@ -13,6 +16,7 @@ _CELLS = {
   nnx.LSTMCell: nn.LSTMCell,
   nnx.OptimizedLSTMCell: nn.OptimizedLSTMCell,
 }
+_NNX_CELLS = {linen: cell for cell, linen in _CELLS.items()}
 # The blocks of a joined kernel, as Linen names them after i or h.
 _GATES = {
   nnx.SimpleCell: ('',),
@@ -123,3 +127,75 @@ def _dense(dense: nnx.Module) -> dict[str, Any]:
   if dense.bias is not None:
     params['bias'] = dense.bias[...]
   return params
+
+
+def as_nnx(module: nn.Module, params: Mapping[str, Any]) -> nnx.Module:
+  """Returns the NNX module that computes what a Linen one of `to_flax` does.
+
+  Raises:
+    ValueError: NNX has no place for one of the weights.
+  """
+  if isinstance(module, nn.RNN):
+    return nnx.RNN(_nnx_cell(module.cell, params['cell']))
+  if isinstance(module, nn.Bidirectional):
+    there, back = (
+      as_nnx(rnn, params[name])
+      for name, rnn in (
+        ('forward_rnn', module.forward_rnn),
+        ('backward_rnn', module.backward_rnn),
+      )
+    )
+    return nnx.Bidirectional(there, back)
+  return _nnx_attention(module, params)
+
+
+def _nnx_cell(cell: nn.RNNCellBase, params: Mapping[str, Any]):
+  """Returns the cell, whose kernels hold those of all gates side by side."""
+  kind = _NNX_CELLS[type(cell)]
+  if kind is nnx.GRUCell:
+    params = params | {'hn': _without_bias(params['hn'])}
+  gates = _GATES[kind]
+  joined = {
+    f'dense_{source}/{part}': jnp.concatenate(
+      [params[source + gate][part] for gate in gates], axis=-1
+    )
+    for source in 'ih'
+    for part in params[source + gates[0]]
+  }
+  inputs = joined['dense_i/kernel'].shape[0]
+  options = {name: getattr(cell, name) for name in _SHARED}
+  return _filled(kind, (inputs, cell.features), options, joined)
+
+
+def _without_bias(dense: Mapping[str, Any]) -> dict[str, Any]:
+  """Leaves out the bias inside the reset gate, which must be zero."""
+  if np.any(dense['bias']):
+    raise ValueError(
+      'nnx.GRUCell has no bias inside its reset gate, but candidate_bias of '
+      'this GRU is not zero; to_flax gives a Linen module that has one, and '
+      'seqjax.nn.nnx.GRU.from_linen an NNX module of seqjax.'
+    )
+  return {'kernel': dense['kernel']}
+
+
+def _nnx_attention(module: nn.MultiHeadDotProductAttention, params):
+  features = params['query']['kernel'].shape[0]
+  names = 'use_bias', 'dtype', 'param_dtype'
+  options = {name: getattr(module, name) for name in names} | {'decode': False}
+  sizes = module.num_heads, features
+  flat = flatten_dict(dict(params), sep='/')
+  return _filled(nnx.MultiHeadAttention, sizes, options, flat)
+
+
+def _filled(
+  kind: type[nnx.Module],
+  sizes: tuple[int, int],
+  options: Mapping[str, Any],
+  arrays: Mapping[str, Any],
+) -> nnx.Module:
+  """Makes a module of arrays by path, without sampling any parameters."""
+  empty = nnx.eval_shape(lambda: kind(*sizes, **options, rngs=nnx.Rngs(0)))
+  graph, state = nnx.split(empty)
+  for path, variable in nnx.to_flat_state(state):
+    variable.set_value(jnp.asarray(arrays['/'.join(path)]))
+  return nnx.merge(graph, state)

@@ -12,7 +12,7 @@ from flax import nnx
 
 from seqjax.nn import nnx as layers
 from seqjax.nn.attention import Attention, FullAttention
-from seqjax.nn.flax_weights import from_flax, to_flax
+from seqjax.nn.flax_weights import from_flax, to_flax, to_flax_nnx
 from seqjax.nn.linear_rnn import MinGRU
 from seqjax.nn.recurrent_layers import RecurrentLayers
 from seqjax.nn.rnn import GRU, LSTM, Elman
@@ -215,7 +215,7 @@ def test_attention_that_is_not_here_is_refused(options, message):
 
 def test_attention_with_positions_has_no_module_in_flax():
   """Nor have heads that share keys."""
-  with pytest.raises(ValueError, match="positions='rotary'"):
+  with pytest.raises(ValueError, match="positions='rotary'.*nnx.from_linen"):
     to_flax(FullAttention(4), {'params': {}})
 
 
@@ -257,6 +257,55 @@ def test_attention_of_nnx_is_that_of_linen():
   )
   with pytest.raises(ValueError, match='num_kv_heads=1'):
     from_flax(grouped)
+
+
+def check_round_trip(layer, x, call=lambda module, x: module(x), **options):
+  """The module of NNX gives equal outputs, and the layer comes back."""
+  variables = noisy(init(layer, x))
+  if isinstance(layer, GRU):
+    zero = jnp.zeros_like(variables['params']['candidate_bias'])
+    variables['params']['candidate_bias'] = zero
+  theirs = to_flax_nnx(layer, variables)
+  check_equal(call(theirs, x), layer.apply(variables, x))
+  again, back = from_flax(theirs, **options)
+  assert again == layer
+  jax.tree.map(np.testing.assert_array_equal, back, variables)
+
+
+@pytest.mark.parametrize(
+  'layer',
+  [
+    *(mixer.clone(input_features=3) for mixer in MIXERS),
+    RecurrentLayers((LSTM(5, input_features=3),), bidirectional=True),
+  ],
+  ids=lambda layer: type(layer).__name__,
+)
+def test_modules_of_nnx_compute_what_recurrences_do(layer):
+  """Both ways, too."""
+  check_round_trip(layer, X[..., :3])
+
+
+@pytest.mark.parametrize('use_bias', [True, False])
+def test_attention_of_nnx_computes_what_ours_does(use_bias):
+  """With a causal mask for Attention, without any for FullAttention."""
+  x, options = X[..., :4], {'positions': 'none', 'use_bias': use_bias}
+  check_round_trip(FullAttention(4, num_heads=2, **options), x)
+  check_round_trip(
+    Attention(4, 16, num_heads=2, **options),
+    x,
+    lambda module, x: module(x, is_causal=True),
+    causal=True,
+    context=16,
+  )
+
+
+def test_what_nnx_does_not_have_is_refused():
+  """A bias inside the reset gate, and whatever Linen does not have."""
+  variables = noisy(init(GRU(5)))
+  with pytest.raises(ValueError, match='candidate_bias .*; to_flax gives'):
+    to_flax_nnx(GRU(5), variables)
+  with pytest.raises(ValueError, match='Elman, GRU and LSTM, but a MinGRU'):
+    to_flax_nnx(MinGRU(5), {'params': {}})
 
 
 def test_modules_that_are_not_here_are_refused():
