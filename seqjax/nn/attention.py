@@ -27,14 +27,24 @@ from seqjax.typing import Array, Segments
 
 POSITIONS = ('rotary', 'alibi', 'learned', 'sinusoidal', 'none')
 
+# The outputs of a call, and the weights of its softmax if they were requested.
+Outputs = (
+  Float[Array, 'B T D'] | tuple[Float[Array, 'B T D'], Float[Array, 'B H T T']]
+)
+
 
 class SelfAttention(SequenceMixer):
   """Queries, keys and values of a sequence, and their positions.
 
-  If the collection 'intermediates' is mutable, a call stores the weights of
-  its softmax, [B H T S], there as `weights`:
+  A call returns the weights of its softmax, [B H T S], when asked. A row of
+  them sums to 1, or to 0 at padding:
 
-      y, found = mixer.apply(variables, x, mutable='intermediates')
+      y, weights = mixer.apply(variables, x, return_weights=True)
+
+  Inside a model, each layer stores its own as `weights`, by any algorithm, if
+  the collection 'intermediates' is mutable:
+
+      y, found = model.apply(variables, x, mutable='intermediates')
 
   Attributes:
     num_heads: how many heads of queries share the features; None: 2, or 1
@@ -111,10 +121,20 @@ class SelfAttention(SequenceMixer):
 
   @nn.nowrap
   def _whole(
-    self, x: Float[Array, 'B T D'], segments: Segments | None, **sight: Any
-  ) -> Float[Array, 'B T D']:
+    self,
+    x: Float[Array, 'B T D'],
+    segments: Segments | None,
+    return_weights: bool,
+    **sight: Any,
+  ) -> Outputs:
     """Attends within x at every position; `sight` says which it sees."""
     check_inputs(self, x, segments)
+    if return_weights and self.algorithm not in ('auto', 'plain'):
+      raise ValueError(
+        "return_weights needs algorithm='plain' or 'auto', which hold all T x "
+        f'T weights, but algorithm={self.algorithm!r} was given; change it, or '
+        'leave return_weights out.'
+      )
     batch_size, num_positions = x.shape[:2]
     self._check_length(num_positions)
     zero = jnp.zeros((batch_size,), jnp.int32)
@@ -132,12 +152,17 @@ class SelfAttention(SequenceMixer):
     query, key, value, flawed = self._project(x, places)
     flaws = finite.Flaws(flawed, flawed)
     where |= {'flaws': flaws} | sight
-    if self.is_mutable_collection('intermediates') and not (
-      self.is_initializing()
-    ):
-      self.sow('intermediates', 'weights', self._weights(query, key, **where))
     y = self._attend(query, key, value, **where)
-    return segments_lib.zero_padding(y, segments)
+    y = segments_lib.zero_padding(y, segments)
+    stored = (
+      self.is_mutable_collection('intermediates') and not self.is_initializing()
+    )
+    if not (stored or return_weights):
+      return y
+    weights = self._weights(query, key, **where)
+    if stored:
+      self.sow('intermediates', 'weights', weights)
+    return (y, weights) if return_weights else y
 
   @nn.nowrap
   def _project(self, x, places):
@@ -162,10 +187,11 @@ class SelfAttention(SequenceMixer):
     return self.out(self._read(query, key, value, **where))
 
   @nn.nowrap
-  def _read(self, query, key, value, **where):
+  def _read(self, query, key, value, *, algorithm=None, **where):
     slopes = alibi_slopes(self.num_heads) if self.positions == 'alibi' else None
+    algorithm = algorithm or self.algorithm
     return attention_lib.attention(
-      query, key, value, slopes=slopes, algorithm=self.algorithm, **where
+      query, key, value, slopes=slopes, algorithm=algorithm, **where
     )
 
   @nn.nowrap
@@ -173,7 +199,8 @@ class SelfAttention(SequenceMixer):
     """Returns the attention weights, by attending to unit vectors."""
     units = jnp.eye(key.shape[1], dtype=key.dtype)[None, :, None]
     units = jnp.broadcast_to(units, (*key.shape[:3], key.shape[1]))
-    return jnp.swapaxes(self._read(query, key, units, **where), 1, 2)
+    weights = self._read(query, key, units, algorithm='plain', **where)
+    return jnp.swapaxes(weights, 1, 2)
 
   @nn.nowrap
   def _check_length(self, num_positions: int):
@@ -200,9 +227,10 @@ class FullAttention(SelfAttention):
     segments: Segments | None = None,
     *,
     lengths: Int[Array, 'B'] | None = None,
-  ) -> Float[Array, 'B T D']:
+    return_weights: bool = False,
+  ) -> Outputs:
     segments = segments_lib.chosen(segments, lengths, x)
-    return self._whole(x, segments, causal=False)
+    return self._whole(x, segments, return_weights, causal=False)
 
 
 class AttentionCarry(NamedTuple):
@@ -293,10 +321,12 @@ class Attention(SelfAttention, CausalMixer):
     segments: Segments | None = None,
     *,
     lengths: Int[Array, 'B'] | None = None,
-  ) -> Float[Array, 'B T D']:
+    return_weights: bool = False,
+  ) -> Outputs:
     """Unrolls from the initial carry, without its empty cache."""
     segments = segments_lib.chosen(segments, lengths, x)
-    return self._whole(x, segments, window=self.receptive_field)
+    window = self.receptive_field
+    return self._whole(x, segments, return_weights, window=window)
 
   @property
   def receptive_field(self) -> int | None:

@@ -103,18 +103,17 @@ class SequenceLayer(nnx.Module):
     """Returns the Linen module, and its variables {'params': ...}."""
     return self._module, {'params': values(self)}
 
-  def _apply(self, method: str, *args: Any) -> Any:
+  def _apply(self, method: str, *args: Any, **options: Any) -> Any:
     """Calls a method of the Linen module with the parameters held here."""
     rngs = {}
     if not getattr(self, 'deterministic', True) and self.rngs is not None:
       rngs = {'dropout': self.rngs()}
     module, variables = self.to_linen()
     if not hasattr(self, '__captures__'):
-      return module.apply(variables, *args, rngs=rngs, method=method)
+      return module.apply(variables, *args, **options, rngs=rngs, method=method)
     # Inside nnx.capture, whatever Linen sows is sown here.
-    result, found = module.apply(
-      variables, *args, rngs=rngs, method=method, mutable='intermediates'
-    )
+    options |= {'rngs': rngs, 'method': method, 'mutable': 'intermediates'}
+    result, found = module.apply(variables, *args, **options)
     for name, value in found.get('intermediates', {}).items():
       self.sow(nnx.Intermediate, name, value, _latest, lambda: None)
     return result

@@ -20,16 +20,50 @@ from typing import Any
 
 import flax.linen
 from flax.nnx import Rngs
+from jaxtyping import Float, Int
 
 from seqjax.errors import Catalog, unknown
-from seqjax.nn import catalog
+from seqjax.nn import attention, catalog
 from seqjax.nn.bridge import SequenceLayer, StreamingLayer, make_class, shown
 from seqjax.nn.mixer import SequenceLayer as LinenLayer
+from seqjax.ops import segments as segments_lib
+from seqjax.typing import Array, Segments
+
+
+class _FullAttention(SequenceLayer):
+  """An NNX module whose calls return weights of attention when asked."""
+
+  def __call__(
+    self,
+    x: Float[Array, 'B T D'],
+    segments: Segments | None = None,
+    *,
+    lengths: Int[Array, 'B'] | None = None,
+    return_weights: bool = False,
+  ) -> attention.Outputs:
+    """Computes the outputs, and the weights [B H T T] if they are asked for."""
+    if not return_weights:
+      return super().__call__(x, segments, lengths=lengths)
+    segments = segments_lib.chosen(segments, lengths, x)
+    return self._apply('__call__', x, segments, return_weights=True)
+
+
+class _Attention(_FullAttention, StreamingLayer):
+  """A module that streams, and returns weights of attention when asked."""
+
+
+def _class_of(mixer: type[LinenLayer], module: str) -> type[SequenceLayer]:
+  """Returns the NNX class of a mixer, which is found in a module."""
+  base = None
+  if issubclass(mixer, attention.SelfAttention):
+    streams = issubclass(mixer, attention.Attention)
+    base = _Attention if streams else _FullAttention
+  return make_class(mixer, module, base)
 
 
 def _classes(mixers: Catalog) -> Catalog:
   """Returns the NNX classes of a catalogue, under its names."""
-  made = {name: make_class(mixer, __name__) for name, mixer in mixers.items()}
+  made = {name: _class_of(mixer, __name__) for name, mixer in mixers.items()}
   return Catalog(mixers.what, made)
 
 
@@ -88,7 +122,7 @@ def from_linen(
     )
   known = _CLASSES.get(kind.__name__)
   if known is None or known.linen_class is not kind:
-    known = make_class(kind, kind.__module__)
+    known = _class_of(kind, kind.__module__)
   return known.from_linen(module, variables, rngs)
 
 

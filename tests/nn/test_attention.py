@@ -11,7 +11,7 @@ import pytest
 from seqjax.nn.attention import Attention, FullAttention, LocalAttention
 from seqjax.nn.cross_attention import SCORES, CrossAttention
 from seqjax.ops.positions import alibi_slopes, sinusoids
-from seqjax.ops.segments import from_lengths
+from seqjax.ops.segments import from_ids, from_lengths
 from seqjax.typing import Segments
 
 RNG = np.random.default_rng(0)
@@ -79,6 +79,61 @@ def test_weights_are_those_of_flax(algorithm):
   assert weights.shape == (2, 2, 6, 6)
   assert_close(weights[0].sum(-1), 1.0)
   assert (np.asarray(weights)[1, :, :4, 4:] == 0).all()
+
+
+@pytest.mark.parametrize(
+  'mixer, reach',
+  [
+    (Attention(8, 6, positions='none'), (5, 0)),
+    (FullAttention(8, positions='alibi', num_kv_heads=1), (5, 5)),
+    (LocalAttention(8, window=2, positions='none'), (1, 0)),
+  ],
+  ids=['causal', 'full', 'local'],
+)
+def test_a_call_returns_weights_when_asked(mixer, reach):
+  """They are a softmax over what is seen, and zero at padding."""
+  rows = from_ids(np.array([[1, 1, 1, 2, 2, 2], [1, 1, 1, 1, 0, 0]]))
+  variables = variables_of(mixer, X)
+  call = functools.partial(mixer.apply, variables)
+  y, weights = jax.jit(lambda x: call(x, rows, return_weights=True))(X)
+  assert_close(y, call(X, rows))
+
+  kernels = {n: p['kernel'] for n, p in variables['params'].items()}
+  query = jnp.einsum('btd,dhk->bhtk', X, kernels['query'])
+  key = jnp.einsum('bsd,dhk->bhsk', X, kernels['key'])
+  logits = jnp.einsum(
+    'bhtk,bhsk->bhts', query, jnp.broadcast_to(key, query.shape)
+  ) / np.sqrt(4)
+  distance = np.arange(6)[:, None] - np.arange(6)[None]
+  if mixer.positions == 'alibi':
+    logits -= (alibi_slopes(2)[:, None, None] * np.abs(distance)[None])[None]
+  piece = np.array([[0, 0, 0, 1, 1, 1], [0, 0, 0, 0, -1, -1]])
+  seen = (piece[:, :, None] == piece[:, None]) & (piece >= 0)[:, None]
+  seen &= ((distance <= reach[0]) & (distance >= -reach[1]))[None]
+  logits = jnp.where(seen[:, None], logits, -jnp.inf)
+  expected = jnp.nan_to_num(jax.nn.softmax(logits, axis=-1))
+  assert_close(weights, expected)
+
+
+def test_weights_cost_nothing_unless_they_are_asked_for():
+  """They take a product of matrices of their own."""
+  mixer = Attention(8, 6)
+  variables = variables_of(mixer, X)
+
+  def products(**options):
+    call = functools.partial(mixer.apply, variables, **options)
+    return str(jax.make_jaxpr(call)(X)).count('dot_general')
+
+  assert products() == products(return_weights=False)
+  assert products() < products(return_weights=True)
+
+
+@pytest.mark.parametrize('algorithm', ['blockwise', 'cudnn'])
+def test_algorithms_that_hold_no_weights_return_none(algorithm):
+  """The sentence says which do."""
+  mixer = Attention(8, 6, algorithm=algorithm)
+  with pytest.raises(ValueError, match=f"'plain' or 'auto', .*'{algorithm}'"):
+    mixer.init(jax.random.key(0), X, return_weights=True)
 
 
 def test_cross_attention_is_that_of_flax():

@@ -166,14 +166,15 @@ def test_a_layer_of_ones_own_is_an_nnx_module_too():
   assert not hasattr(layer, 'step')
 
 
-def test_attention_gives_its_weights_to_nnx_capture():
-  """As it does to Linen's `mutable`; a call alone computes none."""
+def test_attention_gives_its_weights_to_nnx():
+  """To nnx.capture as to Linen's `mutable`, and to a call that asks."""
   layer = make('attention')
   y, found = nnx.capture(layer, nnx.Intermediate)(X)
   (weights,) = found['weights'].get_value()
   assert weights.shape == (2, 2, 6, 6)
   assert_close(jnp.sum(weights, axis=-1), jnp.ones((2, 2, 6)))
   assert_close(layer(X), y)
+  assert_close(layer(X, return_weights=True), (y, weights))
   assert not nnx.state(layer, nnx.Intermediate)
 
 
@@ -195,7 +196,7 @@ def test_a_class_says_what_it_is_and_how_to_make_it():
   ]  # fmt: skip
   layer = layers.LocalAttention(4, window=3, rngs=nnx.Rngs(0))
   parameters = list(inspect.signature(layer).parameters)
-  assert parameters == ['x', 'segments', 'lengths']
+  assert parameters == ['x', 'segments', 'lengths', 'return_weights']
   assert {'features', 'window', 'step', 'query'} <= set(dir(layer))
   assert (layer.features, layer.window, layer.receptive_field) == (4, 3, 3)
   assert 'Param' in repr(layer)
