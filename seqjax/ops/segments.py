@@ -56,7 +56,9 @@ def from_lengths(lengths: Int[Array, 'B'], num_positions: int) -> Segments:
   """
   lengths = _integers('from_lengths', 'lengths', lengths, 1)
   if not isinstance(lengths, jax.core.Tracer):
-    outside = [int(n) for n in lengths if not 0 <= n <= num_positions]
+    # By NumPy, since inside jit even a constant's items are traced.
+    numbers = np.asarray(lengths).tolist()
+    outside = [n for n in numbers if not 0 <= n <= num_positions]
     if outside:
       raise ValueError(
         f'Lengths must lie in 0..{num_positions} (the positions of a row), but '

@@ -47,6 +47,14 @@ def test_lengths_pad_at_the_end():
   assert not segments.start.any()
 
 
+def test_lengths_may_be_constants_of_a_compiled_function():
+  """They are arrays of JAX that the function closes over."""
+  lengths = jnp.array([0, 2, 3])
+  made = jax.jit(lambda: segments_lib.from_lengths(lengths, 3))()
+  expected = segments_lib.from_lengths(lengths, 3)
+  np.testing.assert_array_equal(made.valid, expected.valid)
+
+
 @pytest.mark.parametrize('lengths', [[-1, 2], [1, 4]])
 def test_lengths_outside_the_row_are_refused(lengths):
   """Negative ones, and ones beyond the row."""
