@@ -1,5 +1,6 @@
 """The operations of an NNX module and of its Linen module, to be compared."""
 
+import functools
 import re
 
 import jax
@@ -13,23 +14,38 @@ def of_both(from_linen, mixer, x, segments) -> tuple[str, str]:
 
   def in_nnx(variables, x, segments):
     layer = from_linen(mixer, variables)
-    y = layer(x, segments)
-    if not can_stream(mixer):
-      return y
-    carry = layer.initialize_carry(len(x))
-    unrolled = layer.unroll(carry, x, segments)
-    return y, unrolled, layer.step(carry, x[:, 0])
+    return _results(mixer, layer, layer, x, segments)
 
   def in_linen(variables, x, segments):
-    y = mixer.apply(variables, x, segments)
-    if not can_stream(mixer):
-      return y
-    carry = mixer.initialize_carry(len(x))
-    unrolled = mixer.apply(variables, carry, x, segments, method='unroll')
-    return y, unrolled, mixer.apply(variables, carry, x[:, 0], method='step')
+    call = functools.partial(mixer.apply, variables)
+    return _results(mixer, call, _Methods(mixer, variables), x, segments)
 
   given = variables, x, segments
   return _program(in_nnx, *given), _program(in_linen, *given)
+
+
+class _Methods:
+  """The methods of a Linen module, with its variables."""
+
+  def __init__(self, mixer, variables):
+    self._mixer, self._variables = mixer, variables
+
+  def __getattr__(self, name):
+    if name == 'initialize_carry':
+      return self._mixer.initialize_carry
+    return functools.partial(self._mixer.apply, self._variables, method=name)
+
+
+def _results(mixer, call, layer, x, segments):
+  y = call(x, segments)
+  if isinstance(x, tuple):  # a source, and a target
+    carry = layer.encode(x[0], segments[0])
+    x, segments = x[1], segments[1]
+  elif can_stream(mixer):
+    carry = layer.initialize_carry(len(x))
+  else:
+    return y
+  return y, layer.unroll(carry, x, segments), layer.step(carry, x[:, 0])
 
 
 def _program(function, *args) -> str:

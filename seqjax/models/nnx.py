@@ -24,95 +24,105 @@ from typing import Any
 
 import flax.linen
 from flax.nnx import Rngs
+from jaxtyping import Float, Int, Shaped
 
 from seqjax.errors import unknown
-from seqjax.models import block, classifier, sequence_model, stack
+from seqjax.models import block, classifier, seq2seq, sequence_model, stack
 from seqjax.nn import bridge, nnx
-from seqjax.nn.mixer import SequenceLayer as LinenLayer
+from seqjax.typing import Array, Segments
 
-__all__ = ['Block', 'Classifier', 'SequenceModel', 'Stack', 'from_linen']
-
-
-class _OfMixers(bridge.SequenceLayer):
-  """An NNX module whose mixers are NNX modules too, in their places.
-
-  Dropout falls exactly when the module is in training mode (`train()`, as it is
-  made) and its `rngs` had a stream 'dropout' or a default one; `eval()` ends
-  it.
-  """
-
-  def __init__(self, *args: Any, rngs: Any = None, **options: Any):
-    known = bridge.fields(self.linen_class)
-    if len(args) > len(known):
-      raise ValueError(
-        f'{type(self).__name__} has the options {known}, but {len(args)} were '
-        'given.'
-      )
-    options |= dict(zip(known, args, strict=False))
-    field = 'mixer' if 'mixer' in known else 'mixers'
-    given = options.get(field, ())
-    mixers = tuple(given) if isinstance(given, tuple | list) else (given,)
-    self._check_mixers(mixers)
-    if field in options:
-      described = tuple(map(_described, mixers))
-      options[field] = described if field == 'mixers' else described[0]
-    super().__init__(rngs=rngs, **options)
-    for i, mixer in enumerate(mixers):
-      holder, name = self._place(i)
-      if not isinstance(mixer, bridge.SequenceLayer):
-        params = bridge.values(getattr(holder, name))
-        mixer = nnx.from_linen(mixer, {'params': params})
-      setattr(holder, name, mixer)
-
-  def set_view(self, deterministic: bool | None = None):
-    """Sets whether dropout is off, for `nnx.view`.
-
-    Args:
-      deterministic: True where it is off; None leaves it as it is.
-    """
-    if deterministic is not None and hasattr(self, 'deterministic'):
-      self.deterministic = deterministic
-
-  @property
-  def mixers(self) -> tuple[bridge.SequenceLayer, ...]:
-    """The mixers, which are NNX modules."""
-    places = map(self._place, range(len(self._module.mixers)))
-    return tuple(getattr(holder, name) for holder, name in places)
-
-  def _place(self, index: int) -> tuple[Any, str]:
-    """Returns what holds the mixer of a layer, and its name there."""
-    return getattr(self.stack, f'blocks_{index}'), 'mixer'
-
-  @classmethod
-  def _check_mixers(cls, mixers: tuple[Any, ...]):
-    """Raises ValueError unless all are mixers, each NNX module once."""
-    for mixer in mixers:
-      if not isinstance(mixer, (bridge.SequenceLayer, LinenLayer)):
-        raise ValueError(
-          f'{cls.__name__} is made of mixers, such as '
-          f'seqjax.nn.nnx.GRU(8, rngs=rngs), but {bridge.shown(mixer)} was '
-          'given.'
-        )
-    modules = [m for m in mixers if isinstance(m, bridge.SequenceLayer)]
-    if len(set(map(id, modules))) < len(modules):
-      raise ValueError(
-        f'{cls.__name__} has parameters of its own in every layer, but one NNX '
-        'module was given for several; make one for each.'
-      )
+__all__ = [
+  'Block',
+  'Classifier',
+  'Seq2Seq',
+  'SequenceModel',
+  'Stack',
+  'from_linen',
+]
 
 
-class _Streaming(_OfMixers, bridge.StreamingLayer):
+class _InStack(nnx.LayerOfMixers):
+  def _places(self) -> list[tuple[Any, str]]:
+    return _in_blocks(self.stack, self._module.mixers)
+
+
+class _Streaming(_InStack, bridge.StreamingLayer):
   """A module of mixers that streams if its mixers do."""
 
 
-class _Block(_Streaming):
-  def _place(self, index: int) -> tuple[Any, str]:
-    return self, 'mixer'
+class _Block(nnx.LayerOfMixers, bridge.StreamingLayer):
+  mixer_fields = ('mixer',)
+
+  def _places(self) -> list[tuple[Any, str]]:
+    return [(self, 'mixer')]
 
 
-class _Stack(_Streaming):
-  def _place(self, index: int) -> tuple[Any, str]:
-    return getattr(self, f'blocks_{index}'), 'mixer'
+class _Stack(nnx.LayerOfMixers, bridge.StreamingLayer):
+  def _places(self) -> list[tuple[Any, str]]:
+    return _in_blocks(self, self._module.mixers)
+
+
+class _Seq2Seq(nnx.LayerOfMixers):
+  """An encoder and a decoder, whose methods are those of the Linen module."""
+
+  mixer_fields = ('encoder', 'decoder')
+
+  def __call__(
+    self,
+    inputs: tuple[Shaped[Array, 'B S *I'], Shaped[Array, 'B T *O']],
+    segments: tuple[Segments | None, Segments | None] | None = None,
+    *,
+    lengths: tuple[Int[Array, 'B'] | None, Int[Array, 'B'] | None]
+    | None = None,
+  ) -> Float[Array, 'B T *C']:
+    """Computes the outputs for a source, and a target given one step late."""
+    return self._apply('__call__', inputs, segments, lengths=lengths)
+
+  def encode(
+    self, source: Shaped[Array, 'B S *I'], segments: Segments | None = None
+  ) -> seq2seq.Seq2SeqCarry:
+    """Returns the decoder's carry before the target's first position."""
+    return self._apply('encode', source, segments)
+
+  def step(
+    self, carry: seq2seq.Seq2SeqCarry, x_t: Shaped[Array, 'B *O']
+  ) -> tuple[seq2seq.Seq2SeqCarry, Float[Array, 'B *C']]:
+    """Returns the decoder's next position, after reading x_t."""
+    return self._apply('step', carry, x_t)
+
+  def unroll(
+    self,
+    carry: seq2seq.Seq2SeqCarry,
+    x: Shaped[Array, 'B T *O'],
+    segments: Segments | None = None,
+  ) -> tuple[seq2seq.Seq2SeqCarry, Float[Array, 'B T *C']]:
+    """Reads many positions of the target."""
+    return self._apply('unroll', carry, x, segments)
+
+  @property
+  def encoder(self) -> tuple[bridge.SequenceLayer, ...]:
+    """The mixers of the encoder, which are NNX modules."""
+    return self.mixers[: len(self._module.encoder)]
+
+  @property
+  def decoder(self) -> tuple[bridge.SequenceLayer, ...]:
+    """The mixers of the decoder, which are NNX modules."""
+    return self.mixers[len(self._module.encoder) :]
+
+  def _places(self) -> list[tuple[Any, str]]:
+    decoder = range(len(self._module.decoder))
+    return _in_blocks(self.stack, self._module.encoder) + [
+      (getattr(self, f'blocks_{i}').block, 'mixer') for i in decoder
+    ]
+
+  @classmethod
+  def _example(cls, module: flax.linen.Module) -> Any:
+    return bridge.example(module.input), bridge.example(module.output)
+
+
+def _in_blocks(stack: Any, mixers: tuple[Any, ...]) -> list[tuple[Any, str]]:
+  """Returns where the mixers of a stack are: in which block, by which name."""
+  return [(getattr(stack, f'blocks_{i}'), 'mixer') for i in range(len(mixers))]
 
 
 Block = bridge.make_class(block.Block, __name__, _Block)
@@ -120,9 +130,11 @@ Stack = bridge.make_class(stack.Stack, __name__, _Stack)
 SequenceModel = bridge.make_class(
   sequence_model.SequenceModel, __name__, _Streaming
 )
-Classifier = bridge.make_class(classifier.Classifier, __name__, _OfMixers)
+Classifier = bridge.make_class(classifier.Classifier, __name__, _InStack)
+Seq2Seq = bridge.make_class(seq2seq.Seq2Seq, __name__, _Seq2Seq)
 _CLASSES = {
-  kind.linen_class: kind for kind in (Block, Stack, SequenceModel, Classifier)
+  kind.linen_class: kind
+  for kind in (Block, Stack, SequenceModel, Classifier, Seq2Seq)
 }
 
 
@@ -136,7 +148,8 @@ def from_linen(
   `to_linen()` of the NNX module goes the other way.
 
   Args:
-    module: a Block, Stack, SequenceModel, Classifier or a mixer, unbound.
+    module: a Block, Stack, SequenceModel, Classifier, Seq2Seq or a mixer,
+      unbound.
     variables: what its `init` returns: {'params': ...}.
     rngs: `flax.nnx.Rngs` with a stream for dropout, if it is to be used.
 
@@ -147,13 +160,6 @@ def from_linen(
   if type(module) in _CLASSES:
     return _CLASSES[type(module)].from_linen(module, variables, rngs)
   return nnx.from_linen(module, variables, rngs)
-
-
-def _described(mixer: Any) -> flax.linen.Module:
-  """Returns the Linen module of a mixer."""
-  if isinstance(mixer, bridge.SequenceLayer):
-    return mixer.to_linen()[0]
-  return mixer
 
 
 def __getattr__(name: str) -> Any:

@@ -53,10 +53,10 @@ class SequenceLayer(nnx.Module):
     module = self.linen_class(*args, **options, parent=None)
     if variables is None:
       key = self._parameter_key(rngs)
-      variables = module.lazy_init({'params': key}, _example(module))
+      variables = module.lazy_init({'params': key}, self._example(module))
       params = variables['params']
     else:
-      params = _checked(module, variables)
+      params = _checked(module, variables, self._example(module))
     self._module = module
     self._names = tuple(sorted(params))
     for name, tree in params.items():
@@ -117,6 +117,12 @@ class SequenceLayer(nnx.Module):
     for name, value in found.get('intermediates', {}).items():
       self.sow(nnx.Intermediate, name, value, _latest, lambda: None)
     return result
+
+  @classmethod
+  def _example(cls, module: flax.linen.Module) -> Any:
+    """Returns the shape and dtype of one position of a layer's inputs."""
+    spec = getattr(module, 'input', None) or Spec((input_width(module),))
+    return example(spec)
 
   @classmethod
   def _check_options(cls, args: tuple[Any, ...], options: dict[str, Any]):
@@ -306,14 +312,15 @@ def _is_random(module: flax.linen.Module) -> bool:
   return False
 
 
-def _example(module: flax.linen.Module) -> jax.ShapeDtypeStruct:
-  """Returns the shape and dtype of one position of a layer's inputs."""
-  spec = getattr(module, 'input', None) or Spec((input_width(module),))
+def example(spec: Spec) -> jax.ShapeDtypeStruct:
+  """Returns the shape and dtype of one position that a spec describes."""
   dtype = jnp.float32 if spec.vocab is None else jnp.int32
   return jax.ShapeDtypeStruct((1, 1, *spec.shape), dtype)
 
 
-def _checked(module: flax.linen.Module, variables: Any) -> Mapping[str, Any]:
+def _checked(
+  module: flax.linen.Module, variables: Any, inputs: Any
+) -> Mapping[str, Any]:
   """Returns the parameters, which must be those that the module has.
 
   Raises:
@@ -325,9 +332,7 @@ def _checked(module: flax.linen.Module, variables: Any) -> Mapping[str, Any]:
       f"Variables of {name} must be what `init` returns, with 'params' in "
       f'them, but {shown(variables)} was given.'
     )
-  made = jax.eval_shape(
-    lambda x: module.init(jax.random.key(0), x), _example(module)
-  )
+  made = jax.eval_shape(lambda x: module.init(jax.random.key(0), x), inputs)
   expected = flatten_dict(made['params'], sep='/')
   given = flatten_dict(dict(variables['params']), sep='/')
   if set(given) != set(expected):

@@ -15,8 +15,9 @@ Example:
   ['bias', 'input', 'recurrent']
 """
 
+import itertools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen
 from flax.nnx import Rngs
@@ -24,8 +25,17 @@ from jaxtyping import Float, Int
 
 from seqjax.errors import Catalog, unknown
 from seqjax.nn import attention, catalog
-from seqjax.nn.bridge import SequenceLayer, StreamingLayer, make_class, shown
+from seqjax.nn.bridge import (
+  SequenceLayer,
+  StreamingLayer,
+  fields,
+  make_class,
+  shown,
+  values,
+)
+from seqjax.nn.initial_carry import InitialCarry as LinenInitialCarry
 from seqjax.nn.mixer import SequenceLayer as LinenLayer
+from seqjax.nn.recurrent_layers import RecurrentLayers as LinenLayers
 from seqjax.ops import segments as segments_lib
 from seqjax.typing import Array, Segments
 
@@ -52,6 +62,108 @@ class _Attention(_FullAttention, StreamingLayer):
   """A module that streams, and returns weights of attention when asked."""
 
 
+class LayerOfMixers(SequenceLayer):
+  """An NNX module whose mixers are NNX modules too, in their places.
+
+  Dropout falls exactly when the module is in training mode (`train()`, as it is
+  made) and its `rngs` had a stream 'dropout' or a default one; `eval()` ends
+  it.
+
+  Attributes:
+    mixer_fields: the options that are a mixer, or a tuple of them.
+  """
+
+  mixer_fields: ClassVar[tuple[str, ...]] = ('mixers',)
+
+  def __init__(self, *args: Any, rngs: Any = None, **options: Any):
+    known = fields(self.linen_class)
+    if len(args) > len(known):
+      raise ValueError(
+        f'{type(self).__name__} has the options {known}, but {len(args)} were '
+        'given.'
+      )
+    options |= dict(zip(known, args, strict=False))
+    mixers = ()
+    for field in filter(options.__contains__, self.mixer_fields):
+      several = field != 'mixer' and isinstance(options[field], tuple | list)
+      each = tuple(options[field]) if several else (options[field],)
+      mixers += each
+      self._check_mixers(mixers)
+      options[field] = _described(each) if several else _described(each)[0]
+    super().__init__(rngs=rngs, **options)
+    # A mixer that is read both ways has two places.
+    for place, mixer in zip(self._places(), itertools.cycle(mixers)):
+      self._put(mixer, *place)
+
+  def set_view(self, deterministic: bool | None = None):
+    """Sets whether dropout is off, for `nnx.view`.
+
+    Args:
+      deterministic: True where it is off; None leaves it as it is.
+    """
+    if deterministic is not None and hasattr(self, 'deterministic'):
+      self.deterministic = deterministic
+
+  @property
+  def mixers(self) -> tuple[SequenceLayer, ...]:
+    """The mixers, which are NNX modules."""
+    return tuple(getattr(holder, name) for holder, name in self._places())
+
+  def _places(self) -> list[tuple[Any, str]]:
+    """Returns what holds each mixer, and its name there."""
+    raise NotImplementedError(f'{type(self).__name__} defines no _places.')
+
+  def _put(self, mixer: Any, holder: Any, name: str):
+    """Puts an NNX module of a mixer where its parameters are."""
+    if not isinstance(mixer, SequenceLayer):
+      mixer = from_linen(mixer, {'params': values(getattr(holder, name))})
+    setattr(holder, name, mixer)
+
+  @classmethod
+  def _check_mixers(cls, mixers: tuple[Any, ...]):
+    """Raises ValueError unless all are mixers, each NNX module once."""
+    for mixer in mixers:
+      if not isinstance(mixer, (SequenceLayer, LinenLayer)):
+        raise ValueError(
+          f'{cls.__name__} is made of mixers, such as '
+          f'seqjax.nn.nnx.GRU(8, rngs=rngs), but {shown(mixer)} was given.'
+        )
+    modules = [m for m in mixers if isinstance(m, SequenceLayer)]
+    if len(set(map(id, modules))) < len(modules):
+      raise ValueError(
+        f'{cls.__name__} has parameters of its own in every layer, but one NNX '
+        'module was given for several; make one for each.'
+      )
+
+
+class _RecurrentLayers(LayerOfMixers, StreamingLayer):
+  def __init__(self, *args: Any, rngs: Any = None, **options: Any):
+    super().__init__(*args, rngs=rngs, **options)
+    if len(set(map(id, self.mixers))) < len(self.mixers):
+      raise ValueError(
+        'RecurrentLayers that are read both ways have parameters of their own '
+        'for each way, but an NNX module has one set; give a Linen module, '
+        'such as seqjax.nn.GRU(8).'
+      )
+
+  def _places(self) -> list[tuple[Any, str]]:
+    ways = ('forward', 'backward')[: 2 if self._module.bidirectional else 1]
+    layers = range(len(self._module.mixers))
+    return [(self, f'{way}_{i}') for way in ways for i in layers]
+
+
+class _InitialCarry(LayerOfMixers, StreamingLayer):
+  mixer_fields = ('mixer',)
+
+  @property
+  def mixer(self) -> SequenceLayer:
+    """The mixer, which is an NNX module."""
+    return self.inner
+
+  def _places(self) -> list[tuple[Any, str]]:
+    return [(self, 'inner')]
+
+
 def _class_of(mixer: type[LinenLayer], module: str) -> type[SequenceLayer]:
   """Returns the NNX class of a mixer, which is found in a module."""
   base = None
@@ -69,12 +181,17 @@ def _classes(mixers: Catalog) -> Catalog:
 
 MIXERS = _classes(catalog.MIXERS)
 NONCAUSAL_MIXERS = _classes(catalog.NONCAUSAL_MIXERS)
+_COMPOSED = (
+  make_class(LinenLayers, __name__, _RecurrentLayers),
+  make_class(LinenInitialCarry, __name__, _InitialCarry),
+)
 _CLASSES = {
-  layer.__name__: layer for layer in (MIXERS | NONCAUSAL_MIXERS).values()
+  layer.__name__: layer
+  for layer in (*(MIXERS | NONCAUSAL_MIXERS).values(), *_COMPOSED)
 }
 globals().update(_CLASSES)
 
-__all__ = [  # noqa: PLE0604  the class of every entry
+__all__ = [  # noqa: PLE0604  the class of every layer
   'MIXERS',
   'NONCAUSAL_MIXERS',
   'SequenceLayer',
@@ -124,6 +241,14 @@ def from_linen(
   if known is None or known.linen_class is not kind:
     known = _class_of(kind, kind.__module__)
   return known.from_linen(module, variables, rngs)
+
+
+def _described(mixers: tuple[Any, ...]) -> tuple[flax.linen.Module, ...]:
+  """Returns the Linen modules of mixers."""
+  return tuple(
+    mixer.to_linen()[0] if isinstance(mixer, SequenceLayer) else mixer
+    for mixer in mixers
+  )
 
 
 def __getattr__(name: str) -> Any:

@@ -28,6 +28,7 @@ MODELS = {
   'stack': linen_models.Stack((nn.MinGRU(4), nn.Attention(4, 8))),
   'model': linen_models.SequenceModel(TOKENS, TOKENS, GRUS, remat=True),
   'encoder': linen_models.SequenceModel(TOKENS, TOKENS, (nn.FullAttention(4),)),
+  'seq2seq': linen_models.Seq2Seq(TOKENS, TOKENS, GRUS, GRUS, 'dot'),
 }
 
 
@@ -42,6 +43,8 @@ def test_models_are_the_programs_of_their_linen_modules(name):
   if not hasattr(module, 'input'):
     x = jnp.ones((2, 6, 4))
   segments = from_lengths(jnp.array([3, 6]), 6)
+  if name == 'seq2seq':
+    x, segments = (x, x), (segments, segments)
   given, expected = programs.of_both(models.from_linen, module, x, segments)
   assert given == expected
 
@@ -59,6 +62,24 @@ def test_a_classifier_is_an_nnx_module_too():
   np.testing.assert_allclose(model(X), module.apply(variables, X), rtol=1e-5)
   assert model(X).shape == (2, 5) and not hasattr(model, 'step')
   assert model.mixers[0].features == 4
+
+
+def test_an_encoder_and_a_decoder_are_made_of_nnx_modules():
+  """Each keeps its own; lengths are given as a pair."""
+  rngs = nnx.Rngs(0)
+  encoder, decoder = (layers.MinGRU(4, rngs=rngs) for _ in range(2))
+  model = models.Seq2Seq(
+    TOKENS, TOKENS, (encoder,), (decoder,), 'dot', rngs=rngs
+  )
+  assert model.encoder == (encoder,) and model.decoder == (decoder,)
+  module, variables = model.to_linen()
+  assert module == linen_models.Seq2Seq(TOKENS, TOKENS, GRUS, GRUS, 'dot')
+  assert variables['params'] == nnx.to_pure_dict(nnx.state(model, nnx.Param))
+  lengths = jnp.array([3, 6]), jnp.array([6, 2])
+
+  call = nnx.jit(lambda model: model((X, X), lengths=lengths))
+  expected = module.apply(variables, (X, X), lengths=lengths)
+  np.testing.assert_allclose(call(model), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_parameters_are_those_of_linen_for_the_key():
@@ -120,7 +141,8 @@ def test_dropout_needs_a_stream():
 
 def test_classes_say_what_they_are():
   """To help and to tab completion."""
-  for kind in (models.Block, models.Stack, models.SequenceModel):
+  kinds = models.Block, models.Stack, models.SequenceModel, models.Seq2Seq
+  for kind in kinds:
     linen = getattr(linen_models, kind.__name__)
     assert kind.__doc__.startswith(inspect.getdoc(linen))
     assert kind.__module__ == 'seqjax.models.nnx'

@@ -14,6 +14,7 @@ import pytest
 from flax import nnx
 
 from seqjax import nn, testing
+from seqjax.nn import bridge
 from seqjax.nn import nnx as layers
 from seqjax.testing.nnx_module import check_nnx_module
 from seqjax.typing import Segments
@@ -22,10 +23,21 @@ from tests import programs
 CATALOG = layers.MIXERS | layers.NONCAUSAL_MIXERS
 X = jax.random.normal(jax.random.key(0), (2, 6, 4))
 SEGMENTS = Segments(X[..., 0] > 1, X[..., 1] > -1)
-RUN = ('mingru', 'attention', 'bidirectional')
+RUN = ('mingru', 'attention', 'bidirectional', 'both_ways', 'learned')
+COMPOSED = {
+  'layers': nn.RecurrentLayers((nn.GRU(4), nn.LSTM(4)), dropout=0.5),
+  'both_ways': nn.RecurrentLayers((nn.Elman(4),), bidirectional=True),
+  'learned': nn.InitialCarry(nn.GRU(4)),
+}
+LINEN = {n: kind.linen_class(4, 8) for n, kind in CATALOG.items()} | COMPOSED
 
 
 def make(name: str, **options):
+  if name in COMPOSED:
+    linen = COMPOSED[name]
+    kind = getattr(layers, type(linen).__name__)
+    known = {n: getattr(linen, n) for n in bridge.fields(type(linen))}
+    return kind(**known, rngs=nnx.Rngs(0))
   return CATALOG[name](4, 8, rngs=nnx.Rngs(0), **options)
 
 
@@ -38,10 +50,10 @@ def assert_close(given, expected):
   )
 
 
-@pytest.mark.parametrize('name', CATALOG)
+@pytest.mark.parametrize('name', LINEN)
 def test_every_layer_is_the_program_of_its_linen_module(name):
   """Operation by operation, of which values and gradients follow."""
-  mixer = CATALOG[name].linen_class(4, 8)
+  mixer = LINEN[name]
   given, expected = programs.of_both(layers.from_linen, mixer, X, SEGMENTS)
   assert given == expected
 
@@ -71,7 +83,7 @@ def test_the_contract_finds_an_nnx_module_that_computes_something_else():
   assert broken.value.law == testing.NNX
 
 
-@pytest.mark.parametrize('name', CATALOG)
+@pytest.mark.parametrize('name', [*CATALOG, 'layers', 'learned'])
 def test_every_layer_trains(name):
   """Two steps of an optimizer of NNX make the loss fall."""
   layer = make(name)
@@ -95,7 +107,7 @@ def test_parameters_are_those_that_linen_makes_of_the_key(name):
   """With names, nesting and values, as soon as the layer is made."""
   layer = make(name)
   mixer, variables = layer.to_linen()
-  assert mixer == CATALOG[name].linen_class(4, 8)
+  assert mixer == LINEN[name]
   params = nnx.to_pure_dict(nnx.state(layer, nnx.Param))
   expected = mixer.init(nnx.Rngs(0).params(), X)
   assert variables == {'params': params}
@@ -202,12 +214,33 @@ def test_a_class_says_what_it_is_and_how_to_make_it():
   assert 'Param' in repr(layer)
 
 
+def test_layers_of_layers_keep_the_modules_they_are_given():
+  """Or make them of Linen ones; modules come back by their names."""
+  rngs = nnx.Rngs(0)
+  below, above = layers.GRU(4, rngs=rngs), layers.LSTM(4, rngs=rngs)
+  learned = layers.InitialCarry(below, rngs=rngs)
+  model = layers.RecurrentLayers((learned, above), rngs=rngs)
+  assert model.mixers == (learned, above)
+  assert model.forward_0.mixer is below
+  linen, variables = model.to_linen()
+  assert linen == nn.RecurrentLayers((nn.InitialCarry(nn.GRU(4)), nn.LSTM(4)))
+  assert variables['params'] == nnx.to_pure_dict(nnx.state(model, nnx.Param))
+  both = layers.RecurrentLayers((nn.GRU(4),), bidirectional=True, rngs=rngs)
+  assert both.mixers == (both.forward_0, both.backward_0)
+  assert isinstance(both.backward_0, layers.GRU)
+
+
 def given_positionally():
   return layers.LSTM(4, nnx.Rngs(0))
 
 
 def bidirectional():
   return layers.Bidirectional(4, mixer=make('gru'), rngs=nnx.Rngs(0))
+
+
+def both_ways():
+  mixers = (make('gru'),)
+  return layers.RecurrentLayers(mixers, bidirectional=True, rngs=nnx.Rngs(0))
 
 
 def fixed():
@@ -242,6 +275,8 @@ REFUSED = [
   ),
   (bidirectional, r'NNX module GRU\(...\), which has some; give seqjax.nn.GRU'),
   (lambda: make('gru')(jnp.ones((2, 6, 5))), 'GRU has features=4, but inputs'),
+  (both_ways, r'for each way, but an NNX module .*such as seqjax.nn.GRU\(8\)'),
+  (lambda: layers.InitialCarry(3, rngs=nnx.Rngs(0)), 'is made of mixers, such'),
   (fixed, 'features of GRU is fixed when it is made'),
   (without_params, "a dictionary of \\['kernel'\\] was given"),
   (other_names, r"but \['kernel'\] were given"),
