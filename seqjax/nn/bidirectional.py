@@ -69,13 +69,18 @@ class Bidirectional(SequenceMixer):
     return self._read(there, back, segments)
 
   def unroll_both(
-    self, x: Float[Array, 'B T D'], segments: Segments | None = None
+    self,
+    x: Float[Array, 'B T D'],
+    segments: Segments | None = None,
+    *,
+    lengths: Int[Array, 'B'] | None = None,
   ) -> tuple[tuple[Any, Any], Float[Array, 'B T D']]:
     """Returns the final carries (forward, backward), and the outputs.
 
     The forward carry is that after the last position, the backward one that
     after the first.
     """
+    segments = segments_lib.chosen(segments, lengths, x)
     check_inputs(self, x, segments)
     x = segments_lib.zero_padding(x, segments)
     initial = self.forward.initialize_carry(len(x))

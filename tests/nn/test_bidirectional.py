@@ -39,8 +39,11 @@ def test_final_carries_are_the_last_states_of_both_loops():
   mixer = Bidirectional(4, mixer=Elman(4))
   x = jax.random.normal(jax.random.key(0), (2, 6, 4))
   variables = mixer.init(jax.random.key(1), x)
-  rows = from_lengths(np.array([6, 2]), 6)
-  (last, first), y = mixer.apply(variables, x, rows, method='unroll_both')
+  lengths = np.array([6, 2])
+  rows = from_lengths(lengths, 6)
+  (last, first), y = mixer.apply(
+    variables, x, lengths=lengths, method='unroll_both'
+  )
   np.testing.assert_allclose(y, mixer.apply(variables, x, rows), atol=1e-6)
   p = variables['params']
   for b, length in enumerate((6, 2)):
