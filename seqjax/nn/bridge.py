@@ -20,6 +20,7 @@ from jaxtyping import Float, Int, Shaped
 
 from seqjax.errors import unknown
 from seqjax.nn import mixer as linen_layers
+from seqjax.nn import weights as weights_lib
 from seqjax.nn.mixer import input_width
 from seqjax.ops import segments as segments_lib
 from seqjax.typing import Array, Segments, Spec
@@ -335,18 +336,8 @@ def _checked(
   made = jax.eval_shape(lambda x: module.init(jax.random.key(0), x), inputs)
   expected = flatten_dict(made['params'], sep='/')
   given = flatten_dict(dict(variables['params']), sep='/')
-  if set(given) != set(expected):
-    raise ValueError(
-      f'{name} has the parameters {sorted(expected)}, but {sorted(given)} were '
-      'given; give those that its `init` makes.'
-    )
-  for path, leaf in expected.items():
-    if jnp.shape(given[path]) != leaf.shape:
-      raise ValueError(
-        f'{name} has the parameter {path!r} of shape {list(leaf.shape)}, but '
-        f'one of shape {list(jnp.shape(given[path]))} was given; make the '
-        'module with the options of the parameters.'
-      )
+  shapes = {path: jnp.shape(leaf) for path, leaf in given.items()}
+  weights_lib.check(name, shapes, expected)
   return variables['params']
 
 

@@ -19,7 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from seqjax.errors import MOST_LISTED, misfits
+from seqjax.errors import MOST_LISTED
+from seqjax.nn import weights as weights_lib
 from seqjax.nn.linear_rnn import RGLRU
 from seqjax.nn.mamba import Mamba2
 from seqjax.nn.mixer import CausalMixer
@@ -35,6 +36,7 @@ _MAMBA2_AXES = {
   'norm.weight': ('E',),
   'out_proj.weight': ('D', 'E'),
 }
+_MAMBA2, _RGLRU = 'an official Mamba-2 layer', 'an official RG-LRU layer'
 _MAMBA2_REFUSED = {
   'in_proj.bias': 'bias=True',
   'out_proj.bias': 'bias=True',
@@ -126,9 +128,9 @@ def mamba2_from_official(
         f'An official Mamba-2 layer with {option} cannot be represented: '
         f'{name} {_shape(weights[name])} has no place in Mamba2.'
       )
-  _check_axes('Mamba-2', weights, _MAMBA2_AXES)
+  _check_axes(_MAMBA2, weights, _MAMBA2_AXES)
   sizes = _mamba2_sizes(weights, num_groups)
-  _check_shapes('Mamba-2', weights, sizes.shapes())
+  weights_lib.check(_MAMBA2, weights, sizes.shapes())
   mixer = Mamba2(
     sizes.features,
     num_heads=sizes.heads,
@@ -228,7 +230,7 @@ def rglru_from_official(
       'An official RG-LRU layer with only_real=False cannot be represented: '
       f'a_imag_param {_shape(weights["a_imag_param"])} has no place in RGLRU.'
     )
-  _check_axes('RG-LRU', weights, _RGLRU_AXES)
+  _check_axes(_RGLRU, weights, _RGLRU_AXES)
   heads, size = weights['input_gate.b'].shape
   gate = {'w': (heads, size, size), 'b': (heads, size)}
   expected = {
@@ -236,7 +238,7 @@ def rglru_from_official(
     for name in _RGLRU_GATES
     for part, shape in gate.items()
   }
-  _check_shapes('RG-LRU', weights, {'a_param': (heads * size,)} | expected)
+  weights_lib.check(_RGLRU, weights, {'a_param': (heads * size,)} | expected)
   mixer = RGLRU(
     heads * size, num_blocks=heads, dtype=dtype, param_dtype=param_dtype
   )
@@ -384,31 +386,13 @@ def _check_axes(
   axes: Mapping[str, tuple[str, ...]],
 ):
   """Raises ValueError unless there are all names, with as many axes."""
-  given = {name: _shape(array) for name, array in weights.items()}
   expected = {
-    name: given[name]
-    if name in given and weights[name].ndim == len(letters)
-    else f'[{", ".join(letters)}]'
+    name: weights[name]
+    if name in weights and weights[name].ndim == len(letters)
+    else letters
     for name, letters in axes.items()
   }
-  _raise_misfits(layer, expected, given)
-
-
-def _check_shapes(
-  layer: str,
-  weights: Mapping[str, np.ndarray],
-  shapes: Mapping[str, tuple[int, ...]],
-):
-  """Raises ValueError unless all weights have their shapes."""
-  expected = {name: str(list(shape)) for name, shape in shapes.items()}
-  given = {name: _shape(array) for name, array in weights.items()}
-  _raise_misfits(layer, expected, given)
-
-
-def _raise_misfits(layer, expected, given):
-  found = misfits(expected, given)
-  if found:
-    raise ValueError(f'These are no weights of one {layer} layer: {found}.')
+  weights_lib.check(layer, weights, expected)
 
 
 def _checked_params(
@@ -436,11 +420,7 @@ def _checked_params(
     name: _numpy(name, leaf)
     for name, leaf in _flat(variables['params'], '/').items()
   }
-  _raise_misfits(
-    kind.__name__,
-    {name: _shape(leaf) for name, leaf in _flat(shapes, '/').items()},
-    {name: _shape(leaf) for name, leaf in params.items()},
-  )
+  weights_lib.check(kind.__name__, params, _flat(shapes, '/'))
   return params
 
 

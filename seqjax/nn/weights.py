@@ -12,7 +12,8 @@ def check(owner: str, given: Mapping[str, Any], expected: Mapping[str, Any]):
   Args:
     owner: the layer, as the sentence names it.
     given: arrays by name.
-    expected: arrays, or their shapes, by name.
+    expected: arrays, or their shapes, by name; an axis of a shape may be text,
+      such as 'D'.
   """
   wrong = misfits(_described(expected), _described(given))
   if wrong:
@@ -21,4 +22,7 @@ def check(owner: str, given: Mapping[str, Any], expected: Mapping[str, Any]):
 
 def _described(arrays: Mapping[str, Any]) -> dict[str, str]:
   shapes = {name: getattr(a, 'shape', a) for name, a in arrays.items()}
-  return {name: f'an array {list(shape)}' for name, shape in shapes.items()}
+  return {
+    name: f'an array [{", ".join(map(str, shape))}]'
+    for name, shape in shapes.items()
+  }
