@@ -292,7 +292,7 @@ def _without_spreading(
   The same of gradients: NaN where an output's cotangent is not finite, for its
   query and for the keys and values that it sees.
   """
-  marks = jnp.zeros(query.shape[:2], jnp.float32)
+  marks = jnp.zeros(query.shape[:2], query.dtype)
 
   def before(cotangents, visible):
     query, key, value, marks = cotangents
