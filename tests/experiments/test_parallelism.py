@@ -137,7 +137,13 @@ def test_flops_of_attention_are_those_of_pairs_that_meet(block):
 # The exact check.
 
 
-@pytest.mark.parametrize('name', exact.SOLVED)
+@pytest.mark.parametrize(
+  'name',
+  [
+    pytest.param(name, marks=pytest.mark.slow if name == 'gru' else ())
+    for name in exact.SOLVED
+  ],
+)
 def test_recurrences_are_solved_in_parallel_with_trained_weights(
   name, monkeypatch
 ):
