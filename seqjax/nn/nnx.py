@@ -24,7 +24,7 @@ from flax.nnx import Rngs
 from jaxtyping import Float, Int
 
 from seqjax.errors import Catalog, unknown
-from seqjax.nn import attention, catalog
+from seqjax.nn import attention, bidirectional, catalog
 from seqjax.nn.bridge import (
   SequenceLayer,
   StreamingLayer,
@@ -60,6 +60,20 @@ class _FullAttention(SequenceLayer):
 
 class _Attention(_FullAttention, StreamingLayer):
   """A module that streams, and returns weights of attention when asked."""
+
+
+class _Bidirectional(SequenceLayer):
+  """An NNX module that gives the final carries of both ways when asked."""
+
+  def unroll_both(
+    self,
+    x: Float[Array, 'B T D'],
+    segments: Segments | None = None,
+    *,
+    lengths: Int[Array, 'B'] | None = None,
+  ) -> tuple[tuple[Any, Any], Float[Array, 'B T D']]:
+    """Returns the final carries (forward, backward), and the outputs."""
+    return self._apply('unroll_both', x, segments, lengths=lengths)
 
 
 class LayerOfMixers(SequenceLayer):
@@ -170,6 +184,8 @@ def _class_of(mixer: type[LinenLayer], module: str) -> type[SequenceLayer]:
   if issubclass(mixer, attention.SelfAttention):
     streams = issubclass(mixer, attention.Attention)
     base = _Attention if streams else _FullAttention
+  elif issubclass(mixer, bidirectional.Bidirectional):
+    base = _Bidirectional
   return make_class(mixer, module, base)
 
 

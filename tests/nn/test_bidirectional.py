@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from seqjax.nn import Bidirectional, Elman
+from seqjax.nn import Bidirectional, Elman, nnx
 from seqjax.ops.segments import from_lengths
 
 
@@ -45,6 +45,12 @@ def test_final_carries_are_the_last_states_of_both_loops():
     variables, x, lengths=lengths, method='unroll_both'
   )
   np.testing.assert_allclose(y, mixer.apply(variables, x, rows), atol=1e-6)
+  module = nnx.from_linen(mixer, variables)
+  jax.tree.map(
+    np.testing.assert_array_equal,
+    module.unroll_both(x, lengths=lengths),
+    ((last, first), y),
+  )
   p = variables['params']
   for b, length in enumerate((6, 2)):
     x_b = np.asarray(x[b, :length])
