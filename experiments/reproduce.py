@@ -8,6 +8,10 @@ written under the workdir, the page to PRESET/report/index.html; a job over all
 experiments with the preset full replaces the tables that are committed instead,
 each only if all of its cells finished, and the page docs/report.
 The exit code is 0 only if every cell finished.
+
+With a scheduler that runs the cells as jobs of its own, --list prints their
+numbers, --cell=N runs one of them, and --report writes tables and page of those
+that have finished.
 """
 
 import contextlib
@@ -24,6 +28,7 @@ from typing import Any, NamedTuple
 from experiments import axes, beside, folders, page, report
 from experiments.folders import Experiment
 from seqjax import experiment, results
+from seqjax.cli import sweep
 from seqjax.experiment import option
 from seqjax.launch import cell_pool, exits, process_environment
 from seqjax.results import table
@@ -209,9 +214,10 @@ def _finished(job: Job) -> list[pathlib.Path]:
   return [path for path in folders_of_cells if (path / SUMMARY).exists()]
 
 
-def reproduce(preset: str, only: Sequence[str], workdir: pathlib.Path) -> int:
-  """Runs a whole job; returns the exit code."""
-  began, parts, said = time.monotonic(), [], []
+def jobs_of(
+  preset: str, only: Sequence[str], workdir: pathlib.Path
+) -> list[Job]:
+  """Returns a job for each experiment, none of whose cells is refused."""
   jobs = [
     Job(
       found,
@@ -222,9 +228,68 @@ def reproduce(preset: str, only: Sequence[str], workdir: pathlib.Path) -> int:
   ]
   for job in jobs:
     job.found.check(job.configs)
+  return jobs
+
+
+def list_cells(jobs: Sequence[Job]):
+  """Prints the number and the folder of each cell, and which have finished."""
+  for number, (job, config) in enumerate(_cells(jobs)):
+    folder = job.folder(config)
+    done = results.finished(folder, config) is not None
+    print(f'{number:4d}  {"finished" if done else "waiting":8s}  {folder}')
+
+
+def run_cell_alone(jobs: Sequence[Job], number: str):
+  """Runs one cell in this process, unless it has finished.
+
+  Raises:
+    ValueError: there is no cell of this number.
+  """
+  cells = _cells(jobs)
+  if not number.isdecimal() or int(number) >= len(cells):
+    raise ValueError(
+      f'The cells of this job have the numbers 0 to {len(cells) - 1}, but '
+      f'cell={number} was given; --list prints them.'
+    )
+  job, config = cells[int(number)]
+  folder = job.folder(config)
+  folder.mkdir(parents=True, exist_ok=True)
+  run_cell(job.found.name, config, str(folder))
+  print(f'Finished: {folder}')
+
+
+def _cells(jobs: Sequence[Job]) -> list[tuple[Job, Any]]:
+  return [(job, config) for job in jobs for config in job.configs]
+
+
+def unfinished(job: Job) -> list[Failure]:
+  """Returns the cells that have not finished."""
+  cells = [cell_pool.Cell(c, str(job.folder(c))) for c in job.configs]
+  waiting, refused = cell_pool.waiting(cells)
+  failed = [(cell.folder, why) for cell, why in refused]
+  return failed + [(cell.folder, 'It has not finished.') for cell in waiting]
+
+
+def reproduce(
+  preset: str,
+  only: Sequence[str],
+  workdir: pathlib.Path,
+  run: Callable[[Job], list[Failure]] | None = None,
+) -> int:
+  """Runs a whole job; returns the exit code.
+
+  Args:
+    preset: of the cells.
+    only: experiments that take part; without any, all that have the preset.
+    workdir: where results are written.
+    run: returns the cells of an experiment that failed, once they have ended;
+      None: runs them.
+  """
+  began, parts, said = time.monotonic(), [], []
+  jobs = jobs_of(preset, only, workdir)
   committed = preset in folders.COMMITTED and not only
   for job in jobs:
-    failures = run_cells(job)
+    failures = (run or run_cells)(job)
     to = job.found.folder if committed else job.root
     said.append(conclude(job, failures, to))
     parts.append(part(job, failures, to, page.command(job.found, preset)))
@@ -279,15 +344,25 @@ def in_checkout(workdir: str) -> pathlib.Path:
 
 
 @exits.guarded()
-def run(config: Config, workdir: str):
+def run(config: Config, workdir: str, **switches: bool | str):
   """Runs `reproduce` as a program: sentences and exit codes."""
-  chosen(config.preset, config.only)
+  asked = sweep.only_switch(switches)
+  of_job = config.preset, config.only
+  chosen(*of_job)
+  if asked == 'list':
+    root = pathlib.Path(workdir).absolute()
+    return list_cells(jobs_of(*of_job, root))
+  root = in_checkout(workdir)
+  if asked == 'cell':
+    with process_environment.applied():
+      return run_cell_alone(jobs_of(*of_job, root), switches['cell'])
   with cell_pool.stoppable():
-    sys.exit(reproduce(config.preset, config.only, in_checkout(workdir)))
+    call = unfinished if asked == 'report' else None
+    sys.exit(reproduce(*of_job, root, call))
 
 
 def main():
-  experiment.launch(Config, run, workdir='runs')
+  experiment.launch(Config, run, workdir='runs', **sweep.SWITCHES)
 
 
 if __name__ == '__main__':

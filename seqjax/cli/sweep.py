@@ -9,6 +9,10 @@ cells are skipped, so the same command resumes a sweep. A cell that fails is
 reported and the others continue; exit code 0 only if none failed. results.csv
 holds a row per finished cell, and summary.csv the statistics over seeds, at the
 learning rate that validation chooses (see `seqjax.cli.seeds`).
+
+With a scheduler that runs the cells as jobs of its own, --list prints their
+numbers, --cell=N runs one of them, and --report makes the tables of those that
+have finished.
 """
 
 import contextlib
@@ -17,6 +21,7 @@ import math
 import os
 import pathlib
 import sys
+from collections.abc import Mapping
 
 from seqjax import experiment, results
 from seqjax.cli import seeds
@@ -25,8 +30,16 @@ from seqjax.launch import cell_pool, exits, gpus, process_environment
 from seqjax.launch.programs import Program
 from seqjax.results import table
 from seqjax.results.environment import ENVIRONMENT_COLUMNS
+from seqjax.results.json_files import read_json
 from seqjax.results.records import RUN, RUN_SECONDS
 
+SWITCHES = {
+  'list': 'Print the number and the folder of each cell, and run none.',
+  'cell': experiment.Text(
+    'Run this cell alone, by its number; in this process.'
+  ),
+  'report': 'Make the tables of the cells that have finished, and run none.',
+}
 LAST = 5  # lines of a failed cell's log that are shown
 
 
@@ -78,18 +91,8 @@ class Config:
 
 def run(config: Config, workdir: str) -> list[tuple[cell_pool.Cell, str]]:
   """Runs unfinished cells; returns the cells that failed, with the reasons."""
-  program = Program(config.script)
-  if config.compare:
-    known = dict.fromkeys(
-      [*experiment.define_flags(program.module.Config), *config.by]
-    )
-    experiment.choose(known, config.compare, 'option to compare')
+  program, cells = _cells(config, workdir)
   root = pathlib.Path(workdir).absolute()
-  cells = [
-    cell_pool.Cell(c, str(experiment.folder_in(root, c)))
-    for c in experiment.parse_grid(program.module.Config, config.grid)
-  ]
-  program.check(cell.config for cell in cells)
   cell_pool.shares(config.processes, config.cores or None)
   waiting, failed = cell_pool.waiting(cells)
   root.mkdir(parents=True, exist_ok=True)
@@ -104,15 +107,90 @@ def run(config: Config, workdir: str) -> list[tuple[cell_pool.Cell, str]]:
   ended = cell_pool.watched(ended, len(cells), len(waiting), 'sweep')
   with contextlib.closing(ended):
     failed += [(cell, why) for cell, why in ended if why]
-  rows = _report(cells, failed, kept, root)
+  rows = _report(cells, failed, root)
+  ran = len(cells) - len(failed) - kept
+  print(
+    f'{kept} cells were finished before, {ran} ran, {len(failed)} failed. '
+    f'Results are in {root}.'
+  )
+  _print_failures(failed)
   if rows:
     _summarize(config, cells, rows, root)
   return failed
 
 
-def _report(cells, failed, kept: int, root: pathlib.Path) -> list[seeds.Row]:
-  """Prints the table of finished cells, and failures with their logs' ends."""
-  ran = len(cells) - len(failed) - kept
+def _cells(
+  config: Config, workdir: str
+) -> tuple[Program, list[cell_pool.Cell]]:
+  """Returns the program and its cells, none of which it would refuse."""
+  program = Program(config.script)
+  if config.compare:
+    known = dict.fromkeys(
+      [*experiment.define_flags(program.module.Config), *config.by]
+    )
+    experiment.choose(known, config.compare, 'option to compare')
+  root = pathlib.Path(workdir).absolute()
+  cells = [
+    cell_pool.Cell(c, str(experiment.folder_in(root, c)))
+    for c in experiment.parse_grid(program.module.Config, config.grid)
+  ]
+  program.check(cell.config for cell in cells)
+  return program, cells
+
+
+def list_cells(config: Config, workdir: str):
+  """Prints the number and the folder of each cell, and which have finished."""
+  _, cells = _cells(config, workdir)
+  for number, cell in enumerate(cells):
+    done = results.finished(cell.folder, cell.config) is not None
+    print(f'{number:4d}  {"finished" if done else "waiting":8s}  {cell.folder}')
+
+
+def run_cell(config: Config, workdir: str, number: str):
+  """Runs one cell in this process, unless it has finished.
+
+  Raises:
+    ValueError: there is no cell of this number.
+  """
+  program, cells = _cells(config, workdir)
+  if not number.isdecimal() or int(number) >= len(cells):
+    raise ValueError(
+      f'The cells of this grid have the numbers 0 to {len(cells) - 1}, but '
+      f'cell={number} was given; --list prints them.'
+    )
+  cell = cells[int(number)]
+  if results.finished(cell.folder, cell.config) is not None:
+    print(f'Already finished: {cell.folder}')
+    return
+  pathlib.Path(cell.folder).mkdir(parents=True, exist_ok=True)
+  program(cell.config, cell.folder)
+  print(f'Finished: {cell.folder}')
+
+
+def report_cells(config: Config, workdir: str):
+  """Writes and prints the tables of the cells that have finished."""
+  _, cells = _cells(config, workdir)
+  waiting, failed = cell_pool.waiting(cells)
+  root = pathlib.Path(workdir).absolute()
+  unfinished = [*failed, *((cell, _why_unfinished(cell)) for cell in waiting)]
+  rows = _report(cells, unfinished, root)
+  done = len(cells) - len(unfinished)
+  print(f'{done} of {len(cells)} cells have finished. Results are in {root}.')
+  _print_failures(unfinished, 'UNFINISHED')
+  if rows:
+    _summarize(config, cells, rows, root)
+
+
+def _why_unfinished(cell: cell_pool.Cell) -> str:
+  """Returns what ended a cell, as its folder says."""
+  path = pathlib.Path(cell.folder, 'failed.json')
+  if not path.exists():
+    return 'It was not begun, or is still running.'
+  return read_json(path, 'record of a failure')['error']
+
+
+def _report(cells, failed, root: pathlib.Path) -> list[seeds.Row]:
+  """Writes and prints the table of the cells that have not failed."""
   wrong = {cell.folder for cell, _ in failed}
   rows = [
     row
@@ -123,17 +201,17 @@ def _report(cells, failed, kept: int, root: pathlib.Path) -> list[seeds.Row]:
   if rows:
     table.write(rows, root / 'results.csv')
     print(table.text(rows, _columns(cells, rows)))
-  print(
-    f'{kept} cells were finished before, {ran} ran, {len(failed)} failed. '
-    f'Results are in {root}.'
-  )
+  return rows
+
+
+def _print_failures(failed, what: str = 'FAILED'):
+  """Prints on stderr why cells have failed, with the ends of their logs."""
   for cell, why in failed:
-    print(f'FAILED {cell.folder}\n  {why}', file=sys.stderr)
+    print(f'{what} {cell.folder}\n  {why}', file=sys.stderr)
     log = pathlib.Path(cell.folder) / cell_pool.LOG
     if log.exists():
       lines = log.read_text(errors='replace').splitlines()[-LAST:]
       print(f'  {log} ends:', *lines, sep='\n    ', file=sys.stderr)
-  return rows
 
 
 def _summarize(config: Config, cells, rows, root: pathlib.Path):
@@ -172,10 +250,32 @@ def _columns(cells, rows) -> list[str]:
   return _differing(cells) + [name for name in rows[0] if name not in known]
 
 
-@exits.guarded()
-def run_and_exit(config: Config, workdir: str):
+def only_switch(switches: Mapping[str, bool | str]) -> str | None:
+  """Returns the name of the switch that was given; None without any.
+
+  Raises:
+    ValueError: there are two.
+  """
+  given = [name for name, value in switches.items() if value]
+  if len(given) > 1:
+    raise ValueError(
+      'Of --list, --cell and --report one is given at a time, but '
+      f'{" and ".join(f"--{name}" for name in given)} were.'
+    )
+  return given[0] if given else None
+
+
+@exits.guarded(resumes=True)
+def run_and_exit(config: Config, workdir: str, **switches: bool | str):
   """Runs the sweep in the process environment of measurements; exits."""
+  asked = only_switch(switches)
+  if asked == 'list':
+    return list_cells(config, workdir)
+  if asked == 'report':
+    return report_cells(config, workdir)
   process_environment.apply()
+  if asked == 'cell':
+    return run_cell(config, workdir, switches['cell'])
   users = gpus.users(config.processes, os.environ)
   if users > 1:
     share = f'{0.75 / users:.3f}'  # of a GPU
@@ -187,7 +287,12 @@ def run_and_exit(config: Config, workdir: str):
 
 def main():
   """Runs the sweep of the command line."""
-  experiment.launch(Config, run_and_exit, workdir='runs/sweep')
+  experiment.launch(
+    Config,
+    run_and_exit,
+    workdir='runs/sweep',
+    **SWITCHES,
+  )
 
 
 if __name__ == '__main__':

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -210,3 +211,72 @@ def test_bounds_are_checked():
   """There is no such thing as less than one process."""
   with pytest.raises(ValueError, match='processes=0'):
     sweep.Config(processes=0)
+
+
+def test_cells_run_as_jobs_of_their_own_and_are_reported(
+  script, tmp_path, capsys
+):
+  """By the numbers that are listed; a failed one says why."""
+  config = sweep.Config(str(script), 'kind=good,bad;seed=1,2', score='doubled')
+  workdir = tmp_path / 'sweep'
+  sweep.run_and_exit(config, str(workdir), list=True)
+  listed = capsys.readouterr().out.splitlines()
+  assert [line.split()[:2] for line in listed] == [
+    [str(number), 'waiting'] for number in range(4)
+  ]
+  assert not workdir.exists()
+  sweep.run_and_exit(config, str(workdir), cell='1')
+  sweep.run_and_exit(config, str(workdir), cell='1')
+  said = capsys.readouterr().out
+  assert 'Finished' in said and 'Already finished' in said
+  with pytest.raises(RuntimeError, match='bad luck'):
+    sweep.run_and_exit(config, str(workdir), cell='2')
+  sweep.run_and_exit(config, str(workdir), report=True)
+  said = capsys.readouterr()
+  assert '1 of 4 cells have finished' in said.out
+  assert said.err.count('UNFINISHED') == 3 and 'bad luck' in said.err
+  (row,) = table.read(workdir / 'results.csv')
+  assert row['doubled'] == 4
+
+
+@pytest.mark.parametrize(
+  'switches, message',
+  [
+    ({'cell': '4'}, 'numbers 0 to 3, but cell=4'),
+    ({'cell': 'first'}, 'cell=first'),
+    ({'cell': '1', 'report': True}, '--cell and --report were'),
+  ],
+)
+def test_a_cell_that_is_none_is_refused(
+  switches, message, script, tmp_path, capsys
+):
+  """With the numbers that there are."""
+  config = sweep.Config(str(script), 'kind=good,bad;seed=1,2')
+  with pytest.raises(SystemExit) as exit:
+    sweep.run_and_exit(config, str(tmp_path / 'sweep'), **switches)
+  assert exit.value.code == 2 and message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('code', [0, 1, 75])
+def test_a_task_of_an_array_that_was_stopped_is_queued_again(code, tmp_path):
+  """With stand-ins for the scheduler's programs."""
+  for name, text in {
+    'srun': f'echo "$@" > asked; exit {code}',
+    'scontrol': 'echo "$@" > queued',
+  }.items():
+    (tmp_path / name).write_text(f'#!/bin/sh\n{text}\n')
+    (tmp_path / name).chmod(0o755)
+  array = pathlib.Path(__file__).parents[2] / 'scripts' / 'slurm_array.sh'
+  ended = subprocess.run(
+    ['bash', str(array), '--grid=seed=0,1'],
+    cwd=tmp_path,
+    env=os.environ
+    | {'PATH': f'{tmp_path}:{os.environ["PATH"]}'}
+    | {'SLURM_ARRAY_TASK_ID': '1', 'SLURM_JOB_ID': '77'},
+  )
+  asked = (tmp_path / 'asked').read_text()
+  assert asked == '--ntasks=1 seqjax-sweep --cell=1 --grid=seed=0,1\n'
+  queued = tmp_path / 'queued'
+  assert queued.exists() == (code == 75)
+  assert ended.returncode == (0 if code == 75 else code)
+  assert not queued.exists() or queued.read_text() == 'requeue 77\n'

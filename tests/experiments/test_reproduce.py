@@ -19,6 +19,7 @@ from tests import processes
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 RECALL = folders.find('recall')
+EXACT = folders.find('exact')
 SMALL = {
   'steps': 25, 'batch_size': 4, 'seeds': 1, 'tuning_seeds': 1,
   'learning_rates': (3e-3,),
@@ -231,3 +232,29 @@ def test_publishing_writes_table_figure_and_verdicts(tmp_path):
   assert {row['mixer'] for row in rows} == {'window_mlp'}
   assert 8 in {row['tested_lag'] for row in rows}
   assert 'UNDECIDED' in said and str(tmp_path / 'to' / 'figure.svg') in said
+
+
+def test_cells_run_as_jobs_of_their_own_and_are_reported(
+  tmp_path, monkeypatch, capsys
+):
+  """By the numbers that are listed."""
+  ran = []
+  monkeypatch.setattr(reproduce, 'run_cell', lambda *cell: ran.append(cell))
+  config = reproduce.Config('first', ('exact',))
+  root = tmp_path / 'runs'
+  reproduce.run(config, str(root), list=True)
+  listed = capsys.readouterr().out.splitlines()
+  assert len(listed) == len(axes.cells(EXACT, **EXACT.axes('first')))
+  assert not root.exists()
+  reproduce.run(config, str(root), cell='1')
+  ((name, _, folder),) = ran
+  assert name == 'exact' and listed[1].split()[1:] == ['waiting', folder]
+  with pytest.raises(SystemExit) as exit:
+    reproduce.run(config, str(root), cell='99')
+  assert exit.value.code == 2 and 'numbers 0 to' in capsys.readouterr().err
+  with pytest.raises(SystemExit) as exit:
+    reproduce.run(config, str(root), report=True)
+  said = capsys.readouterr()
+  assert exit.value.code == 1
+  assert said.err.count('It has not finished.') == len(listed)
+  assert (root / 'first' / 'report' / 'index.html').exists()
