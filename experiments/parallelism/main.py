@@ -245,7 +245,8 @@ def useful_flops(layer: SequenceLayer, config: Config) -> int:
   reach = mixer.receptive_field or config.length
   seen = sum(min(t + 1, reach) for t in range(config.length))
   unseen = config.length**2 - seen
-  looked_at = config.length  # inputs that are looked through for NaN
+  # Inputs, and gradients of outputs, are looked through for NaN.
+  looked_at = config.length * (2 if config.work == 'training' else 1)
   extra = 6 * unseen + looked_at
   return total - 2 * config.batch_size * mixer.features * extra
 
