@@ -75,7 +75,31 @@ OPTIONS = {
 }
 
 
-@pytest.mark.parametrize('mixer', named(OPTIONS))
+# They change an initialisation, of which the contract draws its own; an
+# algorithm, which tests of its op compare; or what another entry changes alike.
+SLOW_OPTIONS = {
+  'lstm-chrono',
+  'gru-chrono',
+  'lstm-plain',
+  'lru-associative',
+  's5-associative',
+  'mamba-associative',
+  's5-real',
+  'attention-sinusoidal',
+  'full_attention-learned',
+  'bidirectional-tcn',
+}
+
+
+@pytest.mark.parametrize(
+  'mixer',
+  [
+    pytest.param(
+      mixer, id=name, marks=pytest.mark.slow if name in SLOW_OPTIONS else ()
+    )
+    for name, mixer in OPTIONS.items()
+  ],
+)
 def test_every_option_keeps_the_contract(mixer):
   """What an option changes, it changes in every form alike."""
   testing.assert_mixer_contract(mixer)
