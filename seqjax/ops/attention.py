@@ -193,7 +193,7 @@ def _plain(rule, query, key, value, slopes, flaws, query_places, key_places):
 def _slopes(slopes, logits, query_places, key_places):
   """Returns what logits [B G R T S] lose by distance."""
   distance = query_places.position[:, :, None] - key_places.position[:, None]
-  slopes = jnp.asarray(slopes, logits.dtype)
+  slopes = jax.lax.stop_gradient(jnp.asarray(slopes, logits.dtype))
   slopes = slopes.reshape(1, logits.shape[1], -1, 1, 1)
   return slopes * jnp.abs(distance)[:, None, None].astype(logits.dtype)
 
@@ -270,7 +270,7 @@ def additive_attention(
   query, key, value, flaws = _without_flaws(query, key, value)
   visible = valid[:, None]
 
-  def read(query, key, value):
+  def read(query, key, value, weight):
     query, key = jnp.swapaxes(query, 1, 2), jnp.swapaxes(key, 1, 2)
     hidden = jnp.tanh(query[:, :, :, None] + key[:, :, None])
     logits = jnp.einsum(
@@ -281,34 +281,36 @@ def additive_attention(
     )
     return _read(logits[:, :, None], visible, value)
 
-  return _without_spreading(read, visible, flaws, query, key, value)
+  return _without_spreading(read, visible, flaws, query, key, value, weight)
 
 
 def _without_spreading(
-  read, visible: Bool[Array, 'B #T S'], flaws, query, key, value
+  read, visible: Bool[Array, 'B #T S'], flaws, query, key, value, *parameters
 ):
   """Reads; NaN where a query has a flaw, or sees a key or value that has.
 
   The same of gradients: NaN where an output's cotangent is not finite, for its
-  query and for the keys and values that it sees.
+  query and for the keys and values that it sees; and for parameters.
   """
-  marks = jnp.zeros(query.shape[:2], query.dtype)
+  marks, dtype = finite.no_marks(query, 2), query.dtype
 
   def before(cotangents, visible):
-    query, key, value, marks = cotangents
+    query, key, value, *parameters, marks = cotangents
     lost = marks > 0
     seen = jnp.any(visible & lost[..., None], axis=1)
     return [
       finite.nan_where(lost, query),
       *(finite.nan_where(seen, array) for array in (key, value)),
+      *(finite.nan_where(jnp.any(lost), array) for array in parameters),
       jnp.zeros_like(marks),
     ]
 
   def after(cotangents):
     lost = jnp.any(finite.flawed(cotangents[0]), axis=-1)
-    return [finite.zero_where(lost, cotangents[0]), lost.astype(marks.dtype)]
+    return [finite.zero_where(lost, cotangents[0]), lost.astype(dtype)]
 
-  *inputs, tied = change_cotangents([query, key, value, marks], before, visible)
+  arrays = [query, key, value, *parameters, marks]
+  *inputs, tied = change_cotangents(arrays, before, visible)
   y, _ = change_cotangents([read(*inputs), tied], after)
   lost = flaws.query[..., None] | flaws.key[:, None]
   return finite.nan_where(jnp.any(visible & lost, axis=-1), y)

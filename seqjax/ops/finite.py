@@ -34,6 +34,7 @@ def flawed(*vectors: Float[Array, '*B _']) -> Bool[Array, '*B']:
   return _materialized(jnp.isnan(sum(product(array) for array in vectors)))
 
 
+@jax.jit  # also outside of jit, where a condition is compiled at every call
 def _materialized(mask: Bool[Array, '*B']) -> Bool[Array, '*B']:
   """Returns the mask, which XLA would compute anew for all that it selects.
 
@@ -75,6 +76,7 @@ class Reach(NamedTuple):
   last: Bool[Array, 'B H']
 
 
+@jax.jit
 def reach(
   before: Bool[Array, 'B H'],
   flaws: Bool[Array, 'B T H'],
@@ -141,6 +143,15 @@ def put_back(
   return nan_where(reach.last, carry), y
 
 
+def no_marks(array: Float[Array, '...'], ndim: int) -> Float[Array, '...']:
+  """Returns zeros of the array's leading axes, and on its devices.
+
+  Where a mesh has explicit axes, zeros of a shape alone would not fit to it.
+  """
+  trailing = tuple(range(ndim, array.ndim))
+  return jnp.zeros_like(jnp.sum(jax.lax.stop_gradient(array), axis=trailing))
+
+
 def shield(
   compute: Callable[..., tuple[Array, Array]],
   carry: Float[Array, 'B H K V'],
@@ -159,9 +170,8 @@ def shield(
     operands: the query, which reads the state, and what enters it.
     segments: segments of the rows, or None.
   """
-  marks = [
-    jnp.zeros(array.shape[:-1], carry.dtype) for array in (operands[0], carry)
-  ]
+  marks = [no_marks(array, array.ndim - 1) for array in (operands[0], carry)]
+  dtype = carry.dtype
 
   def before(cotangents, segments):
     carry, query, *others, read, last = cotangents
@@ -181,7 +191,7 @@ def shield(
     return [
       zero_where(spoilt[1], last),
       zero_where(spoilt[0], y),
-      *(marked.astype(carry.dtype) for marked in spoilt),
+      *(marked.astype(dtype) for marked in spoilt),
     ]
 
   inputs = change_cotangents([carry, *operands, *marks], before, segments)

@@ -5,7 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from seqjax.ops.attention import additive_attention, attention
 from seqjax.ops.cotangents import change_cotangents
+from seqjax.ops.linear_attention import gated_outer
 
 X = np.linspace(0.1, 1.0, 4, dtype=np.float32)
 
@@ -76,3 +78,64 @@ def test_cotangents_are_changed_row_by_row():
   expected = jax.grad(lambda x: plain(x, 2.0).sum())(X)
   np.testing.assert_allclose(found[0], expected)
   assert np.isnan(found[1]).all()
+
+
+X_OF_HEADS = np.random.default_rng(0).normal(size=(2, 6, 2, 4))
+X_OF_HEADS = X_OF_HEADS.astype(np.float32)
+
+
+def read(x):
+  return attention(x, x, x, algorithm='plain')
+
+
+def gather(x):
+  carry, decay = np.zeros((2, 2, 4, 4), np.float32), -np.ones((2, 6, 2))
+  return gated_outer(carry, x, x, x, decay.astype(np.float32))[1]
+
+
+@pytest.mark.parametrize('op', [read, gather])
+def test_ops_leak_no_tracer(op):
+  """Functions that are kept for derivatives hold none."""
+  with jax.checking_leaks():
+    jax.jit(jax.grad(lambda x: op(x).sum()))(X_OF_HEADS)
+
+
+def test_a_call_outside_of_jit_compiles_once():
+  """A condition of its own would be compiled again at every call."""
+  read(X_OF_HEADS)
+  compiled = []
+  jax.monitoring.register_event_duration_secs_listener(
+    lambda event, *_, **__: compiled.append(event)
+  )
+  read(X_OF_HEADS)
+  assert not [event for event in compiled if 'backend_compile' in event]
+
+
+def test_nan_of_a_gradient_reaches_parameters():
+  """Of an op whose weights may be all that is trained."""
+  x = np.random.default_rng(0).normal(size=(2, 3, 1, 4)).astype(np.float32)
+  weights = np.ones((2, 3, 1, 1), np.float32)
+  weights[0, 1] = np.nan
+
+  def total(weight):
+    read = additive_attention(x, x, x, weight, np.ones((2, 3), bool))
+    return jnp.sum(read * weights)
+
+  assert np.isnan(jax.grad(total)(np.ones((1, 4), np.float32))).all()
+
+
+def test_gradients_keep_to_meshes_with_explicit_axes():
+  """And to those whose axes a shard_map checks."""
+  mesh = jax.make_mesh((1,), ('rows',))
+  rows = jax.NamedSharding(mesh, jax.sharding.PartitionSpec('rows'))
+
+  def shared(x):
+    specs = {'in_specs': rows.spec, 'out_specs': rows.spec}
+    return jax.shard_map(read, mesh=mesh, **specs)(x)
+
+  expected = jax.grad(lambda x: read(x).sum())(X_OF_HEADS)
+  with jax.set_mesh(mesh):
+    placed = jax.device_put(X_OF_HEADS, rows)
+    for function in (read, shared):
+      given = jax.jit(jax.grad(lambda x, f=function: f(x).sum()))(placed)
+      np.testing.assert_allclose(given, expected, rtol=1e-5, atol=1e-6)
