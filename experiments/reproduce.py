@@ -354,14 +354,14 @@ def run(config: Config, workdir: str, **switches: bool | str):
     return list_cells(jobs_of(*of_job, root))
   root = in_checkout(workdir)
   if asked == 'cell':
-    with process_environment.applied():
-      return run_cell_alone(jobs_of(*of_job, root), switches['cell'])
+    return run_cell_alone(jobs_of(*of_job, root), switches['cell'])
   with cell_pool.stoppable():
     call = unfinished if asked == 'report' else None
     sys.exit(reproduce(*of_job, root, call))
 
 
 def main():
+  sweep.restart_for_a_cell()
   experiment.launch(Config, run, workdir='runs', **sweep.SWITCHES)
 
 

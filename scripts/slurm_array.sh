@@ -5,9 +5,9 @@
 #     --grid='task=parity;mixer=lstm,gru;seed=0,1,2'
 #
 # `seqjax-sweep --list ...` prints the numbers of the cells, and `--report` makes
-# the tables. A task whose time ends, or which makes room for another job, is told
-# two minutes before: it saves its run, ends with 75, and is put back into the
-# queue, where it goes on from there.
+# the tables. A task of seqjax-train is told two minutes before its time ends: it
+# saves its run, ends with 75, and is put back into the queue, where it goes on
+# from there.
 #SBATCH --requeue
 #SBATCH --signal=TERM@120
 #SBATCH --open-mode=append

@@ -141,9 +141,13 @@ def _cells(
 def list_cells(config: Config, workdir: str):
   """Prints the number and the folder of each cell, and which have finished."""
   _, cells = _cells(config, workdir)
+  waiting, refused = cell_pool.waiting(cells)
+  states = {cell.folder: 'waiting' for cell in waiting}
+  states |= {cell.folder: 'refused' for cell, _ in refused}
   for number, cell in enumerate(cells):
-    done = results.finished(cell.folder, cell.config) is not None
-    print(f'{number:4d}  {"finished" if done else "waiting":8s}  {cell.folder}')
+    state = states.get(cell.folder, 'finished')
+    print(f'{number:4d}  {state:8s}  {cell.folder}')
+  _print_failures(refused, 'REFUSED')
 
 
 def run_cell(config: Config, workdir: str, number: str):
@@ -273,9 +277,9 @@ def run_and_exit(config: Config, workdir: str, **switches: bool | str):
     return list_cells(config, workdir)
   if asked == 'report':
     return report_cells(config, workdir)
-  process_environment.apply()
   if asked == 'cell':
     return run_cell(config, workdir, switches['cell'])
+  process_environment.apply()
   users = gpus.users(config.processes, os.environ)
   if users > 1:
     share = f'{0.75 / users:.3f}'  # of a GPU
@@ -285,8 +289,15 @@ def run_and_exit(config: Config, workdir: str, **switches: bool | str):
     sys.exit(1 if run(config, workdir) else 0)
 
 
+def restart_for_a_cell():
+  """Restarts a program that runs a cell itself, as its workers would run it."""
+  if any(argument.lstrip('-').startswith('cell') for argument in sys.argv[1:]):
+    process_environment.restart()
+
+
 def main():
   """Runs the sweep of the command line."""
+  restart_for_a_cell()
   experiment.launch(
     Config,
     run_and_exit,

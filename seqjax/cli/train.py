@@ -82,7 +82,9 @@ def run(
     {'config': repr(config), 'version of jax': jax.__version__}
   )
   first = processes.is_first()
-  tracking = trackers.Tracking(tracker if first else 'none', workdir, config)
+  tracking = processes.first_alone(
+    lambda: trackers.Tracking(tracker, workdir, config)
+  ) or trackers.Tracking('none', workdir, config)
   exhausted = memory_limits.named(lambda: build.too_large(config))
   with signals.sigterm() as here, exhausted:
     preempted = processes.AnyAsked(here)
@@ -215,8 +217,7 @@ def _train(
   if mesh is None and not build.fits_memory(config, task):
     raise MemoryError(build.too_large(config))
   state, patience = _restore(config, task, model, record, checkpoints)
-  if processes.is_first():
-    build.write_fitted(task, record.workdir)
+  processes.first_alone(lambda: build.write_fitted(task, record.workdir))
   stop_if_preempted(state.step)
   tracking.begin(state.step)
   if patience.is_over(config.patience):
@@ -417,7 +418,7 @@ def _counted(summary: dict[str, Any]) -> str:
   return '' if share == 1 else f', {share:.1%} of the targets counted'
 
 
-@processes.leaving_at_once
+@processes.leaving_together
 @exits.guarded(resumes=True, several=True)
 def train_and_report(
   config: Config,
@@ -429,6 +430,7 @@ def train_and_report(
   processes.begin(processes.asked_for(distributed, os.environ))
   extend = switches.get('extend', False)
   with processes.noticing_the_lost():
+    processes.check_same({'command': repr((config, sorted(switches.items())))})
     finished = not extend and _finished(config, workdir) is not None
     summary = run(config, workdir, **switches)
   if not processes.is_first():

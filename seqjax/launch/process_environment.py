@@ -10,6 +10,7 @@ import contextlib
 import os
 import platform
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 
 TUNABLES = {
@@ -65,6 +66,14 @@ def applied() -> Iterator[None]:
 def apply():
   """Sets them for every process that is started from here on."""
   os.environ.update(for_children(os.environ))
+
+
+def restart():
+  """Starts this program again with them, unless they are set already."""
+  wanted = for_children(os.environ)
+  if any(os.environ.get(name) != value for name, value in wanted.items()):
+    apply()
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def _append(given: str, settings: Mapping[str, str], separator: str) -> str:

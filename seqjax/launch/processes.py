@@ -21,6 +21,7 @@ import os
 import re
 import sys
 import threading
+import traceback
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -29,12 +30,13 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from seqjax.launch import single_process
-from seqjax.launch.signals import PREEMPTED
+from seqjax.launch import exits, single_process
+from seqjax.launch.signals import Preempted
 
 AUTO = 'auto'
 BY_HAND = re.compile(r'(?P<address>[^,]+:\d+),(?P<count>\d+),(?P<index>\d+)')
-REFUSED = 2  # the exit code of bad input
+# Signs of a process that has ended, in errors of the others.
+LOST = ('Gloo', 'NCCL', 'coordination', 'heartbeat', 'UNAVAILABLE', 'DEADLINE')
 CONNECT_SECONDS = 120  # until a process that is missing is given up
 HEARTBEAT_SECONDS = 60  # until the others end, after one has died
 
@@ -74,6 +76,8 @@ def begin(how: str):
   """
   if not how or jax.distributed.is_initialized():
     return
+  # JAX would keep SIGTERM to itself, until training begins to listen.
+  jax.config.update('jax_enable_preemption_service', False)
   options = {}
   if found := BY_HAND.fullmatch(how):
     options = {
@@ -112,7 +116,7 @@ def _given_up_after(seconds: float) -> Iterator[None]:
       file=sys.stderr,
       flush=True,
     )
-    os._exit(REFUSED)
+    os._exit(exits.REFUSED)
 
   timer = threading.Timer(seconds, end)
   timer.daemon = True
@@ -123,11 +127,12 @@ def _given_up_after(seconds: float) -> Iterator[None]:
     timer.cancel()
 
 
-def leaving_at_once(program: Callable) -> Callable:
-  """Makes a process that has failed leave without waiting for the others.
+def leaving_together(program: Callable) -> Callable:
+  """Makes a process that fails alone leave without waiting for the others.
 
-  They end when their next sum over devices fails. A process that stops with
-  them, by SIGTERM or since all refuse, waits as JAX wants it.
+  They end when their next sum over devices fails. What all processes agree on
+  (SIGTERM, what is not finite, a refusal by all) ends them as JAX wants it:
+  they wait for each other.
   """
 
   @functools.wraps(program)
@@ -135,13 +140,34 @@ def leaving_at_once(program: Callable) -> Callable:
     try:
       return program(*args, **kwargs)
     except SystemExit as error:
-      if are_several() and error.code not in (0, None, REFUSED, PREEMPTED):
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(error.code)
+      if are_several() and error.code and not _is_agreed(error.__context__):
+        _leave(error.code)
+      raise
+    except Exception:
+      if are_several():
+        traceback.print_exc()
+        _leave(exits.FAILED)
       raise
 
   return call
+
+
+def _is_agreed(error: BaseException | None) -> bool:
+  """Tells whether all processes raise this error."""
+  common = (Preempted, FloatingPointError)
+  return isinstance(error, common) or getattr(error, 'agreed', False)
+
+
+def _agreed(error: Exception) -> Exception:
+  """Marks an error that all processes raise."""
+  error.agreed = True
+  return error
+
+
+def _leave(code: int):
+  sys.stdout.flush()
+  sys.stderr.flush()
+  os._exit(code)
 
 
 @contextlib.contextmanager
@@ -150,7 +176,7 @@ def noticing_the_lost() -> Iterator[None]:
   try:
     yield
   except jax.errors.JaxRuntimeError as error:
-    if not are_several():
+    if not are_several() or not any(sign in str(error) for sign in LOST):
       raise
     reason = str(error).splitlines()[0]
     raise ChildProcessError(
@@ -197,7 +223,8 @@ def first_alone(call: Callable[[], Any]) -> Any:
     What it returned in the first process; None in others.
 
   Raises:
-    ValueError, OSError: what the function raised, in every process.
+    ValueError, OSError: the function failed in the first process; others raise
+      either of these with the same sentence, and end with the same exit code.
   """
   if not are_several():
     return call()
@@ -205,14 +232,14 @@ def first_alone(call: Callable[[], Any]) -> Any:
   if is_first():
     try:
       result = call()
-    except (ValueError, OSError) as error:
-      failed = error
-  kind = 'ValueError' if isinstance(failed, ValueError) else 'OSError'
-  said = from_first(failed and [kind, str(failed)])
+    except (*exits.REFUSALS, OSError) as error:
+      failed = _agreed(error)
+  refused = isinstance(failed, exits.REFUSALS)
+  said = from_first(None if failed is None else [refused, str(failed)])
   if failed is not None:
     raise failed
-  if said:
-    raise {'ValueError': ValueError, 'OSError': OSError}[said[0]](said[1])
+  if said is not None:
+    raise _agreed((ValueError if said[0] else OSError)(said[1]))
   return result
 
 
@@ -255,7 +282,9 @@ def check_same(what: Mapping[str, Any]):
   for place, name in enumerate(what):
     others = np.flatnonzero(of_all[:, place] != of_all[0, place])
     if others.size:
-      raise ValueError(
-        'All processes of a job are started with the same command, but process '
-        f'{int(others[0])} has another {name} than process 0.'
+      raise _agreed(
+        ValueError(
+          'All processes of a job are started with the same command, but '
+          f'process {int(others[0])} has another {name} than process 0.'
+        )
       )

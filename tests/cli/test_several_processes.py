@@ -123,8 +123,39 @@ def test_another_config_is_refused_by_all(tmp_path):
   """Before anything is written."""
   codes, said = ended(tmp_path / 'run', start(tmp_path / 'run', seeds=(0, 1)))
   assert codes == [2, 2]
-  assert all('process 1 has another config' in text for text in said)
+  assert all('process 1 has another command' in text for text in said)
   assert not (tmp_path / 'run').exists()
+
+
+def test_what_the_first_refuses_all_refuse(tmp_path):
+  """At once, and with the same exit code."""
+  options = {'tracker': 'wandb'}
+  codes, said = ended(tmp_path / 'run', start(tmp_path / 'run', **options))
+  assert codes == [2, 2]
+  assert all("pip install '.[wandb]'" in text for text in said)
+  assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.slow
+def test_all_end_where_training_is_not_finite(tmp_path):
+  """With exit code 1, and the last sound state saved."""
+  options = {'learning_rate': 1e38, 'clip': 0}
+  codes, said = ended(tmp_path / 'run', start(tmp_path / 'run', **options))
+  assert codes == [1, 1]
+  assert all('is not finite at step' in text for text in said)
+
+
+@pytest.mark.slow
+def test_one_that_is_killed_ends_the_other(tmp_path):
+  """With a sentence, and within seconds."""
+  workdir = tmp_path / 'run'
+  children = start(workdir, steps=10**7)
+  wait_for(pathlib.Path(f'{workdir}.0'), 'compiling the', children[0])
+  time.sleep(15)
+  children[1].kill()
+  codes, said = ended(workdir, children)
+  assert codes == [1, -signal.SIGKILL]
+  assert 'Another process of this job has ended' in said[0]
 
 
 @pytest.mark.parametrize('given', ['node1', 'node1:1', 'node1:1,2,2', 'a,2,0'])
