@@ -47,6 +47,10 @@ class Job(NamedTuple):
   def folder(self, config: Any) -> pathlib.Path:
     return experiment.folder_in(self.root / 'cells', config)
 
+  @property
+  def cells(self) -> list[cell_pool.Cell]:
+    return [cell_pool.Cell(c, str(self.folder(c))) for c in self.configs]
+
 
 @dataclasses.dataclass(frozen=True)
 class Config:
@@ -79,7 +83,7 @@ def run_cells(
     entries: a dict of mixers, which other processes cannot import: cells then
       run in this process, one after the other.
   """
-  cells = [cell_pool.Cell(c, str(job.folder(c))) for c in job.configs]
+  cells = job.cells
   waiting, refused = cell_pool.waiting(cells)
   failed = [(cell.folder, why) for cell, why in refused]
   kept = len(cells) - len(waiting) - len(failed)
@@ -231,41 +235,23 @@ def jobs_of(
   return jobs
 
 
-def list_cells(jobs: Sequence[Job]):
-  """Prints the number and the folder of each cell, and which have finished."""
-  for number, (job, config) in enumerate(_cells(jobs)):
-    folder = job.folder(config)
-    done = results.finished(folder, config) is not None
-    print(f'{number:4d}  {"finished" if done else "waiting":8s}  {folder}')
-
-
 def run_cell_alone(jobs: Sequence[Job], number: str):
   """Runs one cell in this process, unless it has finished.
 
   Raises:
     ValueError: there is no cell of this number.
   """
-  cells = _cells(jobs)
-  if not number.isdecimal() or int(number) >= len(cells):
-    raise ValueError(
-      f'The cells of this job have the numbers 0 to {len(cells) - 1}, but '
-      f'cell={number} was given; --list prints them.'
-    )
-  job, config = cells[int(number)]
-  folder = job.folder(config)
-  folder.mkdir(parents=True, exist_ok=True)
-  run_cell(job.found.name, config, str(folder))
+  names = [job.found.name for job in jobs for _ in job.configs]
+  cells = [cell for job in jobs for cell in job.cells]
+  config, folder = cell = cell_pool.numbered(cells, number)
+  pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
+  run_cell(names[cells.index(cell)], config, folder)
   print(f'Finished: {folder}')
-
-
-def _cells(jobs: Sequence[Job]) -> list[tuple[Job, Any]]:
-  return [(job, config) for job in jobs for config in job.configs]
 
 
 def unfinished(job: Job) -> list[Failure]:
   """Returns the cells that have not finished."""
-  cells = [cell_pool.Cell(c, str(job.folder(c))) for c in job.configs]
-  waiting, refused = cell_pool.waiting(cells)
+  waiting, refused = cell_pool.waiting(job.cells)
   failed = [(cell.folder, why) for cell, why in refused]
   return failed + [(cell.folder, 'It has not finished.') for cell in waiting]
 
@@ -351,7 +337,8 @@ def run(config: Config, workdir: str, **switches: bool | str):
   chosen(*of_job)
   if asked == 'list':
     root = pathlib.Path(workdir).absolute()
-    return list_cells(jobs_of(*of_job, root))
+    cells = [cell for job in jobs_of(*of_job, root) for cell in job.cells]
+    return print(cell_pool.listed(cells))
   root = in_checkout(workdir)
   if asked == 'cell':
     return run_cell_alone(jobs_of(*of_job, root), switches['cell'])

@@ -138,18 +138,6 @@ def _cells(
   return program, cells
 
 
-def list_cells(config: Config, workdir: str):
-  """Prints the number and the folder of each cell, and which have finished."""
-  _, cells = _cells(config, workdir)
-  waiting, refused = cell_pool.waiting(cells)
-  states = {cell.folder: 'waiting' for cell in waiting}
-  states |= {cell.folder: 'refused' for cell, _ in refused}
-  for number, cell in enumerate(cells):
-    state = states.get(cell.folder, 'finished')
-    print(f'{number:4d}  {state:8s}  {cell.folder}')
-  _print_failures(refused, 'REFUSED')
-
-
 def run_cell(config: Config, workdir: str, number: str):
   """Runs one cell in this process, unless it has finished.
 
@@ -157,12 +145,7 @@ def run_cell(config: Config, workdir: str, number: str):
     ValueError: there is no cell of this number.
   """
   program, cells = _cells(config, workdir)
-  if not number.isdecimal() or int(number) >= len(cells):
-    raise ValueError(
-      f'The cells of this grid have the numbers 0 to {len(cells) - 1}, but '
-      f'cell={number} was given; --list prints them.'
-    )
-  cell = cells[int(number)]
+  cell = cell_pool.numbered(cells, number)
   if results.finished(cell.folder, cell.config) is not None:
     print(f'Already finished: {cell.folder}')
     return
@@ -274,7 +257,7 @@ def run_and_exit(config: Config, workdir: str, **switches: bool | str):
   """Runs the sweep in the process environment of measurements; exits."""
   asked = only_switch(switches)
   if asked == 'list':
-    return list_cells(config, workdir)
+    return print(cell_pool.listed(_cells(config, workdir)[1]))
   if asked == 'report':
     return report_cells(config, workdir)
   if asked == 'cell':

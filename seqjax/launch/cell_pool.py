@@ -96,6 +96,27 @@ def waiting(cells: Iterable[Cell]) -> tuple[list[Cell], list[tuple[Cell, str]]]:
   return left, refused
 
 
+def listed(cells: Sequence[Cell]) -> str:
+  """Returns a line for each cell: its number, its state, its folder."""
+  left, refused = waiting(cells)
+  states = {cell.folder: 'waiting' for cell in left}
+  states |= {cell.folder: 'refused' for cell, _ in refused}
+  return '\n'.join(
+    f'{number:4d}  {states.get(cell.folder, "finished"):8s}  {cell.folder}'
+    for number, cell in enumerate(cells)
+  )
+
+
+def numbered(cells: Sequence[Cell], number: str) -> Cell:
+  """Returns a cell by its number; ValueError where there is none."""
+  if not number.isdecimal() or int(number) >= len(cells):
+    raise ValueError(
+      f'The cells have the numbers 0 to {len(cells) - 1}, but cell={number} '
+      'was given; --list prints them.'
+    )
+  return cells[int(number)]
+
+
 def run(
   call: Callable[[Any, str], Any],
   groups: Iterable[Sequence[Cell]],

@@ -216,7 +216,7 @@ def test_bounds_are_checked():
 def test_cells_run_as_jobs_of_their_own_and_are_reported(
   script, tmp_path, capsys
 ):
-  """By the numbers that are listed; a failed one says why."""
+  """Cells have the numbers that are listed; a failed one says why."""
   config = sweep.Config(str(script), 'kind=good,bad;seed=1,2', score='doubled')
   workdir = tmp_path / 'sweep'
   sweep.run_and_exit(config, str(workdir), list=True)

@@ -237,7 +237,7 @@ def test_publishing_writes_table_figure_and_verdicts(tmp_path):
 def test_cells_run_as_jobs_of_their_own_and_are_reported(
   tmp_path, monkeypatch, capsys
 ):
-  """By the numbers that are listed."""
+  """Cells have the numbers that are listed."""
   ran = []
   monkeypatch.setattr(reproduce, 'run_cell', lambda *cell: ran.append(cell))
   config = reproduce.Config('first', ('exact',))

@@ -112,7 +112,7 @@ def test_a_call_outside_of_jit_compiles_once():
 
 
 def test_nan_of_a_gradient_reaches_parameters():
-  """Of an op whose weights may be all that is trained."""
+  """An op's weights may be all that is trained."""
   x = np.random.default_rng(0).normal(size=(2, 3, 1, 4)).astype(np.float32)
   weights = np.ones((2, 3, 1, 1), np.float32)
   weights[0, 1] = np.nan

@@ -295,7 +295,7 @@ def test_what_is_not_finite_stays_in_its_segment_and_algorithms_agree(name):
 
 @pytest.mark.parametrize('name', OPS)
 def test_gradients_that_are_not_finite_stay_in_their_segment(name):
-  """Where the outputs are finite, and what follows the op is not."""
+  """The outputs are finite, and what follows the op is not."""
   op = OPS[name]
   for algorithm in op.algorithms:
     run = runner(op, algorithm)
