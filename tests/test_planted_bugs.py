@@ -289,7 +289,7 @@ BUGS = {
     testing.STRUCTURE),
   'a start multiplies the state by zero': (
     MinGRU,
-    with_patch('seqjax.ops.linear_recurrence._clear', clear_by_a_product),
+    with_patch('seqjax.ops.linear_recurrence.clear', clear_by_a_product),
     testing.NOT_FINITE),
   'a gradient of NaN is multiplied by the zeros of a mask': (
     Mamba2,

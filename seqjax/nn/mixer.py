@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from seqjax.errors import check_fields
+from seqjax.ops import over_time
 from seqjax.ops import segments as segments_lib
 from seqjax.typing import Array, Segments
 
@@ -154,6 +155,7 @@ def scan_positions(
   Lifted, since `read` may call submodules, which leak out of `lax.scan`. Each
   position has a key of its own for dropout.
   """
+  over_time.check_whole(f'{type(layer).__name__}, position by position,')
   scan = nn.scan(
     read,
     variable_broadcast='params',

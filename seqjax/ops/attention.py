@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
-from seqjax.ops import algorithms, checks, finite
+from seqjax.ops import algorithms, checks, finite, over_time
 from seqjax.ops import cudnn_attention as cudnn
 from seqjax.ops.blockwise_attention import (
   Places,
@@ -119,6 +119,7 @@ def attention(
       f"algorithm='cudnn' {obstacle}; there are 'blockwise' and 'plain', and "
       "'auto' chooses."
     )
+  over_time.check_whole('attention')
   if query.size == 0 or key.size == 0:
     return jnp.zeros((*query.shape[:-1], value.shape[-1]), value.dtype)
   if flaws is None:
@@ -267,6 +268,7 @@ def additive_attention(
     weight=(weight, 'H K', 'real'),
     valid=(valid, 'B S', 'bool'),
   )
+  over_time.check_whole('additive_attention')
   query, key, value, flaws = _without_flaws(query, key, value)
   visible = valid[:, None]
 

@@ -2,9 +2,10 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 
-from seqjax.ops import checks
+from seqjax.ops import checks, halo, over_time
+from seqjax.ops.halo import gather
 from seqjax.ops.segments import positions, zero_padding
 from seqjax.typing import Array, Segments
 
@@ -113,41 +114,37 @@ def _checked(op, window, x, kernel, dilation=1):
   return window, x, kernel
 
 
-def _gather(
-  x: Shaped[Array, 'B S *D'], index: Shaped[Array, 'B T']
-) -> Shaped[Array, 'B T *D']:
-  """Returns x[b, index[b, t]] for every b and t."""
-  rows = jnp.arange(x.shape[0])[:, None]
-  return x[rows, index]
-
-
 def _convolve(window, x, kernel, segments, dilation, product):
   """Returns the sum over taps of `product`, and the window that is left."""
   num_positions, reach = x.shape[1], window.shape[1]
   x = zero_padding(x, segments).astype(window.dtype)
   if segments is None:
+    if over_time.is_cut():
+      window = halo.before_part(window, x, None)
     seen = jnp.concatenate([window, x], axis=1)
     y = _taps(seen, kernel, dilation, num_positions, product)
-    return seen[:, num_positions:], y
+    return over_time.from_last(seen[:, num_positions:]), y
 
   # A segment without a start here continues the window: all taps reach.
   full = jnp.full(x.shape[:1], reach, jnp.int32)
   after, before = positions(full, segments, num_positions)
+  if over_time.is_cut():
+    window = halo.before_part(window, x, segments.valid)
   order = jnp.argsort(~segments.valid, axis=1, stable=True)
-  seen = jnp.concatenate([window, _gather(x, order)], axis=1)
-  before = _gather(before, order)
+  seen = jnp.concatenate([window, gather(x, order)], axis=1)
+  before = gather(before, order)
   y = _taps(seen, kernel, dilation, num_positions, product, before)
   rank = jnp.cumsum(segments.valid, axis=1) - 1
-  y = zero_padding(_gather(y, jnp.maximum(rank, 0)), segments)
+  y = zero_padding(gather(y, jnp.maximum(rank, 0)), segments)
 
   last = jnp.sum(segments.valid, axis=1)[:, None] + jnp.arange(reach)[None]
   lag = reach - jnp.arange(reach)[None]
   window = jnp.where(
     (lag <= after[:, None])[..., None],
-    _gather(seen, last),
+    gather(seen, last),
     jnp.zeros((), seen.dtype),
   )
-  return window, y
+  return over_time.from_last(window), y
 
 
 def _taps(seen, kernel, dilation, num_positions, product, before=None):

@@ -10,9 +10,9 @@ import functools
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float, Inexact
+from jaxtyping import Bool, Float, Inexact
 
-from seqjax.ops import algorithms, checks, finite
+from seqjax.ops import algorithms, checks, finite, over_time
 from seqjax.ops import linear_recurrence as recurrence
 from seqjax.ops.segments import zero_padding
 from seqjax.typing import Array, Segments
@@ -66,22 +66,50 @@ def diagonal_system(
       "but segments were given; use 'auto', which takes another for them."
     )
   segments = checks.segments(op, segments, *x.shape[:2])
+  if over_time.is_cut():
+    last, _ = _solve(algorithm, jnp.zeros_like(carry), x, system, segments)
+    part = _decay_of_part(system[0], segments, x), last, _start(segments)
+    carry = recurrence.before_part(carry, recurrence.Part(*part))
+  carry, y = _solve(algorithm, carry, x, system, segments)
+  return over_time.from_last(carry), y
+
+
+def _solve(algorithm, carry, x, system, segments):
+  """Solves the system at the positions of one device."""
   carry, x, reach = _finite(carry, x, segments)
   if x.shape[1] == 0:
     y = x
   elif segments is None and algorithm in ('auto', 'convolution'):
     carry, y = _convolution(carry, x, *system)
   else:
-    carry, y = recurrence.linear_recurrence_outputs(
+    carry, y = recurrence.outputs_of_part(
       carry,
       x,
       functools.partial(_coefficients, *system[:2]),
       functools.partial(_read, system[2]),
       segments,
-      algorithm=algorithm,
+      algorithm,
     )
   y = finite.nan_where(reach.outputs, y)
   return finite.nan_where(reach.last, carry), zero_padding(y, segments)
+
+
+def _decay_of_part(decay, segments, x) -> Inexact[Array, 'B D N']:
+  """Returns the decay over all valid positions, by squaring it repeatedly."""
+  batch_size, length = x.shape[:2]
+  count = jnp.full((batch_size,), length, jnp.int32)
+  if segments is not None:
+    count = jnp.sum(segments.valid, axis=1, dtype=jnp.int32)
+  product = jnp.ones((batch_size, *decay.shape), decay.dtype)
+  for bit in range(length.bit_length()):
+    odd = (count >> bit & 1 == 1)[:, None, None]
+    product = jnp.where(odd, product * decay[None], product)
+    decay = decay * decay
+  return product
+
+
+def _start(segments) -> Bool[Array, 'B'] | None:
+  return None if segments is None else jnp.any(segments.start, axis=1)
 
 
 def diagonal_system_step(

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from seqjax.ops import algorithms, checks, chunks, finite
+from seqjax.ops import algorithms, checks, chunks, finite, over_time
 from seqjax.ops.segments import zero_padding
 from seqjax.typing import Array, Segments
 
@@ -74,6 +74,7 @@ def gated_outer(
   """
   check_algorithm(algorithm)
   checks.size('gated_outer', 'chunk', chunk)
+  over_time.check_whole('gated_outer')
   carry, query, key, value, log_decay = _checked(
     'gated_outer', carry, query, key, value, log_decay=log_decay
   )
@@ -181,6 +182,7 @@ def delta_rule(
   """
   check_algorithm(algorithm)
   checks.size('delta_rule', 'chunk', chunk)
+  over_time.check_whole('delta_rule')
   carry, query, key, value, beta, log_decay = _checked(
     'delta_rule', carry, query, key, value, beta=beta, log_decay=log_decay
   )

@@ -1,17 +1,18 @@
 """h_t = a_t h_{t-1} + b_t: sequential, or parallel over time.
 
-Over numbers, and over matrices. Both compose associatively. At a start the
-state is replaced and never multiplied by zero, so that NaN and infinity stay in
-their segment.
+The pairs (a, b) compose associatively. At a start the state is replaced and
+never multiplied by zero, so that NaN and infinity stay in their segment, also
+where the positions are cut over devices.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Bool, Float, Inexact, PyTree, Shaped
+from jaxtyping import Bool, Inexact, PyTree, Shaped
 
-from seqjax.ops import algorithms, checks
+from seqjax.ops import algorithms, checks, over_time
 from seqjax.typing import Array, Segments
 
 ALGORITHMS = ('auto', 'plain', 'scan', 'associative')
@@ -64,7 +65,17 @@ def linear_recurrence(
   Returns:
     The last state, and the states at all positions (at padding, the held one).
   """
-  algorithm, op = resolved(algorithm), 'linear_recurrence'
+  algorithm = resolved(algorithm)
+  carry, decay, drive, segments = _checked(carry, decay, drive, segments)
+  if over_time.is_cut() and drive.shape[1]:
+    carry = before_part(carry, _composed(decay, drive, segments))
+  carry, states = _solve(algorithm, carry, decay, drive, segments)
+  return over_time.from_last(carry), states
+
+
+def _checked(carry, decay, drive, segments):
+  """Returns the arguments in the dtype of the carry, if they fit each other."""
+  op = 'linear_recurrence'
   drive, decay, carry = checks.arrays(
     op,
     drive=(drive, 'B T *N', 'inexact'),
@@ -73,14 +84,7 @@ def linear_recurrence(
   )
   checks.real_into_real(op, carry, decay=decay, drive=drive)
   segments = checks.segments(op, segments, *drive.shape[:2])
-  decay, drive = decay.astype(carry.dtype), drive.astype(carry.dtype)
-  if drive.shape[1] == 0:
-    return carry, drive
-  if algorithm == 'scan':
-    states = _scan(carry, decay, drive, segments)
-    return states[:, -1], states
-  solve = _plain if algorithm == 'plain' else _associative
-  return solve(carry, decay, drive, segments)
+  return carry, decay.astype(carry.dtype), drive.astype(carry.dtype), segments
 
 
 def linear_recurrence_outputs(
@@ -121,31 +125,59 @@ def linear_recurrence_outputs(
     )
     return carry, read(states, inputs)
 
+  if over_time.is_cut():
+    part = _composed_by_scan(carry, inputs, coefficients, segments)
+    carry = before_part(carry, part)
+  carry, y = outputs_of_part(
+    carry, inputs, coefficients, read, segments, algorithm
+  )
+  return over_time.from_last(carry), y
+
+
+def outputs_of_part(carry, inputs, coefficients, read, segments, algorithm):
+  """Computes `linear_recurrence_outputs` of the positions of one device."""
+  algorithm = resolved(algorithm)
+  if algorithm != 'scan':
+    arguments = _checked(carry, *coefficients(inputs), segments)
+    carry, states = _solve(algorithm, *arguments)
+    return carry, read(states, inputs)
+
   def advance(state, here):
     x_t, masks = here
     state = _advance(state, *coefficients(x_t), masks)
     return state, read(state, x_t)
 
+  return _scan_chunks(advance, carry, (inputs, segments))
+
+
+def _scan_chunks(advance, carry, inputs):
+  """Scans positions, and computes those of a chunk again for gradients."""
+
   @jax.checkpoint
   def advance_many(state, chunk):
     return jax.lax.scan(advance, state, chunk)
 
-  inputs = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), (inputs, segments))
+  inputs = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), inputs)
+  length = len(jax.tree.leaves(inputs)[0])
   size = _chunk_size(length)
   whole = length - length % size
 
   def in_chunks(array):
     return array[:whole].reshape(whole // size, size, *array.shape[1:])
 
+  def joined(array):
+    return array.reshape(whole, *array.shape[2:])
+
   if length <= size:
     carry, y = advance_many(carry, inputs)
-    return carry, jnp.swapaxes(y, 0, 1)
-  carry, y = jax.lax.scan(advance_many, carry, jax.tree.map(in_chunks, inputs))
-  y = y.reshape(whole, *y.shape[2:])
+  else:
+    chunks = jax.tree.map(in_chunks, inputs)
+    carry, y = jax.lax.scan(advance_many, carry, chunks)
+    y = jax.tree.map(joined, y)
   if whole < length:
     carry, rest = advance_many(carry, jax.tree.map(lambda a: a[whole:], inputs))
-    y = jnp.concatenate([y, rest])
-  return carry, jnp.swapaxes(y, 0, 1)
+    y = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), y, rest)
+  return carry, jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), y)
 
 
 def _chunk_size(length: int) -> int:
@@ -172,7 +204,7 @@ def gate(
   return decay, jnp.where(valid, drive, jnp.zeros((), drive.dtype))
 
 
-def _clear(
+def clear(
   state: Inexact[Array, 'B *N'], start: Bool[Array, '...'] | None
 ) -> Inexact[Array, 'B *N']:
   """Replaces states by zero at starts, where a product would keep NaN."""
@@ -198,10 +230,21 @@ def resolved(algorithm: str) -> str:
   return algorithms.by_platform(cpu='scan', accelerator='associative')
 
 
+def _solve(algorithm, carry, decay, drive, segments):
+  """Returns the last state and all of them, of one device's positions."""
+  if drive.shape[1] == 0:
+    return carry, drive
+  if algorithm == 'scan':
+    states = _scan(carry, decay, drive, segments)
+    return states[:, -1], states
+  solve = _plain if algorithm == 'plain' else _associative
+  return solve(carry, decay, drive, segments)
+
+
 def _plain(carry, decay, drive, segments):
   def body(state, inputs):
     decay_t, drive_t, start_t = inputs
-    state = linear_recurrence_step(_clear(state, start_t), decay_t, drive_t)
+    state = linear_recurrence_step(clear(state, start_t), decay_t, drive_t)
     return state, state
 
   inputs = *gate(decay, drive, segments), _starts(segments)
@@ -212,7 +255,7 @@ def _plain(carry, decay, drive, segments):
 
 def _advance(state, decay_t, drive_t, masks):
   """Takes the step at one position, under its masks."""
-  state = _clear(state, _starts(masks))
+  state = clear(state, _starts(masks))
   return linear_recurrence_step(state, *gate(decay_t, drive_t, masks))
 
 
@@ -249,14 +292,14 @@ def _scan_backward(saved, gradient):
     decay_t, now, masks = _at((decay, gradient, segments), last - i)
     now = now + later
     decay_t, of_drive_t = gate(decay_t, now, masks)
-    earlier = decay_t * _clear(now, _starts(masks))
+    earlier = decay_t * clear(now, _starts(masks))
     return earlier, _put(of_drive, of_drive_t, last - i)
 
   # Not written over the gradient: a loop that also reads it would copy it.
   loop = jnp.zeros_like(carry), jnp.zeros_like(gradient)
   of_carry, of_drive = jax.lax.fori_loop(0, last + 1, body, loop)
   earlier = jnp.concatenate([carry[:, None], states[:, :-1]], axis=1)
-  earlier = _clear(earlier, _starts(segments))
+  earlier = clear(earlier, _starts(segments))
   return of_carry, of_drive * earlier, of_drive, None
 
 
@@ -280,72 +323,66 @@ def _put(array, value, t):
 def _associative(carry, decay, drive, segments):
   decay, drive = gate(decay, drive, segments)
   start = _starts(segments)
-  first = _clear(carry, None if start is None else start[:, 0])
+  first = clear(carry, None if start is None else start[:, 0])
   drive = drive.at[:, 0].add(decay[:, 0] * first)
 
-  def compose(earlier, later):
-    decay_1, drive_1, start_1 = earlier
-    decay_2, drive_2, start_2 = later
-    start = None if start_1 is None else start_1 | start_2
-    drive = decay_2 * _clear(drive_1, start_2) + drive_2
-    return _clear(decay_1 * decay_2, start), drive, start
-
-  parts = decay, drive, start
-  _, states, _ = jax.lax.associative_scan(compose, parts, axis=1)
+  parts = Part(decay, drive, start)
+  _, states, _ = jax.lax.associative_scan(_compose, parts, axis=1)
   return states[:, -1], states
 
 
-def matrix_recurrence(
-  matrix: Float[Array, 'B T N N'],
-  drive: Float[Array, 'B T N K'],
-  start: Bool[Array, 'B T'] | None = None,
-  *,
-  algorithm: str = 'auto',
-) -> Float[Array, 'B T N K']:
-  """Solves h_t = A_t h_{t-1} + b_t for all t and K right-hand sides, h_0 = 0.
+class Part(NamedTuple):
+  """Some positions as one: h -> decay h + drive, where no start forgets h."""
 
-  Args:
-    matrix: A_t.
-    drive: b_t.
-    start: where h_{t-1} counts as zero, whatever it is; None: nowhere.
-    algorithm: as in `linear_recurrence`. 'associative' multiplies matrices,
-      N^3 operations a position where 'scan' takes K N^2 one after the other.
-
-  Returns:
-    The states at all positions.
-  """
-  associative = resolved(algorithm) == 'associative'
-  matrix, drive, start = checks.arrays(
-    'matrix_recurrence',
-    matrix=(matrix, 'B T N N', 'real'),
-    drive=(drive, 'B T N M', 'real'),
-    start=(start, 'B T', 'bool'),
-  )
-  solve = _matrix_associative if associative else _matrix_scan
-  return solve(_clear(matrix, start), drive, start)
+  decay: Inexact[Array, 'B *N']
+  drive: Inexact[Array, 'B *N']
+  start: Bool[Array, 'B'] | None
 
 
-def _matrix_scan(matrix, drive, start):
-  def body(state, inputs):
-    matrix_t, drive_t, start_t = inputs
-    state = matrix_t @ _clear(state, start_t) + drive_t
-    return state, state
-
-  inputs = matrix, drive, start
-  time_major = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), inputs)
-  state = jnp.zeros((drive.shape[0], *drive.shape[2:]), drive.dtype)
-  _, states = jax.lax.scan(body, state, time_major)
-  return jnp.swapaxes(states, 0, 1)
+def before_part(
+  carry: Inexact[Array, 'B *N'], part: Part
+) -> Inexact[Array, 'B *N']:
+  """Returns the state before the positions of this device, `part` as one."""
+  start = None if part.start is None else jnp.ones_like(part.start)
+  first = Part(jnp.ones_like(carry), carry, start)
+  return over_time.prefix(first, part, _compose).drive
 
 
-def _matrix_associative(matrix, drive, start):
-  def compose(earlier, later):
-    matrix_1, drive_1, start_1 = earlier
-    matrix_2, drive_2, start_2 = later
-    start = None if start_1 is None else start_1 | start_2
-    drive = matrix_2 @ _clear(drive_1, start_2) + drive_2
-    return _clear(matrix_2 @ matrix_1, start), drive, start
+def _compose(earlier: Part, later: Part) -> Part:
+  decay_1, drive_1, start_1 = earlier
+  decay_2, drive_2, start_2 = later
+  start = None if start_1 is None else start_1 | start_2
+  drive = decay_2 * clear(drive_1, start_2) + drive_2
+  return Part(clear(decay_1 * decay_2, start), drive, start)
 
-  parts = matrix, drive, start
-  _, states, _ = jax.lax.associative_scan(compose, parts, axis=1)
-  return states
+
+def _composed(decay, drive, segments) -> Part:
+  """Composes neighbours until one part is left: T compositions in all."""
+  parts = Part(*gate(decay, drive, segments), _starts(segments))
+  while (length := parts.drive.shape[1]) > 1:
+    even = length - length % 2
+    earlier, later, rest = (
+      jax.tree.map(lambda a: a[:, cut], parts)  # noqa: B023
+      for cut in (slice(0, even, 2), slice(1, even, 2), slice(even, None))
+    )
+    parts = jax.tree.map(
+      lambda a, b: jnp.concatenate([a, b], axis=1),
+      _compose(earlier, later),
+      rest,
+    )
+  return jax.tree.map(lambda a: a[:, 0], parts)
+
+
+def _composed_by_scan(carry, inputs, coefficients, segments) -> Part:
+  """Composes one position after the other, and holds no others."""
+
+  def advance(part, here):
+    x_t, masks = here
+    decay, drive = (a.astype(carry.dtype) for a in coefficients(x_t))
+    later = Part(*gate(decay, drive, masks), _starts(masks))
+    return _compose(part, later), None
+
+  start = None if segments is None else jnp.zeros(len(carry), bool)
+  nothing = Part(jnp.ones_like(carry), jnp.zeros_like(carry), start)
+  part, _ = _scan_chunks(advance, nothing, (inputs, segments))
+  return part

@@ -18,11 +18,9 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
 from seqjax.errors import unknown
-from seqjax.ops import checks
-from seqjax.ops.linear_recurrence import (
-  linear_recurrence,
-  matrix_recurrence,
-)
+from seqjax.ops import checks, over_time
+from seqjax.ops.linear_recurrence import linear_recurrence
+from seqjax.ops.matrix_recurrence import matrix_recurrence
 from seqjax.typing import Array, Segments
 
 JACOBIANS = ('full', 'diagonal')
@@ -104,6 +102,7 @@ def newton(
   Raises:
     ValueError: an unknown `jacobian`, or a number out of its range.
   """
+  over_time.check_whole("Newton's method")
   _check(jacobian, damping, tolerance, max_iterations)
   sizes = {}
   carry = checks.leaves('newton', 'carry', carry, 'B', 'real', sizes)

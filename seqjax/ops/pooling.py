@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
-from seqjax.ops import checks
+from seqjax.ops import checks, over_time
 from seqjax.typing import Array
 
 
@@ -48,6 +48,7 @@ def maximum(
 
 
 def _checked(op, x, keep):
+  over_time.check_whole(op)
   return checks.arrays(op, x=(x, 'B T D', 'real'), keep=(keep, 'B T', 'bool'))
 
 

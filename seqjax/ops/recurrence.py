@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from seqjax.errors import unknown
-from seqjax.ops import algorithms, cells
+from seqjax.ops import algorithms, cells, over_time
 from seqjax.ops import chunked_recurrence as chunked
 from seqjax.ops.newton import newton
 from seqjax.ops.recurrent_weights import (
@@ -144,6 +144,7 @@ def elman(
   check_activation(activation)
   check_algorithm(algorithm)
   weights, carry, x, segments = checked('elman', weights, carry, x, segments)
+  over_time.check_whole('elman')
   if algorithm in SOLVERS:
     step = functools.partial(elman_step, activation=activation)
     return SOLVERS[algorithm](step, weights, carry, x, segments)
@@ -168,6 +169,7 @@ def gru(
   """Applies `gru_step` at all positions; returns last and all states."""
   check_algorithm(algorithm)
   weights, carry, x, segments = checked('gru', weights, carry, x, segments)
+  over_time.check_whole('gru')
   if algorithm in SOLVERS:
     return SOLVERS[algorithm](gru_step, weights, carry, x, segments)
   *kernels, candidate_bias = weights
@@ -193,6 +195,7 @@ def lstm(
   """Applies `lstm_step` at all positions; returns last carry, hidden states."""
   check_algorithm(algorithm)
   weights, carry, x, segments = checked('lstm', weights, carry, x, segments)
+  over_time.check_whole('lstm')
   if algorithm in SOLVERS:
     solve = SOLVERS[algorithm]
     return solve(lstm_step, weights, carry, x, segments, lambda c: c.hidden)
@@ -222,6 +225,7 @@ def slstm(
   check_algorithm(algorithm, SLSTM_ALGORITHMS)
   check_forget_gate(forget_gate)
   weights, carry, x, segments = checked('slstm', weights, carry, x, segments)
+  over_time.check_whole('slstm')
   step = functools.partial(slstm_step, forget_gate=forget_gate)
   solve = SOLVERS.get(algorithm, _unroll)
   return solve(step, weights, carry, x, segments, lambda c: c.hidden)

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Int, Shaped
 
+from seqjax.ops import over_time
 from seqjax.typing import Array, Segments
 
 
@@ -36,8 +37,24 @@ def from_ids(segment_ids: Int[Array, 'B T']) -> Segments:
   previous_id = jnp.take_along_axis(
     segment_ids, jnp.maximum(previous, 0), axis=1
   )
-  start = valid & (previous >= 0) & (segment_ids != previous_id)
+  if over_time.is_cut():
+    before = _last_id(segment_ids, last_valid[:, -1])
+    previous_id = jnp.where(previous >= 0, previous_id, before[:, None])
+  else:
+    previous_id = jnp.where(previous >= 0, previous_id, 0)
+  start = valid & (previous_id != 0) & (segment_ids != previous_id)
   return Segments(start, valid)
+
+
+def _last_id(segment_ids, last_valid) -> Int[Array, 'B']:
+  """Returns the last id, other than 0, in the parts before this one, or 0."""
+  index = jnp.maximum(last_valid, 0)[:, None]
+  last = jnp.take_along_axis(segment_ids, index, axis=1)[:, 0]
+  return over_time.prefix(
+    jnp.zeros_like(last),
+    last,
+    lambda earlier, later: jnp.where(later == 0, earlier, later),
+  )
 
 
 def from_lengths(lengths: Int[Array, 'B'], num_positions: int) -> Segments:
@@ -64,8 +81,8 @@ def from_lengths(lengths: Int[Array, 'B'], num_positions: int) -> Segments:
         f'Lengths must lie in 0..{num_positions} (the positions of a row), but '
         f'these do not: {outside}.'
       )
-  valid = jnp.arange(num_positions)[None] < lengths[:, None]
-  return one_piece(valid)
+  places = over_time.offset(num_positions) + jnp.arange(num_positions)
+  return one_piece(places[None] < lengths[:, None])
 
 
 def chosen(
@@ -165,9 +182,21 @@ def positions(
     The count after the rows, and for every position the number of valid
     positions of its segment before it.
   """
-  if segments is None or num_positions == 0:
+  if segments is None:
     steps = jnp.arange(num_positions, dtype=count.dtype)
-    return count + num_positions, count[:, None] + steps[None]
+    steps = steps + jnp.asarray(over_time.offset(num_positions), count.dtype)
+    after = count + over_time.num_parts() * num_positions
+    return after, count[:, None] + steps[None]
+  if over_time.is_cut():
+    count = _count_before(count, segments)
+  after, places = _count(count, segments)
+  return over_time.from_last(after), places
+
+
+def _count(count, segments) -> tuple[Int[Array, 'B'], Int[Array, 'B T']]:
+  """Counts the positions of one part, given the count before it."""
+  if segments.valid.shape[1] == 0:
+    return count, segments.valid.astype(count.dtype)
   after = jnp.cumsum(segments.valid, axis=1, dtype=count.dtype)
   before = after - segments.valid.astype(count.dtype)
   # At a start the count goes to zero: subtract what had been counted by then.
@@ -177,6 +206,20 @@ def positions(
   return after[:, -1] - final, before - base
 
 
+def _count_before(count, segments) -> Int[Array, 'B']:
+  """Returns the count before the part of this device."""
+  last, _ = _count(jnp.zeros_like(count), segments)
+  start = jnp.any(segments.start, axis=1)
+
+  def compose(earlier, later):
+    (count_1, start_1), (count_2, start_2) = earlier, later
+    return jnp.where(start_2, count_2, count_1 + count_2), start_1 | start_2
+
+  first = count, jnp.ones_like(start)
+  before, _ = over_time.prefix(first, (last, start), compose)
+  return before
+
+
 def piece_index(
   segments: Segments | None, batch_size: int, num_positions: int
 ) -> Int[Array, 'B T']:
@@ -184,6 +227,10 @@ def piece_index(
   if segments is None:
     return jnp.zeros((batch_size, num_positions), jnp.int32)
   index = jnp.cumsum(segments.start, axis=1, dtype=jnp.int32)
+  if over_time.is_cut():
+    starts = jnp.sum(segments.start, axis=1, dtype=jnp.int32)
+    before = over_time.prefix(jnp.zeros_like(starts), starts, jnp.add)
+    index = before[:, None] + index
   return jnp.where(segments.valid, index, -1)
 
 
@@ -191,7 +238,7 @@ def num_starts(segments: Segments | None, batch_size: int) -> Int[Array, 'B']:
   """Counts the starts of each row, which is the index of its last segment."""
   if segments is None:
     return jnp.zeros((batch_size,), jnp.int32)
-  return jnp.sum(segments.start, axis=1, dtype=jnp.int32)
+  return over_time.total(jnp.sum(segments.start, axis=1, dtype=jnp.int32))
 
 
 def reverse(segments: Segments | None) -> Segments | None:
@@ -200,7 +247,12 @@ def reverse(segments: Segments | None) -> Segments | None:
   A boundary before t becomes one before T - t: the first position read of each
   segment is its last one. A start at the row's first position is left out,
   since nothing was read before what now comes last.
+
+  Raises:
+    ValueError: the positions are cut over devices, which would all have to
+      change places.
   """
+  over_time.check_whole('Reading a row backwards')
   if segments is None:
     return None
   start = jnp.flip(segments.start, axis=1)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from seqjax.ops import checks
+from seqjax.ops import checks, over_time
 from seqjax.ops.linear_recurrence import resolved
 from seqjax.typing import Array, Segments
 
@@ -65,6 +65,7 @@ def stabilized_gates(
   Returns:
     The last m, and m and the gates at all positions.
   """
+  over_time.check_whole('stabilized_gates')
   associative, op = resolved(algorithm) == 'associative', 'stabilized_gates'
   maximum, log_forget, log_input = checks.arrays(
     op,

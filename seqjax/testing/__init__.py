@@ -19,6 +19,7 @@ from seqjax.testing.mixers import (
 )
 from seqjax.testing.nnx_module import NNX
 from seqjax.testing.not_finite import NOT_FINITE
+from seqjax.testing.over_devices import OVER_DEVICES, assert_same_over_devices
 from seqjax.testing.subject import (
   BATCH_SIZE,
   NUM_POSITIONS,
@@ -55,6 +56,7 @@ __all__ = [
   'NOT_FINITE',
   'NO_SEGMENTS',
   'NUM_POSITIONS',
+  'OVER_DEVICES',
   'PACKING',
   'PADDING',
   'PRECISION',
@@ -64,6 +66,7 @@ __all__ = [
   'VMAP',
   'LawBroken',
   'assert_mixer_contract',
+  'assert_same_over_devices',
   'reference_unroll',
   'with_dtypes',
 ]

@@ -3,6 +3,7 @@
 import atexit
 import contextlib
 import functools
+import os
 import pickle
 import signal
 import subprocess
@@ -11,11 +12,21 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import jax
+
 PATIENCE = 600  # seconds that it is given for an answer, on a busy machine
 
 
-def call(function: Callable, argument: Any) -> Any:
+def call(
+  function: Callable, argument: Any, *, devices: int | None = None
+) -> Any:
   """Returns function(argument), as another process computes it.
+
+  Args:
+    function: of a module, where the other process finds it.
+    argument: what can be pickled.
+    devices: how many devices the other process makes of its CPU; None: it has
+      those that this one has.
 
   Raises:
     RuntimeError: it could not be loaded or computed there.
@@ -23,7 +34,7 @@ def call(function: Callable, argument: Any) -> Any:
       seconds; the next call starts another.
   """
   message = pickle.dumps((function, argument))
-  process = _process()
+  process = _process(devices)
   patience = threading.Timer(PATIENCE, process.kill)
   patience.start()
   try:
@@ -40,10 +51,15 @@ def call(function: Callable, argument: Any) -> Any:
 
 
 @functools.cache
-def _process() -> subprocess.Popen:
+def _process(devices: int | None) -> subprocess.Popen:
   """Starts the other process, which ends with this one."""
+  environment = dict(os.environ)
+  if devices is not None:
+    # As many threads, or devices would wait for each other without end.
+    environment |= {'JAX_PLATFORMS': 'cpu', 'PJRT_NPROC': str(devices)}
   process = subprocess.Popen(
-    [sys.executable, '-c', f'from {__name__} import _serve; _serve()'],
+    [sys.executable, '-c', f'from {__name__} import _serve; _serve({devices})'],
+    env=environment,
     stdin=subprocess.PIPE,
     stdout=subprocess.PIPE,
   )
@@ -61,8 +77,10 @@ def _end(process) -> str:
   return f'it ended with {process.returncode}'
 
 
-def _serve():
+def _serve(devices: int | None):
   """Answers calls until the pipe closes; output goes where errors go."""
+  if devices is not None:
+    jax.config.update('jax_num_cpu_devices', devices)
   answers, sys.stdout = sys.stdout.buffer, sys.stderr
   with contextlib.suppress(EOFError):
     while message := pickle.load(sys.stdin.buffer):

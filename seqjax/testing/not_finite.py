@@ -76,7 +76,7 @@ def _check_gradients(subject, case: Case, clean, position: int):
 
 
 def _segments(num_positions: int) -> Segments:
-  segments = one_piece()
+  segments = one_piece(num_positions)
   segments.start[:, list(STARTS)] = True
   # Padding in the segment of each position, and beside its ends.
   segments.valid[:, [7, 10, 20, num_positions - 1]] = False

@@ -306,8 +306,8 @@ def scenarios() -> dict[str, Segments]:
   return made
 
 
-def one_piece() -> Segments:
-  shape = BATCH_SIZE, NUM_POSITIONS
+def one_piece(num_positions: int = NUM_POSITIONS) -> Segments:
+  shape = BATCH_SIZE, num_positions
   return Segments(np.zeros(shape, bool), np.ones(shape, bool))
 
 

@@ -16,6 +16,7 @@ from seqjax.ops import (
   linear_attention,
   linear_recurrence,
   lyapunov,
+  matrix_recurrence,
   newton,
   pooling,
   positions,
@@ -133,7 +134,7 @@ OPS = {
      'output': 'D N'},
   ),
   'matrix_recurrence': Op(
-    linear_recurrence.matrix_recurrence,
+    matrix_recurrence.matrix_recurrence,
     {'matrix': 'B T N N', 'drive': 'B T N M', 'start': 'B T'},
     algorithms=linear_recurrence.ALGORITHMS,
     free=(('drive', 3),),

@@ -7,11 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqjax.ops.linear_recurrence import (
-  ALGORITHMS,
-  linear_recurrence,
-  matrix_recurrence,
-)
+from seqjax.ops.linear_recurrence import ALGORITHMS, linear_recurrence
+from seqjax.ops.matrix_recurrence import matrix_recurrence
 from seqjax.ops.stabilized_gates import stabilized_gates, stabilized_gates_step
 from seqjax.typing import Segments
 
