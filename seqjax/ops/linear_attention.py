@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from seqjax.ops import algorithms, checks, chunks, finite, over_time
+from seqjax.ops.matrix_parts import delta_rule_over_time, gated_outer_before
 from seqjax.ops.segments import zero_padding
 from seqjax.typing import Array, Segments
 
@@ -74,17 +75,24 @@ def gated_outer(
   """
   check_algorithm(algorithm)
   checks.size('gated_outer', 'chunk', chunk)
-  over_time.check_whole('gated_outer')
   carry, query, key, value, log_decay = _checked(
     'gated_outer', carry, query, key, value, log_decay=log_decay
   )
   segments = checks.segments('gated_outer', segments, *query.shape[:2])
   operands = _cast(carry.dtype, query, key, value, _per_channel(log_decay, key))
   operands = [zero_padding(operand, segments) for operand in operands]
+  if over_time.is_cut():
+    carry = gated_outer_before(carry, *operands[1:], segments)
+  length = chunk if log_decay.ndim == 3 else max(chunk // 8, 1)
+  last, y = _gated_outer(carry, operands, segments, length, algorithm)
+  return over_time.from_last(last), y
+
+
+def _gated_outer(carry, operands, segments, length, algorithm):
+  """Computes `gated_outer` of the positions of one device."""
   if algorithm == 'plain':
     return _scan(gated_outer_step, carry, operands, segments)
-  length = chunk if log_decay.ndim == 3 else max(chunk // 8, 1)
-  num_positions = query.shape[1]
+  num_positions = operands[0].shape[1]
   carry, operands, reach = _without_flaws(carry, operands, segments)
 
   def in_chunks(carry, *operands):
@@ -182,16 +190,28 @@ def delta_rule(
   """
   check_algorithm(algorithm)
   checks.size('delta_rule', 'chunk', chunk)
-  over_time.check_whole('delta_rule')
   carry, query, key, value, beta, log_decay = _checked(
     'delta_rule', carry, query, key, value, beta=beta, log_decay=log_decay
   )
   segments = checks.segments('delta_rule', segments, *query.shape[:2])
   operands = _cast(carry.dtype, query, key, value, beta, log_decay)
   operands = [zero_padding(operand, segments) for operand in operands]
+  query, key, value, *rates = operands
+
+  def run(carry, value):
+    operands = query, key, value, *rates
+    return _delta_rule(carry, operands, segments, chunk, algorithm)
+
+  if over_time.is_cut():
+    return delta_rule_over_time(run, carry, value, segments)
+  return run(carry, value)
+
+
+def _delta_rule(carry, operands, segments, chunk, algorithm):
+  """Computes `delta_rule` of the positions of one device."""
   if algorithm == 'plain':
     return _scan(delta_rule_step, carry, operands, segments)
-  num_positions = query.shape[1]
+  num_positions = operands[0].shape[1]
   *operands, beta, log_decay = operands
   operands += [beta[..., None], log_decay[..., None]]
   carry, operands, reach = _without_flaws(carry, operands, segments)

@@ -334,7 +334,7 @@ def _associative(carry, decay, drive, segments):
 class Part(NamedTuple):
   """Some positions as one: h -> decay h + drive, where no start forgets h."""
 
-  decay: Inexact[Array, 'B *N']
+  decay: Inexact[Array, 'B *#N']
   drive: Inexact[Array, 'B *N']
   start: Bool[Array, 'B'] | None
 
@@ -344,7 +344,7 @@ def before_part(
 ) -> Inexact[Array, 'B *N']:
   """Returns the state before the positions of this device, `part` as one."""
   start = None if part.start is None else jnp.ones_like(part.start)
-  first = Part(jnp.ones_like(carry), carry, start)
+  first = Part(jnp.ones_like(part.decay), carry, start)
   return over_time.prefix(first, part, _compose).drive
 
 

@@ -65,7 +65,6 @@ def stabilized_gates(
   Returns:
     The last m, and m and the gates at all positions.
   """
-  over_time.check_whole('stabilized_gates')
   associative, op = resolved(algorithm) == 'associative', 'stabilized_gates'
   maximum, log_forget, log_input = checks.arrays(
     op,
@@ -85,6 +84,11 @@ def stabilized_gates(
   # What a start keeps, log f_t + 0, enters; nothing before it does.
   enters = jnp.where(start, jnp.maximum(forget, enter), enter)
   run = _maxima_associative if associative else _maxima_scan
+  if over_time.is_cut() and forget.shape[1]:
+    lowest = jnp.full_like(maximum, -jnp.inf)
+    part = run(lowest, forget, enters, start)[:, -1]
+    part = jnp.sum(forget, axis=1), part, jnp.any(start, axis=1)
+    maximum = _maximum_before(maximum, part)
   maxima = run(maximum, forget, enters, start)
 
   held = jnp.concatenate([maximum[:, None], maxima], axis=1)
@@ -94,7 +98,7 @@ def stabilized_gates(
     jnp.where(valid, kept - maxima, zero),
     jnp.where(valid, enter - maxima, zero),
   )
-  return held[:, -1], gates
+  return over_time.from_last(held[:, -1]), gates
 
 
 def _maxima_scan(maximum, keeps, enters, start):
@@ -113,18 +117,26 @@ def _later_maximum(maximum, keep, enter, start):
   return jnp.where(start, enter, jnp.maximum(keep + maximum, enter))
 
 
+def _maximum_before(maximum, part):
+  """Returns m before the positions of this device, `part` as one."""
+  first = jnp.zeros_like(maximum), maximum, jnp.ones_like(part[-1])
+  _, before, _ = over_time.prefix(first, part, _compose)
+  return before
+
+
+def _compose(earlier, later):
+  keep_1, enter_1, start_1 = earlier
+  keep_2, enter_2, start_2 = later
+  enter = _later_maximum(enter_1, keep_2, enter_2, start_2)
+  return keep_1 + keep_2, enter, start_1 | start_2
+
+
 def _maxima_associative(maximum, keeps, enters, start):
   if enters.shape[1] == 0:
     return enters
   first = _later_maximum(maximum, keeps[:, 0], enters[:, 0], start[:, 0])
   enters = enters.at[:, 0].set(first)
 
-  def compose(earlier, later):
-    keep_1, enter_1, start_1 = earlier
-    keep_2, enter_2, start_2 = later
-    enter = _later_maximum(enter_1, keep_2, enter_2, start_2)
-    return keep_1 + keep_2, enter, start_1 | start_2
-
   parts = keeps, enters, start
-  _, maxima, _ = jax.lax.associative_scan(compose, parts, axis=1)
+  _, maxima, _ = jax.lax.associative_scan(_compose, parts, axis=1)
   return maxima

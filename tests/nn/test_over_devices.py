@@ -5,7 +5,7 @@ import pytest
 from seqjax import testing
 from seqjax.nn import MIXERS
 
-QUICK = ('mingru', 'tcn')
+QUICK = ('mingru', 'gla', 'tcn')
 DEVICES = 4
 
 
