@@ -20,7 +20,7 @@ from seqjax.nn.mixer import (
   select_rows,
 )
 from seqjax.ops import attention as attention_lib
-from seqjax.ops import finite
+from seqjax.ops import finite, over_time
 from seqjax.ops import segments as segments_lib
 from seqjax.ops.positions import alibi_slopes, look_up, rotate, sinusoids
 from seqjax.typing import Array, Segments
@@ -159,6 +159,9 @@ class SelfAttention(SequenceMixer):
     )
     if not (stored or return_weights):
       return y
+    over_time.check_whole(
+      "Attention's weights, one for each pair of positions,"
+    )
     weights = self._weights(query, key, **where)
     if stored:
       self.sow('intermediates', 'weights', weights)
@@ -205,6 +208,7 @@ class SelfAttention(SequenceMixer):
   @nn.nowrap
   def _check_length(self, num_positions: int):
     """Raises ValueError for more positions than a table has."""
+    num_positions = num_positions * over_time.num_parts()
     if self.positions == 'learned' and num_positions > self.context:
       raise ValueError(
         f'Learned positions end at context={self.context}, but '
@@ -307,7 +311,7 @@ class Attention(SelfAttention, CausalMixer):
       flaws=finite.Flaws(flawed, jnp.concatenate([slots, flawed], axis=1)),
       query_positions=places,
       key_positions=jnp.concatenate([held, places], axis=1),
-      query_segments=pieces,
+      query_segments=None if segments is None else pieces,
       key_segments=jnp.concatenate([jnp.minimum(held, 0), pieces], axis=1),
       window=self.receptive_field,
     )
@@ -390,6 +394,15 @@ def _extend_cache(
   def store(slots, new):
     if segments is not None:  # a new segment finds them empty
       slots = select_rows(last > 0, jnp.zeros_like(slots), slots)
-    return attention_lib.store(slots, new, places, keep)
+    if not over_time.is_cut():
+      return attention_lib.store(slots, new, places, keep)
+    # Every slot is written by one device at most.
+    none, one = jnp.zeros_like(slots), jnp.ones((), slots.dtype)
+    written = attention_lib.store(
+      none[:, :, 0, 0], jnp.broadcast_to(one, keep.shape), places, keep
+    )
+    new = over_time.total(attention_lib.store(none, new, places, keep))
+    written = over_time.total(written) > 0
+    return jnp.where(written[..., None, None], new, slots)
 
   return AttentionCarry(store(carry.key, key), store(carry.value, value), count)

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from seqjax.errors import unknown
 from seqjax.nn.mixer import check_heads, check_sizes
 from seqjax.ops import attention as attention_lib
+from seqjax.ops import over_time
 from seqjax.ops import segments as segments_lib
 from seqjax.typing import Array, Segments
 
@@ -77,6 +78,7 @@ class CrossAttention(nn.Module):
     self, memory: Float[Array, 'B S E'], segments: Segments | None = None
   ) -> Memory:
     """Keys and values, which do not depend on who reads them."""
+    over_time.check_whole('CrossAttention')
     segments_lib.check(segments, *memory.shape[:2])
     memory = segments_lib.zero_padding(memory, segments)
     valid = jnp.ones(memory.shape[:2], bool)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
-from seqjax.ops import algorithms, checks, finite, over_time
+from seqjax.ops import algorithms, checks, finite, halo, over_time
 from seqjax.ops import cudnn_attention as cudnn
 from seqjax.ops.blockwise_attention import (
   Places,
@@ -19,6 +19,7 @@ from seqjax.ops.blockwise_attention import (
   see,
 )
 from seqjax.ops.cotangents import change_cotangents
+from seqjax.ops.ring_attention import ring_attention
 from seqjax.typing import Array
 
 ALGORITHMS = ('auto', 'plain', 'blockwise', 'cudnn')
@@ -51,6 +52,12 @@ def attention(
 
   H is a multiple of G: H / G consecutive heads share a key and a value head
   (Ainslie et al., 2023).
+
+  Where positions are cut over devices, the last T of the keys are those of the
+  queries' positions, and others before them, such as a cache, are equal on all
+  devices. Keys of other devices travel: the last ones alone if the window fits
+  into one part, else all of them around a ring, in blocks. Positions count what
+  has a segment.
 
   Args:
     query, key, value: what attends, to what, and what it reads.
@@ -114,12 +121,13 @@ def attention(
     for array in (query_positions, key_positions, query_segments, key_segments)
   )
   obstacle = cudnn.obstacle_to(query, key, bare)
+  if over_time.is_cut():
+    obstacle = 'reads whole rows, but positions are cut over devices'
   if algorithm == 'cudnn' and obstacle:
     raise ValueError(
       f"algorithm='cudnn' {obstacle}; there are 'blockwise' and 'plain', and "
       "'auto' chooses."
     )
-  over_time.check_whole('attention')
   if query.size == 0 or key.size == 0:
     return jnp.zeros((*query.shape[:-1], value.shape[-1]), value.dtype)
   if flaws is None:
@@ -130,12 +138,54 @@ def attention(
     _places(query_positions, query_segments, query),
     _places(key_positions, _key_pieces(query_segments, key_segments), key),
   )
+  rule = Rule(causal, window, BLOCK)
+  if over_time.is_cut():
+    contiguous = query_segments is None
+    if not (causal and window is not None and window <= query.shape[1] + 1):
+      hops = _hops(rule, query.shape[1], contiguous)
+      return _ring(rule, hops, query, key, value, slopes, flaws, *places)
+    key, value, flaws, places = _with_keys_before(
+      window - 1, contiguous, key, value, flaws, places
+    )
   if algorithm == 'auto':
     large = query.shape[1] > BLOCK and key.shape[1] > BLOCK
     algorithm = 'blockwise' if large else 'plain'
   read = _blockwise if algorithm == 'blockwise' else _plain
-  rule = Rule(causal, window, BLOCK)
   return read(rule, query, key, value, slopes, flaws, *places)
+
+
+def _hops(rule, length: int, contiguous: bool) -> int:
+  """Returns how many devices before this one hold keys that it may see."""
+  others = over_time.num_parts() - 1
+  if rule.causal and rule.window is not None and contiguous:
+    return min(others, -(-(rule.window - 1) // length))
+  return others
+
+
+def _with_keys_before(size, contiguous, key, value, flaws, places):
+  """Puts the last keys of devices before this one beside its own keys."""
+  query_places, key_places = places
+  length = query_places.position.shape[1]
+  places = key_places._replace(piece=key_places.piece + 1)  # 0: none
+  keys = key, value, flaws.key, places
+  common, own = (
+    jax.tree.map(lambda a: a[:, cut], keys)  # noqa: B023
+    for cut in (slice(None, -length), slice(-length, None))
+  )
+  none = jax.tree.map(
+    lambda a: jnp.zeros((len(a), size, *a.shape[2:]), a.dtype), own
+  )
+  valid = None if contiguous else own[-1].piece > 0
+  keys = jax.tree.map(
+    lambda *parts: jnp.concatenate(parts, axis=1),
+    common,
+    halo.before_part(none, own, valid),
+    own,
+  )
+  key, value, flaws_of_keys, places = keys
+  places = places._replace(piece=places.piece - 1)
+  flaws = finite.Flaws(flaws.query, flaws_of_keys)
+  return key, value, flaws, (query_places, places)
 
 
 def check_algorithm(algorithm: str):
@@ -167,6 +217,7 @@ def _places(positions, pieces, x) -> Places:
   batch_size, length = x.shape[:2]
   if positions is None:
     positions = jnp.arange(length, dtype=jnp.int32)[None]
+    positions = positions + over_time.offset(length)
     positions = jnp.broadcast_to(positions, (batch_size, length))
   if pieces is None:
     pieces = jnp.zeros((batch_size, length), jnp.int32)
@@ -203,12 +254,7 @@ def _blockwise(
   rule, query, key, value, slopes, flaws, query_places, key_places
 ):
   """Computes block by block; filling in the last ones is seen by none."""
-  if slopes is not None:
-    slopes = jnp.asarray(slopes).reshape(key.shape[2], -1)
-  query, key = (
-    array + jnp.where(flaw, jnp.nan, 0).astype(array.dtype)[..., None, None]
-    for array, flaw in zip((query, key), flaws, strict=True)
-  )
+  query, key, slopes = _marked(query, key, slopes, flaws)
   read = blockwise_attention(
     rule,
     _fill(query),
@@ -219,6 +265,43 @@ def _blockwise(
     Places(*(_fill(a, -1) for a in key_places)),
   )
   return read[:, : query.shape[1]]
+
+
+def _ring(
+  rule, hops, query, key, value, slopes, flaws, query_places, key_places
+):
+  """Computes block by block, of the keys of all devices."""
+  query, key, slopes = _marked(query, key, slopes, flaws)
+  length = query.shape[1]
+  num_common = key.shape[1] - length
+
+  def fill(array, value=0):
+    common, own = array[:, :num_common], array[:, num_common:]
+    return jnp.concatenate([_fill(common, value), _fill(own, value)], axis=1)
+
+  read = ring_attention(
+    rule,
+    hops,
+    num_common + -num_common % BLOCK,
+    _fill(query),
+    fill(key),
+    fill(value),
+    slopes,
+    Places(*(_fill(a, -1) for a in query_places)),
+    Places(*(fill(a, -1) for a in key_places)),
+  )
+  return read[:, :length]
+
+
+def _marked(query, key, slopes, flaws):
+  """Puts NaN where there were flaws, and slopes by heads of keys."""
+  if slopes is not None:
+    slopes = jnp.asarray(slopes).reshape(key.shape[2], -1)
+  query, key = (
+    array + jnp.where(flaw, jnp.nan, 0).astype(array.dtype)[..., None, None]
+    for array, flaw in zip((query, key), flaws, strict=True)
+  )
+  return query, key, slopes
 
 
 def _heads_first(query, groups: int):

@@ -89,11 +89,11 @@ def blockwise_attention(
   constants and get no gradient.
   """
   arguments = rule, query, key, value, slopes, query_places, key_places
-  read, _ = _forward(*arguments)
+  read, _ = forward(*arguments)
   return read
 
 
-def _forward(rule, query, key, value, slopes, query_places, key_places):
+def forward(rule, query, key, value, slopes, query_places, key_places):
   """Returns what is read, and the log-sum [B H T] of the exponentials."""
   dtype = jnp.promote_types(query.dtype, jnp.float32)
   rows = functools.partial(_rows, key.shape[2])
@@ -150,11 +150,11 @@ def _forward(rule, query, key, value, slopes, query_places, key_places):
 
 def _save(rule, query, key, value, slopes, query_places, key_places):
   arguments = query, key, value, slopes, query_places, key_places
-  read, log_sum = _forward(rule, *arguments)
+  read, log_sum = forward(rule, *arguments)
   return read, (*arguments, read, log_sum)
 
 
-def _backward(rule, saved, gradient):
+def backward(rule, saved, gradient):
   """Loops over blocks of keys, and over those of queries that see each.
 
   Keys come before queries in what both have an axis of: of five products only
@@ -229,7 +229,7 @@ def _backward(rule, saved, gradient):
   return of_query, of_key, of_value, of_slopes, None, None
 
 
-blockwise_attention.defvjp(_save, _backward)
+blockwise_attention.defvjp(_save, backward)
 
 
 def _mask(

@@ -56,10 +56,10 @@ def shift(tree: Any, distance: int = 1) -> Any:
   return jax.tree.map(lambda leaf: jax.lax.ppermute(leaf, AXIS, pairs), tree)
 
 
-def rotate(tree: Any) -> Any:
-  """Returns what the device before holds; the first one gets the last's."""
+def rotate(tree: Any, distance: int = 1) -> Any:
+  """Returns what the device `distance` places before holds, in a ring."""
   size = num_parts()
-  pairs = [(i, (i + 1) % size) for i in range(size)]
+  pairs = [(i, (i + distance) % size) for i in range(size)]
   return jax.tree.map(lambda leaf: jax.lax.ppermute(leaf, AXIS, pairs), tree)
 
 

@@ -1,0 +1,128 @@
+"""Softmax attention over keys that other devices hold, sent around a ring.
+
+Every device keeps its queries, and reads the keys and values of one device
+after the other, in blocks (Liu et al., 2023, "Ring attention with blockwise
+transformers for near-infinite context", section 3). What it reads of each is
+merged by the logarithms of the sums of exponentials. The derivative sends keys
+and values around again, and their gradients with them, until those are back
+where they belong. Differentiable as `blockwise_attention` is.
+
+Blocks in which nothing is seen are skipped, but under a causal rule the last
+device still computes about twice the mean.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float
+
+from seqjax.ops import blockwise_attention as blockwise
+from seqjax.ops import over_time
+from seqjax.ops.blockwise_attention import Places, Rule
+from seqjax.typing import Array
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+def ring_attention(
+  rule: Rule,
+  hops: int,
+  num_common: int,
+  query: Float[Array, 'B T H K'],
+  key: Float[Array, 'B S G K'],
+  value: Float[Array, 'B S G V'],
+  slopes: Float[Array, 'G R'] | None,
+  query_places: Places,
+  key_places: Places,
+) -> Float[Array, 'B T H V']:
+  """Reads values of all devices for each query of this one.
+
+  Args:
+    rule, query, key, value, slopes, query_places, key_places: as in
+      `blockwise_attention`.
+    hops: how many devices before this one are read, in the order of a ring.
+    num_common: how many keys, the first ones, all devices have in common: they
+      are not sent.
+  """
+  arguments = query, key, value, slopes, query_places, key_places
+  read, _ = _forward(rule, hops, num_common, *arguments)
+  return read
+
+
+def _forward(
+  rule, hops, num_common, query, key, value, slopes, query_places, key_places
+):
+  """Returns what is read, and the log-sum over the keys of all devices."""
+
+  def read(key, value, key_places):
+    arguments = query, key, value, slopes, query_places, key_places
+    read, log_sum = blockwise.forward(rule, *arguments)
+    return read.astype(log_sum.dtype), log_sum
+
+  def hop(carry, _):
+    held, found = carry
+    held = over_time.rotate(held)
+    return (held, _merge(found, read(*held))), None
+
+  found = read(key, value, key_places)
+  held = _own(num_common, (key, value, key_places))
+  (_, (y, log_sum)), _ = jax.lax.scan(hop, (held, found), None, length=hops)
+  return y.astype(value.dtype), log_sum
+
+
+def _merge(one, other):
+  """Joins what was read of two sets of keys; lowest log-sums: nothing was."""
+  total = jnp.logaddexp(one[1], other[1])
+
+  def share(found):
+    read, log_sum = found
+    return read * jnp.swapaxes(jnp.exp(log_sum - total), 1, 2)[..., None]
+
+  return share(one) + share(other), total
+
+
+def _save(rule, hops, num_common, *arguments):
+  read, log_sum = _forward(rule, hops, num_common, *arguments)
+  return read, (*arguments, read, log_sum)
+
+
+def _backward(rule, hops, num_common, saved, gradient):
+  """Adds to the gradients of keys and values wherever they are."""
+  query, key, value, slopes, query_places, key_places, y, log_sum = saved
+  dtype = log_sum.dtype
+
+  def differentiate(key, value, key_places):
+    # With the log-sum over all keys, these are shares of the whole gradient.
+    arguments = query, key, value, slopes, query_places, key_places
+    found = blockwise.backward(rule, (*arguments, y, log_sum), gradient)
+    return tuple(array.astype(dtype) for array in found[:3])
+
+  def hop(carry, _):
+    of_query, *sent = carry
+    held, of_key, of_value = over_time.rotate(sent)
+    more = differentiate(*held)
+    carry = of_query + more[0], held, of_key + more[1], of_value + more[2]
+    return carry, None
+
+  of_query, of_key, of_value = differentiate(key, value, key_places)
+  held, *of_own = _own(num_common, ((key, value, key_places), of_key, of_value))
+  carry = of_query, held, *of_own
+  (of_query, _, *of_own), _ = jax.lax.scan(hop, carry, None, length=hops)
+  of_own = over_time.rotate(of_own, -hops)
+  of_key, of_value = (
+    jnp.concatenate([whole[:, :num_common], own], axis=1).astype(like.dtype)
+    for whole, own, like in zip(
+      (of_key, of_value), of_own, (key, value), strict=True
+    )
+  )
+  of_slopes = None if slopes is None else jnp.zeros_like(slopes)
+  of_query = of_query.astype(query.dtype)
+  return of_query, of_key, of_value, of_slopes, None, None
+
+
+def _own(num_common, tree):
+  """Leaves out the keys that all devices have."""
+  return jax.tree.map(lambda array: array[:, num_common:], tree)
+
+
+ring_attention.defvjp(_save, _backward)
