@@ -159,9 +159,7 @@ class SelfAttention(SequenceMixer):
     )
     if not (stored or return_weights):
       return y
-    over_time.check_whole(
-      "Attention's weights, one for each pair of positions,"
-    )
+    over_time.check_whole('A table of attention weights')
     weights = self._weights(query, key, **where)
     if stored:
       self.sow('intermediates', 'weights', weights)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
-from seqjax.ops import algorithms, checks, finite, halo, over_time
+from seqjax.ops import algorithms, checks, finite, over_time
 from seqjax.ops import cudnn_attention as cudnn
 from seqjax.ops.blockwise_attention import (
   Places,
@@ -19,7 +19,11 @@ from seqjax.ops.blockwise_attention import (
   see,
 )
 from seqjax.ops.cotangents import change_cotangents
-from seqjax.ops.ring_attention import ring_attention
+from seqjax.ops.ring_attention import (
+  num_hops,
+  ring_attention,
+  with_keys_before,
+)
 from seqjax.typing import Array
 
 ALGORITHMS = ('auto', 'plain', 'blockwise', 'cudnn')
@@ -142,9 +146,9 @@ def attention(
   if over_time.is_cut():
     contiguous = query_segments is None
     if not (causal and window is not None and window <= query.shape[1] + 1):
-      hops = _hops(rule, query.shape[1], contiguous)
+      hops = num_hops(rule, query.shape[1], contiguous)
       return _ring(rule, hops, query, key, value, slopes, flaws, *places)
-    key, value, flaws, places = _with_keys_before(
+    key, value, flaws, places = with_keys_before(
       window - 1, contiguous, key, value, flaws, places
     )
   if algorithm == 'auto':
@@ -152,40 +156,6 @@ def attention(
     algorithm = 'blockwise' if large else 'plain'
   read = _blockwise if algorithm == 'blockwise' else _plain
   return read(rule, query, key, value, slopes, flaws, *places)
-
-
-def _hops(rule, length: int, contiguous: bool) -> int:
-  """Returns how many devices before this one hold keys that it may see."""
-  others = over_time.num_parts() - 1
-  if rule.causal and rule.window is not None and contiguous:
-    return min(others, -(-(rule.window - 1) // length))
-  return others
-
-
-def _with_keys_before(size, contiguous, key, value, flaws, places):
-  """Puts the last keys of devices before this one beside its own keys."""
-  query_places, key_places = places
-  length = query_places.position.shape[1]
-  places = key_places._replace(piece=key_places.piece + 1)  # 0: none
-  keys = key, value, flaws.key, places
-  common, own = (
-    jax.tree.map(lambda a: a[:, cut], keys)  # noqa: B023
-    for cut in (slice(None, -length), slice(-length, None))
-  )
-  none = jax.tree.map(
-    lambda a: jnp.zeros((len(a), size, *a.shape[2:]), a.dtype), own
-  )
-  valid = None if contiguous else own[-1].piece > 0
-  keys = jax.tree.map(
-    lambda *parts: jnp.concatenate(parts, axis=1),
-    common,
-    halo.before_part(none, own, valid),
-    own,
-  )
-  key, value, flaws_of_keys, places = keys
-  places = places._replace(piece=places.piece - 1)
-  flaws = finite.Flaws(flaws.query, flaws_of_keys)
-  return key, value, flaws, (query_places, places)
 
 
 def check_algorithm(algorithm: str):

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
-from seqjax.ops import chunks, finite, over_time
+from seqjax.ops import chunks, finite, matrix_recurrence, over_time
 from seqjax.ops.linear_recurrence import Part, before_part, clear
 from seqjax.ops.segments import zero_padding
 from seqjax.typing import Array, Segments
@@ -82,19 +82,9 @@ def delta_rule_over_time(
   )
   added, through = jnp.split(last, [width], axis=-1)
   y, reader = jnp.split(y, [width], axis=-1)
-
-  def compose(earlier, later):
-    added_1, through_1, start_1 = earlier
-    added_2, through_2, start_2 = later
-    added = through_2 @ clear(added_1, start_2) + added_2
-    through = through_2 @ clear(through_1, start_2)
-    return added, through, None if start_1 is None else start_1 | start_2
-
-  part = added, through, _any(start)
-  everything = None if start is None else jnp.ones_like(part[-1])
-  first = carry, identity, everything
-  before, *rest = over_time.prefix(first, part, compose)
-  last, _, _ = compose((before, *rest), part)
+  part = Part(through, added, _any(start))
+  before = matrix_recurrence.before_part(carry, part)
+  last = through @ clear(before, part.start) + added
   y = _add_reading(y, reader, before, start)
   return over_time.from_last(last), zero_padding(y, segments)
 

@@ -21,6 +21,7 @@ from seqjax.errors import unknown
 from seqjax.ops import checks, over_time
 from seqjax.ops.linear_recurrence import linear_recurrence
 from seqjax.ops.matrix_recurrence import matrix_recurrence
+from seqjax.ops.wavefront import wavefront
 from seqjax.typing import Array, Segments
 
 JACOBIANS = ('full', 'diagonal')
@@ -102,7 +103,6 @@ def newton(
   Raises:
     ValueError: an unknown `jacobian`, or a number out of its range.
   """
-  over_time.check_whole("Newton's method")
   _check(jacobian, damping, tolerance, max_iterations)
   sizes = {}
   carry = checks.leaves('newton', 'carry', carry, 'B', 'real', sizes)
@@ -114,7 +114,7 @@ def newton(
     return ravel(step(unravel(state), x_t))
 
   def cells(states: Float[Array, 'B T N']) -> Float[Array, 'B T N']:
-    return jax.vmap(cell, 1, 1)(_with_first(first, states)[:, :-1], x)
+    return jax.vmap(cell, 1, 1)(_before(first, states), x)
 
   # The root is found without a derivative, which `custom_root` takes at the
   # solution: memory does not grow with the number of iterations.
@@ -126,9 +126,9 @@ def newton(
     converged, update = _check_convergence(cells, start, states, tolerance)
     if fallback:
       states = jax.lax.cond(
-        jnp.all(converged),
-        lambda: states,
+        over_time.anywhere(jnp.any(~converged)),
         lambda: _where(converged, states, _scan(cell, first, x)),
+        lambda: states,
       )
     # The tangents of what comes beside a root must be floating like itself.
     diagnostics = converged, iterations, update
@@ -144,8 +144,9 @@ def newton(
     functools.partial(_solve_tangent, start),
     has_aux=True,
   )
+  last = states[:, -1] if num_positions else first
   return NewtonSolution(
-    unravel(_with_first(first, states)[:, -1]),
+    unravel(over_time.from_last(last)),
     jax.vmap(unravel, 1, 1)(states),
     converged.astype(bool),
     iterations.astype(jnp.int32),
@@ -233,18 +234,20 @@ def _iterate(advance, states, tolerance, max_iterations):
   """Steps until they are small, or too many: the states, and how many."""
 
   def body(loop):
-    states, small, count = loop
-    new = _where(small, states, advance(states))
+    states, large, _, count = loop
+    new = _where(large, advance(states), states)
     change = jnp.abs(new - states) <= tolerance * (1 + jnp.abs(new))
-    return new, jnp.all(change, axis=(1, 2)), count + 1
+    large = over_time.total(jnp.any(~change, axis=(1, 2)))
+    return new, large, over_time.anywhere(jnp.any(large)), count + 1
 
   def unfinished(loop):
-    _, small, count = loop
-    return (count < max_iterations) & ~jnp.all(small)
+    _, _, any_large, count = loop
+    return (count < max_iterations) & any_large
 
-  none = jnp.zeros(states.shape[:1], bool)
-  states, _, count = jax.lax.while_loop(
-    unfinished, body, (states, none, jnp.zeros((), jnp.int32))
+  all_rows = jnp.ones(states.shape[:1], bool)
+  any_large = over_time.anywhere(jnp.any(all_rows))
+  states, *_, count = jax.lax.while_loop(
+    unfinished, body, (states, all_rows, any_large, jnp.zeros((), jnp.int32))
   )
   return states, count
 
@@ -263,6 +266,7 @@ def _check_convergence(cells, start, states, tolerance):
   update, amplified = response[..., 0], jnp.max(response[..., 1:], axis=-1)
   relative = jnp.max(update / scale, axis=(1, 2), initial=0)
   absolute = jnp.max(update + amplified, axis=(1, 2), initial=0)
+  relative, absolute = over_time.largest((relative, absolute))
   converged = (relative <= tolerance) & (absolute <= 10 * tolerance)
   return converged, jnp.where(jnp.isnan(relative), jnp.inf, relative)
 
@@ -303,15 +307,26 @@ def _scan(cell, first, x) -> Float[Array, 'B T N']:
     state = cell(state, x_t)
     return state, state
 
-  time_major = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), x)
-  _, states = jax.lax.scan(body, first, time_major)
-  return jnp.swapaxes(states, 0, 1)
+  def run(state, x):
+    time_major = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), x)
+    state, states = jax.lax.scan(body, state, time_major)
+    return state, jnp.swapaxes(states, 0, 1)
+
+  if over_time.is_cut():
+    _, states = wavefront(run, first, x)
+  else:
+    _, states = run(first, x)
+  return states
 
 
-def _with_first(
+def _before(
   first: Float[Array, 'B N'], states: Float[Array, 'B T N']
-) -> Float[Array, 'B T+1 N']:
-  return jnp.concatenate([first[:, None], states], axis=1)
+) -> Float[Array, 'B T N']:
+  """Returns the state before each position."""
+  if over_time.is_cut() and states.shape[1]:
+    sent = over_time.shift(states[:, -1])
+    first = over_time.select(over_time.place() == 0, first, sent)
+  return jnp.concatenate([first[:, None], states], axis=1)[:, :-1]
 
 
 def _where(rows, yes, no):

@@ -110,6 +110,26 @@ def total(array: Array) -> Array:
   return jax.lax.psum(array, AXIS)
 
 
+def anywhere(flag: Array) -> Array:
+  """Says if a flag is true on any device of the mesh, so that all agree.
+
+  For loops and conditions with messages in them: devices that went different
+  ways would wait for each other without end, those of other rows too.
+  """
+  if not is_cut():
+    return flag
+  axes = tuple(jax.sharding.get_abstract_mesh().manual_axes)
+  return jax.lax.psum(flag.astype(jnp.int32), axes) > 0
+
+
+def largest(tree: Any) -> Any:
+  """Returns the largest of the entries on all devices, without a gradient."""
+  if not is_cut():
+    return tree
+  tree = jax.lax.stop_gradient(tree)
+  return jax.tree.map(lambda array: jax.lax.pmax(array, AXIS), tree)
+
+
 def select(chosen: Array, yes: Any, no: Any) -> Any:
   """Returns one tree or the other, as a single boolean says."""
   return jax.tree.map(lambda a, b: jnp.where(chosen, a, b), yes, no)

@@ -13,9 +13,10 @@ def last(
 ) -> Float[Array, 'B D']:
   """Returns the last position that is kept; zeros where none is."""
   x, keep = _checked('pooling.last', x, keep)
-  places = jnp.arange(x.shape[1])[None]
-  chosen = keep & (places == jnp.max(jnp.where(keep, places, -1), 1)[:, None])
-  return jnp.sum(_masked(x, chosen, 0), axis=1)
+  places = over_time.offset(x.shape[1]) + jnp.arange(x.shape[1])[None]
+  last = over_time.largest(jnp.max(jnp.where(keep, places, -1), 1))
+  chosen = keep & (places == last[:, None])
+  return over_time.total(jnp.sum(_masked(x, chosen, 0), axis=1))
 
 
 def mean(
@@ -29,7 +30,8 @@ def mean(
   total = jnp.sum(
     _masked(x, keep, 0), axis=1, dtype=jnp.promote_types(x.dtype, jnp.float32)
   )
-  count = jnp.maximum(jnp.sum(keep, axis=1, dtype=jnp.int32), 1)
+  count = over_time.total(jnp.sum(keep, axis=1, dtype=jnp.int32))
+  total, count = over_time.total(total), jnp.maximum(count, 1)
   return (total / count[:, None].astype(total.dtype)).astype(x.dtype)
 
 
@@ -42,13 +44,16 @@ def maximum(
   """
   x, keep = _checked('pooling.maximum', x, keep)
   largest = jnp.max(_masked(x, keep, -jnp.inf), axis=1)
-  lost = jnp.any(jnp.isnan(_masked(x, keep, 0)), axis=1)
+  if over_time.is_cut():
+    # Not by `pmax`, which has no derivative.
+    largest = jnp.max(jax.lax.all_gather(largest, over_time.AXIS), axis=0)
+  lost = over_time.total(jnp.any(jnp.isnan(_masked(x, keep, 0)), axis=1))
   largest = jnp.where(lost, jnp.full((), jnp.nan, x.dtype), largest)
-  return jnp.where(jnp.any(keep, axis=1)[:, None], largest, 0)
+  kept = over_time.total(jnp.any(keep, axis=1))
+  return jnp.where(kept[:, None], largest, 0)
 
 
 def _checked(op, x, keep):
-  over_time.check_whole(op)
   return checks.arrays(op, x=(x, 'B T D', 'real'), keep=(keep, 'B T', 'bool'))
 
 

@@ -34,6 +34,7 @@ from seqjax.ops.recurrent_weights import (
   checked,
 )
 from seqjax.ops.segments import zero_padding
+from seqjax.ops.wavefront import wavefront
 from seqjax.typing import Array, Segments
 
 ALGORITHMS = ('auto', 'plain', 'fast', 'newton')
@@ -144,18 +145,13 @@ def elman(
   check_activation(activation)
   check_algorithm(algorithm)
   weights, carry, x, segments = checked('elman', weights, carry, x, segments)
-  over_time.check_whole('elman')
   if algorithm in SOLVERS:
     step = functools.partial(elman_step, activation=activation)
     return SOLVERS[algorithm](step, weights, carry, x, segments)
-  (carry,), y = chunked.unroll(
-    cells.ELMAN[activation],
-    chunked.Weights(*weights),
-    (carry,),
-    x,
-    segments,
+  (carry,), y = _fast(
+    cells.ELMAN[activation], chunked.Weights(*weights), (carry,), x, segments
   )
-  return carry, zero_padding(y, segments)
+  return carry, y
 
 
 def gru(
@@ -169,19 +165,15 @@ def gru(
   """Applies `gru_step` at all positions; returns last and all states."""
   check_algorithm(algorithm)
   weights, carry, x, segments = checked('gru', weights, carry, x, segments)
-  over_time.check_whole('gru')
   if algorithm in SOLVERS:
     return SOLVERS[algorithm](gru_step, weights, carry, x, segments)
   *kernels, candidate_bias = weights
   others = jnp.zeros((2 * candidate_bias.size,), candidate_bias.dtype)
-  (carry,), y = chunked.unroll(
-    cells.GRU,
-    chunked.Weights(*kernels, jnp.concatenate([others, candidate_bias])),
-    (carry,),
-    x,
-    segments,
+  bias = jnp.concatenate([others, candidate_bias])
+  (carry,), y = _fast(
+    cells.GRU, chunked.Weights(*kernels, bias), (carry,), x, segments
   )
-  return carry, zero_padding(y, segments)
+  return carry, y
 
 
 def lstm(
@@ -195,18 +187,13 @@ def lstm(
   """Applies `lstm_step` at all positions; returns last carry, hidden states."""
   check_algorithm(algorithm)
   weights, carry, x, segments = checked('lstm', weights, carry, x, segments)
-  over_time.check_whole('lstm')
   if algorithm in SOLVERS:
     solve = SOLVERS[algorithm]
     return solve(lstm_step, weights, carry, x, segments, lambda c: c.hidden)
-  state, y = chunked.unroll(
-    cells.LSTM,
-    chunked.Weights(*weights),
-    tuple(carry),
-    x,
-    segments,
+  state, y = _fast(
+    cells.LSTM, chunked.Weights(*weights), tuple(carry), x, segments
   )
-  return LSTMCarry(*state), zero_padding(y, segments)
+  return LSTMCarry(*state), y
 
 
 def slstm(
@@ -225,7 +212,6 @@ def slstm(
   check_algorithm(algorithm, SLSTM_ALGORITHMS)
   check_forget_gate(forget_gate)
   weights, carry, x, segments = checked('slstm', weights, carry, x, segments)
-  over_time.check_whole('slstm')
   step = functools.partial(slstm_step, forget_gate=forget_gate)
   solve = SOLVERS.get(algorithm, _unroll)
   return solve(step, weights, carry, x, segments, lambda c: c.hidden)
@@ -272,6 +258,16 @@ def _project_heads(state, kernel):
   return gates.reshape(-1, 4 * num_heads * size)
 
 
+def _fast(cell, weights, carry, x, segments):
+  """Reads chunks of positions, by a derivative of its own."""
+  run = functools.partial(chunked.unroll, cell, weights)
+  if over_time.is_cut():
+    carry, y = wavefront(run, carry, x, segments)
+  else:
+    carry, y = run(carry, x, segments)
+  return carry, zero_padding(y, segments)
+
+
 def _unroll(
   step: Callable,
   weights: Any,
@@ -287,9 +283,16 @@ def _unroll(
     carry = move(carry, inputs)
     return carry, read(carry)
 
-  time_major = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), inputs)
-  carry, states = jax.lax.scan(body, carry, time_major)
-  return carry, zero_padding(jnp.swapaxes(states, 0, 1), segments)
+  def run(carry, inputs):
+    time_major = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), inputs)
+    carry, states = jax.lax.scan(body, carry, time_major)
+    return carry, jnp.swapaxes(states, 0, 1)
+
+  if over_time.is_cut():
+    carry, states = wavefront(run, carry, inputs)
+  else:
+    carry, states = run(carry, inputs)
+  return carry, zero_padding(states, segments)
 
 
 def _solve(

@@ -1,6 +1,7 @@
-"""Softmax attention over keys that other devices hold, sent around a ring.
+"""Softmax attention over keys that other devices hold.
 
-Every device keeps its queries, and reads the keys and values of one device
+Where a window fits into one part, the last keys before a part are sent to it.
+Else every device keeps its queries, and reads the keys and values of one device
 after the other, in blocks (Liu et al., 2023, "Ring attention with blockwise
 transformers for near-infinite context", section 3). What it reads of each is
 merged by the logarithms of the sums of exponentials. The derivative sends keys
@@ -18,9 +19,60 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from seqjax.ops import blockwise_attention as blockwise
-from seqjax.ops import over_time
+from seqjax.ops import finite, halo, over_time
 from seqjax.ops.blockwise_attention import Places, Rule
 from seqjax.typing import Array
+
+
+def num_hops(rule: Rule, length: int, contiguous: bool) -> int:
+  """Returns how many devices before this one hold keys that it may see."""
+  others = over_time.num_parts() - 1
+  if rule.causal and rule.window is not None and contiguous:
+    return min(others, -(-(rule.window - 1) // length))
+  return others
+
+
+def with_keys_before(
+  size: int,
+  contiguous: bool,
+  key: Float[Array, 'B S G K'],
+  value: Float[Array, 'B S G V'],
+  flaws: finite.Flaws,
+  places: tuple[Places, Places],
+):
+  """Puts the last keys of devices before this one beside its own keys.
+
+  Args:
+    size: how many.
+    contiguous: whether every position has a segment.
+    key, value, flaws, places: of the keys that all devices have in common, and
+      then of this device's.
+
+  Returns:
+    The same, with those keys between.
+  """
+  query_places, key_places = places
+  length = query_places.position.shape[1]
+  places = key_places._replace(piece=key_places.piece + 1)  # 0: none
+  keys = key, value, flaws.key, places
+  common, own = (
+    jax.tree.map(lambda a: a[:, cut], keys)  # noqa: B023
+    for cut in (slice(None, -length), slice(-length, None))
+  )
+  none = jax.tree.map(
+    lambda a: jnp.zeros((len(a), size, *a.shape[2:]), a.dtype), own
+  )
+  valid = None if contiguous else own[-1].piece > 0
+  keys = jax.tree.map(
+    lambda *parts: jnp.concatenate(parts, axis=1),
+    common,
+    halo.before_part(none, own, valid),
+    own,
+  )
+  key, value, flaws_of_keys, places = keys
+  places = places._replace(piece=places.piece - 1)
+  flaws = finite.Flaws(flaws.query, flaws_of_keys)
+  return key, value, flaws, (query_places, places)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))

@@ -105,8 +105,12 @@ def _check(mixer, devices, zero):
   expected = alone.run(case)
   several.agree(OVER_DEVICES, 'segments', several.run(case), expected)
   reject_vacuous(OVER_DEVICES, 'segments', expected, zero)
-  case = case._replace(segments=None)
-  several.agree(OVER_DEVICES, 'no segments', several.run(case), alone.run(case))
+  bare = case._replace(segments=None)
+  for name, case in (
+    ('no segments', bare),
+    ('the initial carry', bare._replace(carry=alone.initial)),
+  ):
+    several.agree(OVER_DEVICES, name, several.run(case), alone.run(case))
   check_not_finite(several, carry)
   own = type(mixer).__call__ is not StreamingLayer.__call__
   if own and can_stream(mixer):
@@ -143,11 +147,12 @@ def cut_positions(function, mesh):
 def _segments(devices: int, length: int) -> Segments:
   """Starts at cuts and beside them, padding across cuts, a part of padding."""
   shape = BATCH_SIZE, devices * length
+  first, second = length, min(2, devices - 1) * length
   start, valid = np.zeros(shape, bool), np.ones(shape, bool)
-  start[0, [length, 2 * length + 1]] = True
-  valid[0, length - 2 : length] = False
+  start[0, [first, second + 1]] = True
+  valid[0, first - 2 : first] = False
   valid[0, 3 * length // 2 : 3 * length // 2 + 3] = False
-  valid[1, length - 3 : 2 * length + 1] = False
-  start[1, [3, length + 2]] = True
-  valid[2, [0, 2 * length - 1, 2 * length, -1]] = False
+  valid[1, first - 3 : second + 1] = False
+  start[1, [3, first + 2]] = True
+  valid[2, [0, second - 1, second, -1]] = False
   return Segments(start, valid)

@@ -1,29 +1,170 @@
-"""Positions cut over devices: every causal mixer gives what it gives alone."""
+"""Positions cut over devices: a mixer gives what it gives on one device."""
 
+import functools
+
+import jax
+import jax.numpy as jnp
 import pytest
+from jax.sharding import AxisType, PartitionSpec
 
 from seqjax import testing
-from seqjax.nn import MIXERS
+from seqjax.models import SequenceModel
+from seqjax.nn import (
+  GRU,
+  LRU,
+  MIXERS,
+  TCN,
+  Attention,
+  Bidirectional,
+  Elman,
+  FullAttention,
+  GatedDeltaNet,
+  LocalAttention,
+  MinGRU,
+  RecurrentLayers,
+)
+from seqjax.nn.mixer import CausalMixer
+from seqjax.ops import over_time
+from seqjax.testing import another_process, over_devices
+from seqjax.typing import Spec
+from tests.nn import bugs_over_devices
 
-QUICK = ('mingru', 'gla', 'tcn')
 DEVICES = 4
+QUICK = ('elman', 'mingru', 'gla', 'gated_conv', 'full_attention')
+MODEL = SequenceModel(
+  Spec(vocab=7),
+  Spec(vocab=7),
+  (MinGRU(8), LRU(8), Attention(8, 16), GatedDeltaNet(8), TCN(8, levels=2)),
+)
+OTHERS = {
+  'full_attention': FullAttention(8),
+  'attention-of-everything': Attention(8, 64, num_kv_heads=1),
+  'attention-with-slopes': Attention(8, 16, positions='alibi'),
+  'attention-with-a-table': LocalAttention(8, 80, positions='learned'),
+  'attention-within-a-part': LocalAttention(8, window=5),
+  'mingru-associative': MinGRU(8, algorithm='associative'),
+  'mamba-associative': MIXERS['mamba'](8, algorithm='associative'),
+  'gru-newton': GRU(4, algorithm='newton'),
+  'gru-plain': GRU(4, algorithm='plain'),
+  'gla-plain': MIXERS['gla'](8, algorithm='plain'),
+  's4d-scan': MIXERS['s4d'](8, initialization='real', algorithm='scan'),
+  'model': MODEL,
+}
+
+
+def cases():
+  mixers = {name: mixer(8, 16) for name, mixer in MIXERS.items()} | OTHERS
+  for name, mixer in mixers.items():
+    marks = () if name in QUICK else pytest.mark.slow
+    yield pytest.param(mixer, id=name, marks=marks)
+
+
+@pytest.mark.parametrize('mixer', list(cases()))
+def test_a_mixer_is_the_same_over_devices(mixer):
+  """Outputs, carries, gradients, and what NaN and infinity reach."""
+  testing.assert_same_over_devices(mixer, DEVICES)
 
 
 @pytest.mark.parametrize(
-  'name',
+  'mixer, devices',
   [
-    'mingru',
-    'minlstm',
-    'lru',
-    's4d',
-    's5',
-    'rglru',
-    'mamba',
-    'tcn',
-    'gated_conv',
-    'window_mlp',
+    pytest.param(MinGRU(4), 3, id='three'),
+    pytest.param(Elman(4), 2, id='more-rows-than-devices'),
   ],
 )
-def test_a_mixer_is_the_same_over_devices(name):
-  """Outputs, carries, gradients, and what NaN and infinity reach."""
-  testing.assert_same_over_devices(MIXERS[name](8, 16), DEVICES)
+def test_any_number_of_devices_will_do(mixer, devices):
+  """Rounds of messages need no power of two, and rows no multiple."""
+  arguments = mixer, devices, ()
+  call = functools.partial(another_process.call, devices=DEVICES)
+  assert call(over_devices.check, arguments) is None
+
+
+@pytest.mark.parametrize('bug', bugs_over_devices.BUGS)
+def test_every_planted_bug_breaks_the_law(bug):
+  """What is sent, and to whom, is seen."""
+  call = functools.partial(another_process.call, devices=DEVICES)
+  broken = call(bugs_over_devices.check, bug)
+  assert broken and broken[0] == testing.OVER_DEVICES, broken
+
+
+class StepByStep(CausalMixer):
+  """A mixer that defines its step alone."""
+
+  def initialize_carry(self, batch_size):
+    return jnp.zeros((batch_size, self.features))
+
+  def step(self, carry, x_t):
+    carry = carry + x_t
+    return carry, carry
+
+
+def on_a_mesh(function, *arguments):
+  """Traces a function of parts of rows; one device has all of them."""
+  mesh = jax.make_mesh((1,), (over_time.AXIS,), axis_types=(AxisType.Auto,))
+  spec = PartitionSpec()
+  mapped = jax.shard_map(
+    function, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False
+  )
+  return jax.eval_shape(mapped, *arguments)
+
+
+@pytest.mark.parametrize(
+  'mixer, said',
+  [
+    (Bidirectional(8), 'Reading a row backwards needs all positions'),
+    (RecurrentLayers((GRU(8),), bidirectional=True), 'Reading a row backw'),
+    (StepByStep(8), 'StepByStep, position by position, needs all'),
+    (
+      functools.partial(Attention(8, 16).apply, return_weights=True),
+      'A table of attention weights needs all',
+    ),
+  ],
+)
+def test_what_cannot_be_cut_is_refused(mixer, said):
+  """With what was cut, and what can be."""
+  x = jnp.zeros((2, 6, 8))
+  apply = mixer if callable(mixer) and not hasattr(mixer, 'apply') else None
+  module = Attention(8, 16) if apply else mixer
+  variables = jax.eval_shape(module.init, jax.random.key(0), x)
+  with pytest.raises(ValueError, match=said) as caught:
+    on_a_mesh(apply or module.apply, variables, x)
+  assert "the mesh axis 'time' cuts them into 1 parts" in str(caught.value)
+
+
+def test_cut_positions_are_noticed_wherever_an_op_runs():
+  """Inside of jit, loops, vmap and derivatives, and nowhere else."""
+  seen = {}
+
+  def note(where, x):
+    seen.setdefault(where, []).append(over_time.is_cut())
+    return x
+
+  @jax.custom_vjp
+  def own(x):
+    return note('custom_vjp', x)
+
+  def backward(_, gradient):
+    return (note('backward', gradient),)
+
+  own.defvjp(lambda x: (note('forward', x), None), backward)
+
+  @jax.jit
+  def compiled(x):
+    return note('jit', x)
+
+  def function(x):
+    x = compiled(note('body', x))
+    _, x = jax.lax.scan(lambda c, a: (c, note('scan', a)), 0.0, x)
+    return jax.vmap(functools.partial(note, 'vmap'))(own(x))
+
+  def with_gradient(x):
+    return jax.grad(lambda x: jnp.sum(function(x)))(x)
+
+  jax.eval_shape(with_gradient, jnp.ones(3))
+  assert not any(flag for flags in seen.values() for flag in flags), seen
+  outside = {name: len(flags) for name, flags in seen.items()}
+  on_a_mesh(with_gradient, jnp.ones(3))
+  inside = {name: flags[outside[name] :] for name, flags in seen.items()}
+  assert set(inside) >= {'jit', 'scan', 'vmap', 'forward', 'backward'}
+  assert all(flags and all(flags) for flags in inside.values()), inside
+  assert not over_time.is_cut()
