@@ -41,6 +41,7 @@ DOORS = (
   *('training.train', 'training.train_population', 'training.evaluate'),
   *('testing.assert_mixer_contract', 'testing.assert_task_contract'),
   *('analysis.timing.compare', 'cli.trained.load_run'),
+  'analysis.communication.communication',
   *('cli.parameters.load_parameters', 'nn.mamba2_from_official'),
 )
 NOTEBOOK = json.loads((DOCS / 'intro.ipynb').read_text(encoding='utf-8'))

@@ -12,7 +12,7 @@ from seqjax.models import checks
 from seqjax.models.generation import generate
 from seqjax.models.prompt import check_model, check_vocabularies
 from seqjax.models.sequence_model import SequenceModel
-from seqjax.ops import losses
+from seqjax.ops import losses, over_time
 from seqjax.ops import segments as segments_lib
 from seqjax.typing import Array, Segments
 
@@ -128,6 +128,7 @@ def previous_tokens(
   segments      0 0 - 0 1 1      (- is padding)
   previous    b 7 . 8 b 5
   """
+  over_time.check_whole('previous_tokens')
   batch_size, num_positions = tokens.shape
   places = jnp.arange(num_positions)[None]
   pieces = segments_lib.piece_index(segments, batch_size, num_positions)

@@ -20,7 +20,7 @@ from seqjax.nn.mixer import (
   select_rows,
 )
 from seqjax.ops import attention as attention_lib
-from seqjax.ops import finite, over_time
+from seqjax.ops import finite, key_cache, over_time
 from seqjax.ops import segments as segments_lib
 from seqjax.ops.positions import alibi_slopes, look_up, rotate, sinusoids
 from seqjax.typing import Array, Segments
@@ -372,7 +372,7 @@ def _empty_cache(
 
 def _held_positions(carry: AttentionCarry) -> Int[Array, 'B S']:
   """Returns the position that each slot holds; -1 where it is empty."""
-  return attention_lib.slot_positions(carry.count, carry.key.shape[1])
+  return key_cache.slot_positions(carry.count, carry.key.shape[1])
 
 
 def _extend_cache(
@@ -392,15 +392,6 @@ def _extend_cache(
   def store(slots, new):
     if segments is not None:  # a new segment finds them empty
       slots = select_rows(last > 0, jnp.zeros_like(slots), slots)
-    if not over_time.is_cut():
-      return attention_lib.store(slots, new, places, keep)
-    # Every slot is written by one device at most.
-    none, one = jnp.zeros_like(slots), jnp.ones((), slots.dtype)
-    written = attention_lib.store(
-      none[:, :, 0, 0], jnp.broadcast_to(one, keep.shape), places, keep
-    )
-    new = over_time.total(attention_lib.store(none, new, places, keep))
-    written = over_time.total(written) > 0
-    return jnp.where(written[..., None, None], new, slots)
+    return key_cache.store(slots, new, places, keep)
 
   return AttentionCarry(store(carry.key, key), store(carry.value, value), count)

@@ -402,32 +402,3 @@ def _unnormalized_softmax(
   weights = jnp.exp(logits - highest)
   total = jnp.sum(weights, axis=-1, keepdims=True)
   return weights, jnp.where(total > 0, total, jnp.ones((), total.dtype))
-
-
-def slot_positions(count: Int[Array, 'B'], num_slots: int) -> Int[Array, 'B S']:
-  """Returns the position that each slot of a ring buffer holds; -1 where empty.
-
-  Position p lies in slot p mod S, so after `count` positions slot s holds the
-  latest p < count with p mod S = s.
-  """
-  last = count[:, None] - 1
-  slots = jnp.arange(num_slots, dtype=count.dtype)[None]
-  held = last - (last - slots) % num_slots
-  return jnp.where(held >= 0, held, -1)
-
-
-def store(
-  slots: Float[Array, 'B S *D'],
-  new: Float[Array, 'B T *D'],
-  positions: Int[Array, 'B T'],
-  keep: Bool[Array, 'B T'],
-) -> Float[Array, 'B S *D']:
-  """Writes `new` into the ring buffer where `keep`; positions are distinct.
-
-  At most S positions a row may be kept, since a later one would take the
-  slot of an earlier one in an unspecified order.
-  """
-  num_slots = slots.shape[1]
-  index = jnp.where(keep, positions % num_slots, num_slots)  # beyond: dropped
-  rows = jnp.arange(slots.shape[0])[:, None]
-  return slots.at[rows, index].set(new.astype(slots.dtype), mode='drop')

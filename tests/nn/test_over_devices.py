@@ -4,6 +4,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from jax.sharding import AxisType, PartitionSpec
 
@@ -11,14 +12,11 @@ from seqjax import testing
 from seqjax.models import SequenceModel
 from seqjax.nn import (
   GRU,
-  LRU,
   MIXERS,
-  TCN,
   Attention,
   Bidirectional,
   Elman,
   FullAttention,
-  GatedDeltaNet,
   LocalAttention,
   MinGRU,
   RecurrentLayers,
@@ -27,14 +25,14 @@ from seqjax.nn.mixer import CausalMixer
 from seqjax.ops import over_time
 from seqjax.testing import another_process, over_devices
 from seqjax.typing import Spec
-from tests.nn import bugs_over_devices
+from tests.nn import over_devices_there
 
 DEVICES = 4
 QUICK = ('elman', 'mingru', 'gla', 'gated_conv', 'full_attention')
 MODEL = SequenceModel(
   Spec(vocab=7),
   Spec(vocab=7),
-  (MinGRU(8), LRU(8), Attention(8, 16), GatedDeltaNet(8), TCN(8, levels=2)),
+  (MinGRU(8), Attention(8, 16)),
 )
 OTHERS = {
   'full_attention': FullAttention(8),
@@ -79,12 +77,30 @@ def test_any_number_of_devices_will_do(mixer, devices):
   assert call(over_devices.check, arguments) is None
 
 
-@pytest.mark.parametrize('bug', bugs_over_devices.BUGS)
+@pytest.mark.parametrize('bug', over_devices_there.BUGS)
 def test_every_planted_bug_breaks_the_law(bug):
   """What is sent, and to whom, is seen."""
   call = functools.partial(another_process.call, devices=DEVICES)
-  broken = call(bugs_over_devices.check, bug)
+  broken = call(over_devices_there.check, bug)
   assert broken and broken[0] == testing.OVER_DEVICES, broken
+
+
+@pytest.mark.parametrize(
+  'name',
+  [
+    pytest.param(name, marks=pytest.mark.slow if name == 'mean' else ())
+    for name in over_devices_there.MODELS
+  ],
+)
+def test_models_are_the_same_over_rows_and_positions(name):
+  """On a mesh of two by two devices; pools see the parts of all."""
+  call = functools.partial(another_process.call, devices=DEVICES)
+  spread, alone = call(over_devices_there.on_a_square_mesh, name)
+  jax.tree.map(
+    functools.partial(np.testing.assert_allclose, rtol=2e-5, atol=2e-6),
+    spread,
+    alone,
+  )
 
 
 class StepByStep(CausalMixer):

@@ -7,12 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqjax.ops.attention import (
-  additive_attention,
-  attention,
-  slot_positions,
-  store,
-)
+from seqjax.ops.attention import additive_attention, attention
+from seqjax.ops.key_cache import slot_positions, store
 
 RNG = np.random.default_rng(0)
 
