@@ -256,7 +256,8 @@ def _collective(match, line, times) -> Collective:
   size = sum(int(np.prod(shape)) * _itemsize(dtype) for dtype, shape in shapes)
   operation = match['operation']
   if operation == 'collective-permute':
-    moved = any(a != b for a, b in _PAIR.findall(line))
+    pairs = _PAIR.findall(line.partition('source_target_pairs=')[2])
+    moved = any(source != target for source, target in pairs)
     return Collective(operation, shapes, size * moved, times)
   group = _GROUP.search(line)
   members = len(group[1].split(',')) if group[1] else int(group[2])
