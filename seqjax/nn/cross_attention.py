@@ -92,6 +92,7 @@ class CrossAttention(nn.Module):
     self, memory: Memory, x: Float[Array, 'B T D']
   ) -> Float[Array, 'B T D']:
     """Reads the memory at each position of x, independently of the others."""
+    over_time.check_whole('CrossAttention')
     if self.score == 'additive':
       weight = self.weight.astype(self.dtype)
       y = attention_lib.additive_attention(

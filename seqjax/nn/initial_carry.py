@@ -101,17 +101,18 @@ class InitialCarry(StreamingLayer):
       inner, y = self.inner.unroll(inner, x)
       return Begun(inner, jnp.ones_like(carry.begun)), y
     segments_lib.check(segments, *x.shape[:2])
-    initial = self.initialize_carry(len(x))
 
-    def read(layer, carry, inputs):
-      x_t, masks = inputs
+    def read(layer, carried, inputs):
+      (carry, first), (x_t, masks) = carried, inputs
+      initial = layer.initialize_carry(len(x_t))
       carry = select_rows(masks.start, initial, carry)
       inner = select_rows(carry.begun, carry.carry, first)
       inner, y_t = layer.inner.step(inner, x_t)
       new = Begun(inner, jnp.ones_like(carry.begun))
-      return select_rows(masks.valid, new, carry), y_t
+      return (select_rows(masks.valid, new, carry), first), y_t
 
-    return scan_positions(self, read, carry, x, segments)
+    (carry, _), y = scan_positions(self, read, (carry, first), x, segments)
+    return carry, y
 
   @property
   def features(self) -> int:

@@ -1,6 +1,7 @@
 """The protocol of sequence layers: whole sequences, or one step at a time."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from seqjax.errors import check_fields
 from seqjax.ops import over_time
 from seqjax.ops import segments as segments_lib
+from seqjax.ops.wavefront import in_turns
 from seqjax.typing import Array, Segments
 
 
@@ -70,12 +72,12 @@ class StreamingLayer(SequenceLayer):
     segments: Segments | None = None,
   ) -> tuple[Any, Float[Array, 'B T F']]:
     """Reads many positions; returns the last carry and all outputs."""
-    initial = self.initialize_carry(x.shape[0])
 
     def read(layer, carry, inputs):
       x_t, masks = inputs
       if masks is None:
         return layer.step(carry, x_t)
+      initial = layer.initialize_carry(x_t.shape[0])
       carry = select_rows(masks.start, initial, carry)
       new, y_t = layer.step(carry, x_t)
       return select_rows(masks.valid, new, carry), y_t
@@ -153,18 +155,27 @@ def scan_positions(
   """Calls `read(layer, carry, (x_t, masks))` at one position after the other.
 
   Lifted, since `read` may call submodules, which leak out of `lax.scan`. Each
-  position has a key of its own for dropout.
+  position has a key of its own for dropout. Where positions are cut over
+  devices, rows take turns, and `read` is given some of them.
   """
-  over_time.check_whole(f'{type(layer).__name__}, position by position,')
-  scan = nn.scan(
-    read,
+  lift = functools.partial(
+    nn.scan,
     variable_broadcast='params',
     split_rngs={'params': False, 'dropout': True},
-    in_axes=1,
-    out_axes=1,
   )
-  x = segments_lib.zero_padding(x, segments)
-  carry, y = scan(layer, carry, (x, segments))
+  scan = lift(read, in_axes=1, out_axes=1)
+  inputs = segments_lib.zero_padding(x, segments), segments
+  if over_time.is_cut():
+
+    def take(turn, first, turns):
+      def body(layer, received, time):
+        return turn(functools.partial(scan, layer), received, time)
+
+      return lift(body)(layer, first, turns)
+
+    carry, y = in_turns(take, carry, inputs)
+  else:
+    carry, y = scan(layer, carry, inputs)
   return carry, segments_lib.zero_padding(y, segments)
 
 

@@ -144,6 +144,8 @@ def attention(
   )
   rule = Rule(causal, window, BLOCK)
   if over_time.is_cut():
+    if key.shape[1] < query.shape[1]:
+      over_time.check_whole('attention to fewer keys than there are queries')
     contiguous = query_segments is None
     if not (causal and window is not None and window <= query.shape[1] + 1):
       hops = num_hops(rule, query.shape[1], contiguous)

@@ -7,6 +7,7 @@ device works for n. Many rows make that worth while; a single one gains nothing,
 since its positions still follow each other.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +31,23 @@ def wavefront(
   Returns:
     The carry after the last position of the whole, and this device's outputs.
   """
+
+  def take(turn, first, turns):
+    return jax.lax.scan(functools.partial(turn, run), first, turns)
+
+  return in_turns(take, carry, *inputs)
+
+
+def in_turns(
+  take: Callable[..., tuple[Any, Any]], carry: Any, *inputs: Any
+) -> tuple[Any, Any]:
+  """Computes what `wavefront` does, by a scan of the caller's.
+
+  Args:
+    take: (turn, first, turns) -> what `jax.lax.scan` returns for the function
+      (carry, x) -> turn(run, carry, x), where `run` is that of `wavefront`.
+    carry, *inputs: as in `wavefront`.
+  """
   batch_size = jax.tree.leaves(inputs)[0].shape[0]
   parts, here = over_time.num_parts(), over_time.place()
   size = max(-(-batch_size // parts), 1)
@@ -46,7 +64,7 @@ def wavefront(
 
   rows = jax.tree.map(split, (carry, inputs))
 
-  def turn(received, time):
+  def turn(run, received, time):
     group = time - here
     first, inputs = jax.tree.map(
       lambda a: jax.lax.dynamic_index_in_dim(a, group, keepdims=False), rows
@@ -61,6 +79,6 @@ def wavefront(
 
   nothing = jax.tree.map(lambda a: jnp.zeros_like(a[0]), rows[0])
   turns = jnp.arange(groups + parts - 1, dtype=jnp.int32)
-  _, done = jax.lax.scan(turn, nothing, turns)
+  _, done = take(turn, nothing, turns)
   carry, y = jax.tree.map(join, done)
   return over_time.from_last(carry), y

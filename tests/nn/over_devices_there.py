@@ -2,6 +2,7 @@
 
 from unittest import mock
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,10 +10,26 @@ from jax.sharding import AxisType, PartitionSpec
 
 from seqjax.models import Classifier, SequenceModel
 from seqjax.nn import GLA, RGLRU, Elman, FullAttention, MinGRU
+from seqjax.nn.mixer import CausalMixer, carry_dtype
 from seqjax.ops import over_time
 from seqjax.ops.linear_recurrence import Part
 from seqjax.testing import over_devices
 from seqjax.typing import Segments, Spec
+
+
+class StepByStep(CausalMixer):
+  """A mixer that defines its step alone."""
+
+  def setup(self):
+    self.project = nn.Dense(self.features, **self._types)
+
+  @nn.nowrap
+  def initialize_carry(self, batch_size):
+    return jnp.zeros((batch_size, self.features), carry_dtype(self.dtype))
+
+  def step(self, carry, x_t):
+    carry = jnp.tanh(carry + self.project(x_t))
+    return carry, carry.astype(self.dtype)
 
 
 def first_forgotten(first, part, compose, reach=0):

@@ -17,11 +17,12 @@ from seqjax.nn import (
   Bidirectional,
   Elman,
   FullAttention,
+  InitialCarry,
   LocalAttention,
   MinGRU,
   RecurrentLayers,
 )
-from seqjax.nn.mixer import CausalMixer
+from seqjax.nn.cross_attention import CrossAttention
 from seqjax.ops import over_time
 from seqjax.testing import another_process, over_devices
 from seqjax.typing import Spec
@@ -47,6 +48,8 @@ OTHERS = {
   'gla-plain': MIXERS['gla'](8, algorithm='plain'),
   's4d-scan': MIXERS['s4d'](8, initialization='real', algorithm='scan'),
   'model': MODEL,
+  'step': over_devices_there.StepByStep(4),
+  'learned-carry': InitialCarry(GRU(4)),
 }
 
 
@@ -103,17 +106,6 @@ def test_models_are_the_same_over_rows_and_positions(name):
   )
 
 
-class StepByStep(CausalMixer):
-  """A mixer that defines its step alone."""
-
-  def initialize_carry(self, batch_size):
-    return jnp.zeros((batch_size, self.features))
-
-  def step(self, carry, x_t):
-    carry = carry + x_t
-    return carry, carry
-
-
 def on_a_mesh(function, *arguments):
   """Traces a function of parts of rows; one device has all of them."""
   mesh = jax.make_mesh((1,), (over_time.AXIS,), axis_types=(AxisType.Auto,))
@@ -125,25 +117,22 @@ def on_a_mesh(function, *arguments):
 
 
 @pytest.mark.parametrize(
-  'mixer, said',
+  'layer, options, said',
   [
-    (Bidirectional(8), 'Reading a row backwards needs all positions'),
-    (RecurrentLayers((GRU(8),), bidirectional=True), 'Reading a row backw'),
-    (StepByStep(8), 'StepByStep, position by position, needs all'),
-    (
-      functools.partial(Attention(8, 16).apply, return_weights=True),
-      'A table of attention weights needs all',
-    ),
+    (Bidirectional(8), {}, 'Reading a row backwards needs all positions'),
+    (RecurrentLayers((GRU(8),), bidirectional=True), {}, 'Reading a row back'),
+    (CrossAttention(8), {}, 'CrossAttention needs all'),
+    (Attention(8, 16), {'return_weights': True}, 'A table of attention weigh'),
   ],
 )
-def test_what_cannot_be_cut_is_refused(mixer, said):
+def test_what_cannot_be_cut_is_refused(layer, options, said):
   """With what was cut, and what can be."""
   x = jnp.zeros((2, 6, 8))
-  apply = mixer if callable(mixer) and not hasattr(mixer, 'apply') else None
-  module = Attention(8, 16) if apply else mixer
-  variables = jax.eval_shape(module.init, jax.random.key(0), x)
+  inputs = (x, x) if isinstance(layer, CrossAttention) else (x,)
+  variables = jax.eval_shape(layer.init, jax.random.key(0), *inputs)
+  apply = functools.partial(layer.apply, **options)
   with pytest.raises(ValueError, match=said) as caught:
-    on_a_mesh(apply or module.apply, variables, x)
+    on_a_mesh(apply, variables, *inputs)
   assert "the mesh axis 'time' cuts them into 1 parts" in str(caught.value)
 
 
