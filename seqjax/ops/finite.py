@@ -157,7 +157,7 @@ def shield(
   carry: Float[Array, 'B H K V'],
   operands: Sequence[Float[Array, 'B T H _']],
   segments: Segments | None,
-) -> tuple[Float[Array, 'B H K V'], Float[Array, 'B T H V']]:
+) -> tuple[Float[Array, 'B H K V'], Float[Array, 'B T H _']]:
   """Computes with cotangents of zero for those that are not finite.
 
   Gradients are NaN where a loop over the positions would make them so: for the

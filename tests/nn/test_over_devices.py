@@ -25,7 +25,7 @@ from seqjax.nn import (
 from seqjax.nn.cross_attention import CrossAttention
 from seqjax.ops import over_time
 from seqjax.testing import another_process, over_devices
-from seqjax.typing import Spec
+from seqjax.typing import Segments, Spec
 from tests.nn import over_devices_there
 
 DEVICES = 4
@@ -114,6 +114,24 @@ def on_a_mesh(function, *arguments):
     function, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False
   )
   return jax.eval_shape(mapped, *arguments)
+
+
+@pytest.mark.parametrize('name', MIXERS)
+def test_a_carry_keeps_its_shapes_and_dtypes(name):
+  """And annotations hold, in half precision, with segments."""
+  mixer = MIXERS[name](8, 16, dtype=jnp.bfloat16)
+  x, mask = jnp.zeros((2, 5, 8), jnp.bfloat16), jnp.ones((2, 5), bool)
+  variables = jax.eval_shape(mixer.init, jax.random.key(0), x)
+  carry = jax.eval_shape(lambda: mixer.initialize_carry(2))
+  unroll = functools.partial(mixer.apply, method='unroll')
+  given = variables, carry, x, Segments(mask, mask)
+  after, y = on_a_mesh(unroll, *given)
+  assert jax.tree.map(described, after) == jax.tree.map(described, carry)
+  assert described(y) == described(x)
+
+
+def described(leaf):
+  return leaf.shape, leaf.dtype
 
 
 @pytest.mark.parametrize(
