@@ -64,6 +64,79 @@ def scores(query, key, between):
   return jnp.sum(products, axis=-1)
 
 
+def delta_chunks(
+  state: Float[Array, 'M K V'],
+  query: Float[Array, 'N M L K'],
+  key: Float[Array, 'N M L K'],
+  value: Float[Array, 'N M L V'],
+  beta: Float[Array, 'N M L _'],
+  removal: Float[Array, 'N M L K'] | None = None,
+  *,
+  decays: Decays,
+  piece: Int[Array, 'N M L'],
+) -> tuple[Float[Array, 'M K V'], Float[Array, 'N M L V']]:
+  """Returns the last state and the outputs of the delta rule, chunk by chunk.
+
+  Position t writes w_t u_t^T, w_t = beta_t k_t, where u_t = v_t minus what the
+  decayed state holds for k_t. The u of a chunk solve one triangular system, u_t
+  + sum_{s<t} (k_t . w_s) decay_{ts} u_s = v_t - what the state before the chunk
+  holds for k_t, the UT transform of Yang et al. (2024, section 3.2); given
+  them, the state gathers outer products as in `gated_outer`. With removal keys
+  w_t = beta_t r_t, r_t reads the state before the decay of t, and k_t v_t^T is
+  gathered beside: what it holds for r_t is part of the right-hand side.
+  """
+  if removal is None:
+    writer, target = beta * key, value
+    read = scores(key, writer, decays.between)
+    since = key * decays.since
+  else:
+    writer = beta * removal
+    read = _scores_before(removal, writer, decays.between, piece)
+    target = -_scores_before(removal, key, decays.between, piece) @ value
+    since = removal * _since_before(decays.since, piece)
+  solved = unit_lower_inverse(read) @ jnp.concatenate([target, since], axis=-1)
+  target, reader = jnp.split(solved, [value.shape[-1]], axis=-1)
+  written = jnp.swapaxes(writer * decays.until, -1, -2)
+  added = None
+  if removal is not None:
+    added = jnp.swapaxes(key * decays.until, -1, -2) @ value
+
+  def body(state, inputs):
+    through, target, reader, written, added = inputs
+    correction = target - reader @ state
+    new = through[..., None] * state + written @ correction
+    return new if added is None else new + added, (state, correction)
+
+  last, (states, corrections) = jax.lax.scan(
+    body, state, (decays.through, target, reader, written, added)
+  )
+  y = scores(query, writer, decays.between) @ corrections
+  y = y + (query * decays.since) @ states
+  if removal is not None:
+    y = y + scores(query, key, decays.between) @ value
+  return last, y
+
+
+def _scores_before(query, key, between, piece):
+  """q_t . k_s for all s < t, decayed from s to t - 1: of the state before t.
+
+  Queries one position earlier have the decays that are needed, so that none are
+  divided.
+  """
+  earlier = scores(jnp.roll(query, -1, axis=-2), key, between)
+  seen = jnp.tril(piece[..., None] == piece[..., None, :], k=-1)
+  zero = jnp.zeros((), earlier.dtype)
+  return jnp.where(seen, jnp.roll(earlier, 1, axis=-2), zero)
+
+
+def _since_before(since, piece):
+  """Decays from the state before the chunk to t - 1; zero after a start."""
+  one = jnp.ones_like(since[..., :1, :])
+  since = jnp.concatenate([one, since[..., :-1, :]], axis=-2)
+  zero = jnp.zeros((), since.dtype)
+  return jnp.where((piece == 0)[..., None], since, zero)
+
+
 @jax.custom_jvp
 def unit_lower_inverse(
   below: Float[Array, '*N L L'],

@@ -121,16 +121,18 @@ def delta_rule_step(
   query_t: Float[Array, 'B H K'],
   key_t: Float[Array, 'B H K'],
   value_t: Float[Array, 'B H V'],
-  beta_t: Float[Array, 'B H'],
-  log_decay_t: Float[Array, 'B H'],
+  beta_t: Float[Array, 'B H ...'],
+  log_decay_t: Float[Array, 'B H ...'],
+  removal_t: Float[Array, 'B H K'] | None = None,
 ) -> tuple[Float[Array, 'B H K V'], Float[Array, 'B H V']]:
-  """S_t = exp(log_decay_t) S_{t-1} + beta_t k_t (v_t - what that holds)^T.
+  """S_t = D_t S_{t-1} + beta_t k_t (v_t - what that holds)^T.
 
-  Which is exp(log_decay_t) (I - beta_t k_t k_t^T) S_{t-1} + beta_t k_t v_t^T:
-  what the decayed state returns for k_t moves towards v_t by a share beta_t
-  (of |k_t|^2). Read by y_t = S_t^T q_t.
+  D_t is exp(log_decay_t), a number or a diagonal matrix; what the decayed state
+  returns for k_t moves towards v_t by a share beta_t (of |k_t|^2). With a
+  removal key r_t it is S_t = D_t S_{t-1} - (beta_t r_t) (S_{t-1}^T r_t)^T + k_t
+  v_t^T. Read by y_t = S_t^T q_t.
   """
-  carry, query_t, key_t, value_t, beta_t, log_decay_t = _checked(
+  carry, query_t, key_t, value_t, beta_t, log_decay_t, removal_t = _checked(
     'delta_rule_step',
     carry,
     query_t,
@@ -138,16 +140,29 @@ def delta_rule_step(
     value_t,
     beta=beta_t,
     log_decay=log_decay_t,
+    removal=removal_t,
   )
-  query_t, key_t, value_t, beta_t, log_decay_t = _cast(
-    carry.dtype, query_t, key_t, value_t, beta_t, log_decay_t
+  removal = [] if removal_t is None else [removal_t]
+  query_t, key_t, value_t, beta_t, log_decay_t, *removal = _cast(
+    carry.dtype,
+    query_t,
+    key_t,
+    value_t,
+    _per_channel(beta_t, key_t),
+    _per_channel(log_decay_t, key_t),
+    *removal,
   )
-  flawed = _flawed(key_t, value_t, beta_t[..., None], log_decay_t[..., None])
+  flawed = _flawed(key_t, value_t, beta_t, *removal, log_decay_t)
   carry = finite.nan_where(flawed, carry)
-  decayed = jnp.exp(log_decay_t)[..., None, None] * carry
-  held = jnp.einsum('bhk,bhkv->bhv', key_t, decayed)
-  correction = beta_t[..., None] * (value_t - held)
-  carry = decayed + key_t[..., None] * correction[..., None, :]
+  decayed = jnp.exp(log_decay_t)[..., None] * carry
+  if removal:
+    held = jnp.einsum('bhk,bhkv->bhv', *removal, carry)
+    removed = (beta_t * removal[0])[..., None] * held[..., None, :]
+    carry = decayed - removed + key_t[..., None] * value_t[..., None, :]
+  else:
+    held = jnp.einsum('bhk,bhkv->bhv', key_t, decayed)
+    correction = (value_t - held)[..., None, :]
+    carry = decayed + (beta_t * key_t)[..., None] * correction
   return carry, jnp.einsum('bhk,bhkv->bhv', query_t, carry)
 
 
@@ -156,21 +171,21 @@ def delta_rule(
   query: Float[Array, 'B T H K'],
   key: Float[Array, 'B T H K'],
   value: Float[Array, 'B T H V'],
-  beta: Float[Array, 'B T H'],
-  log_decay: Float[Array, 'B T H'],
+  beta: Float[Array, 'B T H ...'],
+  log_decay: Float[Array, 'B T H ...'],
   segments: Segments | None = None,
   *,
+  removal: Float[Array, 'B T H K'] | None = None,
   chunk: int = 64,
   algorithm: str = 'auto',
 ) -> tuple[Float[Array, 'B H K V'], Float[Array, 'B T H V']]:
   """Takes `delta_rule_step` at every position.
 
   The gated delta rule (Yang et al., 2025, eq. 10); without decay the delta
-  rule (Yang et al., 2024, section 2.2). The corrections u_t of a chunk solve
-  one triangular system, u_t + beta_t sum_{s<t} decay_{ts} (k_t . k_s) u_s =
-  beta_t (v_t - what the decayed state before the chunk holds for k_t), the UT
-  transform of Yang et al. (2024, section 3.2); given them, the state gathers
-  outer products k_t u_t^T as in `gated_outer`.
+  rule (Yang et al., 2024, section 2.2); with a decay per key channel that of
+  Kimi Linear (Kimi Team, 2025, section 3); with removal keys and a rate per
+  channel that of RWKV-7 (Peng et al., 2025, section 4.1). How a chunk of it is
+  computed is told by `chunks.delta_chunks`.
 
   Args:
     carry: S_0; its dtype is the precision of states, sums and outputs.
@@ -178,10 +193,14 @@ def delta_rule(
     key: k_t, for a stable recurrence of norm at most 1.
     value: v_t.
     beta: the share corrected, in [0, 1], or to 2 for negative eigenvalues
-      (Grazzi et al., 2025).
-    log_decay: at most 0, one per head.
+      (Grazzi et al., 2025); one per head [B T H], or per key channel [B T H K].
+    log_decay: at most 0; one per head [B T H], or per key channel [B T H K].
     segments: padding holds the state, a start clears it.
-    chunk: how many positions 'chunked' takes at once.
+    removal: r_t, for a stable recurrence of norm at most 1; then k_t v_t^T is
+      added whole, and beta_t r_t times what r_t reads from the state before any
+      decay is taken away. None: what k_t reads is replaced.
+    chunk: how many positions 'chunked' takes at once; an eighth as many where
+      every channel has a decay, for then they take a tensor [L L K] a head.
     algorithm: 'plain' takes T sequential steps, 'chunked' T / chunk, both
       differentiable in every mode; 'auto' chooses 'chunked'.
 
@@ -190,56 +209,47 @@ def delta_rule(
   """
   check_algorithm(algorithm)
   checks.size('delta_rule', 'chunk', chunk)
-  carry, query, key, value, beta, log_decay = _checked(
-    'delta_rule', carry, query, key, value, beta=beta, log_decay=log_decay
+  carry, query, key, value, beta, log_decay, removal = _checked(
+    'delta_rule',
+    carry,
+    query,
+    key,
+    value,
+    beta=beta,
+    log_decay=log_decay,
+    removal=removal,
   )
   segments = checks.segments('delta_rule', segments, *query.shape[:2])
-  operands = _cast(carry.dtype, query, key, value, beta, log_decay)
+  rates = _per_channel(beta, key), _per_channel(log_decay, key)
+  removals = [] if removal is None else [removal]
+  operands = _cast(carry.dtype, query, key, value, *rates, *removals)
   operands = [zero_padding(operand, segments) for operand in operands]
-  query, key, value, *rates = operands
+  length = chunk if log_decay.ndim == 3 else max(chunk // 8, 1)
+  query, key, value, *others = operands
 
   def run(carry, value):
-    operands = query, key, value, *rates
-    return _delta_rule(carry, operands, segments, chunk, algorithm)
+    operands = query, key, value, *others
+    return _delta_rule(carry, operands, segments, length, algorithm)
 
   if over_time.is_cut():
     return delta_rule_over_time(run, carry, value, segments)
   return run(carry, value)
 
 
-def _delta_rule(carry, operands, segments, chunk, algorithm):
+def _delta_rule(carry, operands, segments, length, algorithm):
   """Computes `delta_rule` of the positions of one device."""
   if algorithm == 'plain':
     return _scan(delta_rule_step, carry, operands, segments)
   num_positions = operands[0].shape[1]
-  *operands, beta, log_decay = operands
-  operands += [beta[..., None], log_decay[..., None]]
+  query, key, value, beta, log_decay, *removals = operands
+  operands = query, key, value, beta, *removals, log_decay
   carry, operands, reach = _without_flaws(carry, operands, segments)
 
   def in_chunks(carry, *operands):
-    query, key, value, beta, log_decay, piece = chunks.cut(
-      operands, segments, chunk
-    )
+    *operands, log_decay, piece = chunks.cut(operands, segments, length)
     decays = chunks.decays_of(log_decay, piece)
-    solved = chunks.unit_lower_inverse(
-      beta * chunks.scores(key, key, decays.between)
-    ) @ (beta * jnp.concatenate([value, key * decays.since], axis=-1))
-    target, reader = jnp.split(solved, [value.shape[-1]], axis=-1)
-    writer = jnp.swapaxes(key * decays.until, -1, -2)
-
-    def body(state, inputs):
-      through, target, reader, writer = inputs
-      correction = target - reader @ state
-      new = through[..., None] * state + writer @ correction
-      return new, (state, correction)
-
-    last, (states, corrections) = jax.lax.scan(
-      body,
-      jax.lax.collapse(carry, 0, 2),
-      (decays.through, target, reader, writer),
-    )
-    y = chunks.scores(query, key, decays.between) @ corrections
-    y = y + (query * decays.since) @ states
+    begin = jax.lax.collapse(carry, 0, 2)
+    last, y = chunks.delta_chunks(begin, *operands, decays=decays, piece=piece)
     y = chunks.join(y, *carry.shape[:2], num_positions)
     return last.reshape(carry.shape), y
 
@@ -252,24 +262,31 @@ def check_algorithm(algorithm: str):
   algorithms.check_algorithm(algorithm, ALGORITHMS)
 
 
-def _checked(op, carry, query, key, value, *, log_decay, beta=None):
+def _checked(
+  op, carry, query, key, value, *, log_decay, beta=None, removal=None
+):
   """Returns the arrays, if they fit each other; of a step where it is one."""
   time = 'B' if op.endswith('_step') else 'B T'
-  shape = getattr(log_decay, 'shape', ())
-  channels = beta is None and len(shape) == len(time.split()) + 2
-  single = channels and shape[-1] == 1
-  decay = f'{time} H{" 1" if single else " K" if channels else ""}'
   arguments = {
     'carry': (carry, 'B H K V', 'real'),
     'query': (query, f'{time} H K', 'real'),
     'key': (key, f'{time} H K', 'real'),
     'value': (value, f'{time} H V', 'real'),
-    'beta': (beta, f'{time} H', 'real'),
-    'log_decay': (log_decay, decay, 'real'),
+    'beta': (beta, _rate_axes(time, beta), 'real'),
+    'log_decay': (log_decay, _rate_axes(time, log_decay), 'real'),
+    'removal': (removal, f'{time} H K', 'real'),
   }
   if beta is None:
-    del arguments['beta']
+    del arguments['beta'], arguments['removal']
   return checks.arrays(op, **arguments)
+
+
+def _rate_axes(time, rate):
+  """Axes of a rate: one per head, or one per key channel (or for all)."""
+  shape = getattr(rate, 'shape', ())
+  if len(shape) != len(time.split()) + 2:
+    return f'{time} H'
+  return f'{time} H {"1" if shape[-1] == 1 else "K"}'
 
 
 def _flawed(*operands):
@@ -313,9 +330,9 @@ def _scan(step, carry, operands, segments):
   return carry, zero_padding(jnp.swapaxes(y, 0, 1), segments)
 
 
-def _per_channel(log_decay, key):
-  """Gives one decay per head an axis of key channels, of size 1."""
-  return log_decay if log_decay.ndim == key.ndim else log_decay[..., None]
+def _per_channel(rate, key):
+  """Gives one rate per head an axis of key channels, of size 1."""
+  return rate if rate.ndim == key.ndim else rate[..., None]
 
 
 def _cast(dtype, *arrays):

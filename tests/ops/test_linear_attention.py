@@ -26,13 +26,35 @@ def outer_loop(state, q, k, v, g):
 
 
 def delta_loop(state, q, k, v, beta, g):
-  """S <- exp(g) (I - beta k k^T) S + beta k v^T, head by head."""
+  """S <- (I - beta k k^T) exp(g) S + beta k v^T, head by head."""
   new = np.zeros_like(state)
   for h in range(H):
-    transition = np.eye(K) - beta[h] * np.outer(k[h], k[h])
-    new[h] = np.exp(g[h]) * transition @ state[h]
-    new[h] += beta[h] * np.outer(k[h], v[h])
+    share = np.diag(np.broadcast_to(beta[h], K))
+    decay = np.diag(np.broadcast_to(np.exp(g[h]), K))
+    transition = np.eye(K) - share @ np.outer(k[h], k[h])
+    new[h] = transition @ decay @ state[h] + share @ np.outer(k[h], v[h])
   return new
+
+
+def removal_loop(state, q, k, v, beta, r, g):
+  """S <- S (diag(w) - r^T (beta * r)) + v^T k, row vectors as in RWKV-7."""
+  new = np.zeros_like(state)
+  for h in range(H):
+    rows = state[h].T  # [V K]
+    decay = np.diag(np.broadcast_to(np.exp(g[h]), K))
+    rows = rows @ (decay - np.outer(r[h], beta[h] * r[h]))
+    new[h] = (rows + np.outer(v[h], k[h])).T
+  return new
+
+
+def general(carry, q, k, v, beta, r, g, segments=None, **more):
+  """Calls the op with removal keys, in the order of the loop."""
+  return delta_rule(carry, q, k, v, beta, g, segments, removal=r, **more)
+
+
+def general_step(carry, q, k, v, beta, r, g):
+  """Takes one step of it."""
+  return delta_rule_step(carry, q, k, v, beta, g, r)
 
 
 def chunk_of(length, channels):
@@ -44,18 +66,49 @@ CASES = {
   'gated_outer, a decay a head': (gated_outer, outer_loop, (), ()),
   'gated_outer, a decay a channel': (gated_outer, outer_loop, (), (K,)),
   'delta_rule': (delta_rule, delta_loop, ('beta',), ()),
+  'delta_rule, a decay a channel': (delta_rule, delta_loop, ('beta',), (K,)),
+  'delta_rule, all a channel': (delta_rule, delta_loop, ('betas',), (K,)),
+  'delta_rule, a rate a channel': (delta_rule, delta_loop, ('betas',), ()),
+  'removal keys': (general, removal_loop, ('betas', 'removal'), (K,)),
+  'removal keys, a decay a head': (
+    general,
+    removal_loop,
+    ('beta', 'removal'),
+    (),
+  ),
 }
-cases = pytest.mark.parametrize('case', CASES.values(), ids=CASES)
+# Of which others are made: a rate, or a removal, with one decay a head.
+SLOW_CASES = {'delta_rule, a rate a channel', 'removal keys, a decay a head'}
+cases = pytest.mark.parametrize(
+  'case',
+  [
+    pytest.param(
+      case, id=name, marks=pytest.mark.slow if name in SLOW_CASES else ()
+    )
+    for name, case in CASES.items()
+  ],
+)
 
 
 def draw(num_positions, extra, channels, seed=0):
-  """Carry, and query, key, value, (beta,) log_decay at every position."""
+  """Carry, and query, key, value, (extra,) log_decay at every position."""
   rng = np.random.default_rng(seed)
   shape = B, num_positions, H
-  key = rng.normal(size=(*shape, K))
-  key /= np.linalg.norm(key, axis=-1, keepdims=True)
-  operands = [rng.normal(size=(*shape, K)), key, rng.normal(size=(*shape, V))]
-  operands += [rng.uniform(0, 2, size=shape) for _ in extra]
+
+  def unit():
+    key = rng.normal(size=(*shape, K))
+    return key / np.linalg.norm(key, axis=-1, keepdims=True)
+
+  # Rates per channel up to 1, and decays that are no larger than what is
+  # removed, keep the state from growing.
+  draws = {
+    'beta': lambda: rng.uniform(0, 2, size=shape),
+    'betas': lambda: rng.uniform(0, 1, size=(*shape, K)),
+    'removal': unit,
+  }
+  operands = [rng.normal(size=(*shape, K)), unit()]
+  operands += [rng.normal(size=(*shape, V))]
+  operands += [draws[name]() for name in extra]
   operands += [-rng.exponential(size=(*shape, *channels))]
   return rng.normal(size=(B, H, K, V)), operands
 
@@ -138,7 +191,11 @@ def test_chunks_have_the_gradients_of_the_scan(case):
 def test_steps_are_the_sequence(case):
   """From an initial carry, without segments."""
   op, _, extra, channels = case
-  step = delta_rule_step if op is delta_rule else gated_outer_step
+  step = {
+    gated_outer: gated_outer_step,
+    delta_rule: delta_rule_step,
+    general: general_step,
+  }[op]
   carry, operands = draw(5, extra, channels)
   with jax.enable_x64(True):
     last, y = on_host(jax.jit(op)(carry, *operands))

@@ -131,6 +131,15 @@ def filter_rows(carry, arrays, algorithm):
 
 
 KERNEL = np.ones((3, 2, 2), np.float32)
+
+
+def corrected(carry, q, k, v, beta, removal, log_decay, segments, **options):
+  """Calls the delta rule with removal keys, its log decay last."""
+  return linear_attention.delta_rule(
+    carry, q, k, v, beta, log_decay, segments, removal=removal, **options
+  )
+
+
 OUTER, CORRECTED = linear_attention.gated_outer, linear_attention.delta_rule
 LINEAR = tuple(a for a in linear.ALGORITHMS if a != 'auto')
 NEWTON = tuple(a for a in recurrence.ALGORITHMS if a != 'auto')
@@ -158,6 +167,18 @@ OPS = {
     ('plain', 'chunked'),
     ((H, K, V),),
     ((H, K), (H, K), (H, V), (H,), (H,)),
+  ),
+  'delta_rule, channels': Op(
+    with_negative(one_carry(CORRECTED, chunk=32)),
+    ('plain', 'chunked'),
+    ((H, K, V),),
+    ((H, K), (H, K), (H, V), (H, K), (H, K)),
+  ),
+  'delta_rule, removal': Op(
+    with_negative(one_carry(corrected, chunk=32)),
+    ('plain', 'chunked'),
+    ((H, K, V),),
+    ((H, K), (H, K), (H, V), (H, K), (H, K), (H, K)),
   ),
   'attention': Op(attend, ('plain', 'blockwise'), (), ((H, K), (1, K), (1, V))),
   'attention, window': Op(
