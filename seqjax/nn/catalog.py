@@ -21,13 +21,14 @@ from seqjax.errors import Catalog
 from seqjax.nn.attention import Attention, FullAttention, LocalAttention
 from seqjax.nn.bidirectional import Bidirectional
 from seqjax.nn.convolution import TCN, GatedConv, WindowMLP
-from seqjax.nn.delta_net import DeltaNet, GatedDeltaNet
+from seqjax.nn.delta_net import KDA, DeltaNet, GatedDeltaNet
 from seqjax.nn.linear_attention import GLA, LinearAttention, Retention
 from seqjax.nn.linear_rnn import LRU, RGLRU, MinGRU, MinLSTM
 from seqjax.nn.mamba import Mamba, Mamba2
 from seqjax.nn.mixer import SequenceMixer, state_floats
 from seqjax.nn.mlstm import MLSTM
 from seqjax.nn.rnn import GRU, LSTM, SLSTM, Elman
+from seqjax.nn.rwkv import RWKV7
 from seqjax.nn.state_space import S4D, S5
 
 # Exported by `seqjax.nn`: the class of every entry.
@@ -43,6 +44,7 @@ __all__ = [
   'GRU',
   'GatedConv',
   'GatedDeltaNet',
+  'KDA',
   'LRU',
   'LSTM',
   'LinearAttention',
@@ -53,6 +55,7 @@ __all__ = [
   'MinGRU',
   'MinLSTM',
   'RGLRU',
+  'RWKV7',
   'Retention',
   'S4D',
   'S5',
@@ -129,6 +132,8 @@ CAUSAL = {
   'gated_deltanet': Entry(
     GatedDeltaNet, 'Yang et al., 2025', 'T D (D + K)', 'D (D + K)', 'yes'
   ),
+  'kda': Entry(KDA, 'Kimi Team, 2025', 'T D (D + K)', 'D (D + K)', 'yes'),
+  'rwkv7': Entry(RWKV7, 'Peng et al., 2025', 'T D (D + K)', 'D (D + K)', 'yes'),
   # Attention.
   'attention': Entry(
     Attention, 'Vaswani et al., 2017', 'T D (D + T)', 'D (D + C)', 'yes'

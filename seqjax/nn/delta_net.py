@@ -1,13 +1,19 @@
 """Associative memories that correct what they hold instead of adding to it."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
+from seqjax.nn.initializers import log_of_uniform, step_bias
 from seqjax.nn.layers import NORM_EPSILON, RecomputedRMSNorm
 from seqjax.nn.linear_attention import MatrixStateMixer
 from seqjax.nn.mamba import ConvolvedMixer, SelectiveDecay
+from seqjax.nn.mixer import carry_dtype
 from seqjax.ops.linear_attention import delta_rule, delta_rule_step
+from seqjax.typing import Array
 
 
 class DeltaNet(ConvolvedMixer, MatrixStateMixer):
@@ -98,6 +104,60 @@ class GatedDeltaNet(DeltaNet):
   @nn.nowrap
   def _output(self, states, x):
     return self.out(self.norm(states) * nn.silu(self.gate(x)))
+
+
+class ChannelDecay(nn.Module):
+  """log a_t = -exp(r_h) softplus(x_t + b), of every key channel of every head.
+
+  Rates exp(r) begin uniform in 1..16, softplus(b) log-uniform in 0.001..0.1.
+  """
+
+  dtype: Any = jnp.float32
+  param_dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: Float[Array, 'B *T H K']) -> Float[Array, 'B *T H K']:
+    dtype, shape = carry_dtype(self.dtype), x.shape[-2:]
+    bias = self.param('bias', step_bias, shape, self.param_dtype)
+    log_rate = self.param(
+      'log_rate', log_of_uniform(1.0, 16.0), shape[:1], self.param_dtype
+    )
+    bias = jnp.broadcast_to(bias.astype(dtype), x.shape)
+    rate = jnp.exp(log_rate.astype(dtype))[:, None]
+    return -jnp.broadcast_to(rate, x.shape) * nn.softplus(x + bias)
+
+
+class KDA(DeltaNet):
+  """S_t = (I - beta_t k_t k_t^T) diag(a_t) S_{t-1} + beta_t k_t v_t^T.
+
+  Kimi delta attention (Kimi Team, 2025, section 3): DeltaNet with a decay a_t
+  for every key channel, log a_t = -exp(r_h) softplus(W_2 W_1 x_t + b), and an
+  output W_o (norm(y_t) * sigmoid(V_2 V_1 x_t + c)). The ranks of both maps are
+  the size of a value. As in fla-org/flash-linear-attention at bc3b101, whose
+  heads have 128 numbers. Other options are those of `DeltaNet`.
+
+  Attributes:
+    expand: H V / D.
+  """
+
+  expand: int = 1
+
+  def setup(self):
+    super().setup()
+    self.decay_narrow = self._dense(self._value_size)
+    self.decay = self._split(self._key_size)
+    self.channel_decay = ChannelDecay(**self._types)
+    self.gate_narrow = self._dense(self._value_size)
+    self.gate = self._split(self._value_size, use_bias=True)
+
+  @nn.nowrap
+  def _log_decay(self, x):
+    return self.channel_decay(self.decay(self.decay_narrow(x)))
+
+  @nn.nowrap
+  def _output(self, states, x):
+    gate = nn.sigmoid(self.gate(self.gate_narrow(x)))
+    return self.out(self.norm(states) * gate)
 
 
 def _unit(x):

@@ -98,6 +98,8 @@ _STYLES = {
   'gla': look('grey', 'dotted', 'D'),
   'mlstm': look('gold', 'dotted', 'X'),
   'gated_deltanet': look('purple', 'solid', 'h'),
+  'kda': look('purple', 'dashed', 'D'),
+  'rwkv7': look('wine', 'solid', 'p'),
   'local_attention': look('black', 'dotted', '*'),
   'gated_conv': look('pink', 'dashed', '^'),
   'bidirectional': look('blue', 'dash-dot', 'o'),

@@ -5,10 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqjax.nn.delta_net import DeltaNet, GatedDeltaNet
+from seqjax.nn.delta_net import KDA, DeltaNet, GatedDeltaNet
 from seqjax.nn.linear_attention import GLA, LinearAttention, Retention
 from seqjax.nn.mamba import Mamba2, SelectiveDecay
 from seqjax.nn.mlstm import MLSTM
+from seqjax.nn.rwkv import RWKV7
 from seqjax.typing import Segments
 
 D, T, H = 8, 7, 2
@@ -188,6 +189,59 @@ def reflecting_gated_delta_net(p, x):
   return gated_delta_net(p, x, reach=2.0)
 
 
+def kda(p, x):
+  """Row vectors as in the code; decays of channels, then the correction."""
+  u = silu(convolve(x @ p['enter']['kernel'], p['kernel'])).reshape(T, H, -1)
+  q, k, v = np.split(u, [D // H, 2 * D // H], axis=-1)
+  q, k = (a / np.linalg.norm(a, axis=-1, keepdims=True) for a in (q, k))
+  beta = sigmoid(x @ p['beta']['kernel'])
+  logit = to_heads(x @ p['decay_narrow']['kernel'], p['decay'])
+  decay = p['channel_decay']
+  rate = np.exp(decay['log_rate'])[:, None]
+  decay = np.exp(-rate * softplus(logit + decay['bias']))
+  y = np.zeros_like(v)
+  for h in range(H):
+    state = np.zeros((v.shape[-1], k.shape[-1]))
+    for t in range(T):
+      shrink = np.diag(decay[t, h])
+      reflect = np.eye(k.shape[-1]) - beta[t, h] * np.outer(k[t, h], k[t, h])
+      state = state @ shrink @ reflect
+      state = state + beta[t, h] * np.outer(v[t, h], k[t, h])
+      y[t, h] = state @ q[t, h] / np.sqrt(D // H)
+  gate = to_heads(x @ p['gate_narrow']['kernel'], p['gate'])
+  return merge(rms_norm(y, p['norm']) * sigmoid(gate), p['out'])
+
+
+def rwkv7(p, x):
+  """Row vectors as in the paper: S (diag(w) - r^T (a * r)) + v^T k."""
+  before = np.concatenate([np.zeros((1, D)), x[:-1]])
+  xr, xw, xk, xv, xa, xg = (x + mu * (before - x) for mu in p['shift'])
+  r, k, v = (
+    to_heads(a, p[name])
+    for a, name in ((xr, 'receptance'), (xk, 'key'), (xv, 'value'))
+  )
+  low = np.tanh(xw @ p['decay_narrow']['kernel'])
+  w = np.exp(-sigmoid(to_heads(low, p['decay'])) / np.sqrt(np.e))
+  a = sigmoid(to_heads(xa @ p['rate_narrow']['kernel'], p['rate']))
+  g = to_heads(sigmoid(xg @ p['gate_narrow']['kernel']), p['gate'])
+  kappa = k * p['removal_scale']
+  kappa = kappa / np.linalg.norm(kappa, axis=-1, keepdims=True)
+  k = k * (1 + (a - 1) * p['rate_scale'])
+  y = np.zeros_like(v)
+  for h in range(H):
+    state = np.zeros((v.shape[-1], k.shape[-1]))
+    for t in range(T):
+      removed = np.outer(kappa[t, h], a[t, h] * kappa[t, h])
+      state = state @ (np.diag(w[t, h]) - removed)
+      state = state + np.outer(v[t, h], k[t, h])
+      y[t, h] = state @ r[t, h]
+  y = y - y.mean(axis=-1, keepdims=True)
+  y = y / np.sqrt(y.var(axis=-1, keepdims=True) + D / H * 1e-5)
+  y = y * p['norm']['scale'] + p['norm']['bias']
+  y = y + (r * k * p['bonus']).sum(axis=-1, keepdims=True) * v
+  return merge(y * g, p['out'])
+
+
 MIXERS = {
   linear_attention: LinearAttention(D, key_size=3),
   retention: Retention(D, key_size=6),
@@ -200,6 +254,8 @@ MIXERS = {
   mamba2_in_groups: Mamba2(D, num_groups=2),
   delta_net: DeltaNet(D),
   gated_delta_net: GatedDeltaNet(D),
+  kda: KDA(D),
+  rwkv7: RWKV7(D, rank=3, gate_rank=5),
   reflecting_delta_net: DeltaNet(D, negative_eigenvalues=True),
   reflecting_gated_delta_net: GatedDeltaNet(D, negative_eigenvalues=True),
 }
@@ -267,6 +323,30 @@ def test_decays_begin_where_the_code_of_their_authors_puts_them():
   assert not gates['params']['gates']['kernel'].any()
 
 
+def test_rwkv7_begins_where_the_code_of_its_authors_puts_its_first_layer():
+  """Feature by feature, in two heads of eight."""
+  variables = jax.jit(RWKV7(16).init)(jax.random.key(0), jnp.ones((1, 1, 16)))
+  p = jax.tree.map(np.asarray, variables['params'])
+  for n in range(16):
+    head, i = divmod(n, 8)
+    zigzag = (i - 3.5) / 3.5 * abs(i - 3.5) / 3.5
+    linear = n / 15 - 0.5
+    given = [p[name]['bias'][head, i] for name in ('decay', 'rate')]
+    expected = [-5.5 + 6 * n / 15 + 2.5 * zigzag]
+    expected += [-0.19 + 0.3 * zigzag + 0.4 * linear]
+    powers = 0.2, 0.9, 0.7, 0.7, 0.9, 0.2
+    given += [p['removal_scale'][head, i], *p['shift'][:, n]]
+    expected += [0.71 - 0.1 * linear, *(1 - (n / 16) ** b for b in powers)]
+    np.testing.assert_allclose(given, expected, atol=1e-6)
+  for name, limit in {'receptance': 0.125, 'key': 0.0125}.items():
+    largest = np.abs(p[name]['kernel']).max()
+    assert 0.9 * limit < largest <= limit
+  for name in ('decay', 'rate', 'gate'):  # 32 ranks for 16 features
+    kernel = p[name]['kernel'].reshape(32, 16)
+    np.testing.assert_allclose(kernel.T @ kernel, 0.02 * np.eye(16), atol=1e-6)
+    assert not p[f'{name}_narrow']['kernel'].any()
+
+
 @pytest.mark.parametrize(
   'make, message',
   [
@@ -281,6 +361,9 @@ def test_decays_begin_where_the_code_of_their_authors_puts_them():
     (lambda: Retention(8, norm_kind='layers'), "mean 'layer'"),
     (lambda: MLSTM(8, gate_input='y'), "gate input 'y'"),
     (lambda: Mamba2(8, num_groups=3), 'num_groups=3'),
+    (lambda: KDA(8, key_size=0), 'key_size=0'),
+    (lambda: RWKV7(8, rank=0), 'rank=0'),
+    (lambda: RWKV7(8, gate_rank=0), 'gate_rank=0'),
     (lambda: GatedDeltaNet(8, algorithm='chunk'), "mean 'chunked'"),
   ],
 )  # fmt: skip

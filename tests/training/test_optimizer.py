@@ -165,6 +165,7 @@ def test_kernels_and_embeddings_alone_decay(name):
     names[decays].add(jax.tree_util.keystr(path[-1:], simple=True))
   others = {'skip', 'scale', 'log_rate', 'log_step', 'frequency', 'nu', 'theta'}
   others |= {'log_gamma', 'logit', 'bias', 'candidate_bias'}
+  others |= {'shift', 'removal_scale', 'rate_scale', 'bonus'}
   biases = {f'bias_{i}' for i in range(5)}
   assert {'kernel', 'embedding'} <= names[True]
   assert names[False] <= others | biases and {'scale', 'bias'} <= names[False]
