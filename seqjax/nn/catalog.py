@@ -21,7 +21,7 @@ from seqjax.errors import Catalog
 from seqjax.nn.attention import Attention, FullAttention, LocalAttention
 from seqjax.nn.bidirectional import Bidirectional
 from seqjax.nn.convolution import TCN, GatedConv, WindowMLP
-from seqjax.nn.delta_net import KDA, DeltaNet, GatedDeltaNet
+from seqjax.nn.delta_net import KDA, DeltaNet, DeltaProduct, GatedDeltaNet
 from seqjax.nn.linear_attention import GLA, LinearAttention, Retention
 from seqjax.nn.linear_rnn import LRU, RGLRU, MinGRU, MinLSTM
 from seqjax.nn.mamba import Mamba, Mamba2
@@ -38,6 +38,7 @@ __all__ = [
   'Attention',
   'Bidirectional',
   'DeltaNet',
+  'DeltaProduct',
   'Elman',
   'FullAttention',
   'GLA',
@@ -131,6 +132,9 @@ CAUSAL = {
   ),
   'gated_deltanet': Entry(
     GatedDeltaNet, 'Yang et al., 2025', 'T D (D + K)', 'D (D + K)', 'yes'
+  ),
+  'deltaproduct': Entry(
+    DeltaProduct, 'Siems et al., 2025', 'T D P (D + K)', 'D P (D + K)', 'yes'
   ),
   'kda': Entry(KDA, 'Kimi Team, 2025', 'T D (D + K)', 'D (D + K)', 'yes'),
   'rwkv7': Entry(RWKV7, 'Peng et al., 2025', 'T D (D + K)', 'D (D + K)', 'yes'),

@@ -11,7 +11,8 @@ from seqjax.nn.initializers import log_of_uniform, step_bias
 from seqjax.nn.layers import NORM_EPSILON, RecomputedRMSNorm
 from seqjax.nn.linear_attention import MatrixStateMixer
 from seqjax.nn.mamba import ConvolvedMixer, SelectiveDecay
-from seqjax.nn.mixer import carry_dtype
+from seqjax.nn.mixer import carry_dtype, check_sizes
+from seqjax.ops.delta_product import delta_product, delta_product_step
 from seqjax.ops.linear_attention import delta_rule, delta_rule_step
 from seqjax.typing import Array
 
@@ -38,19 +39,22 @@ class DeltaNet(ConvolvedMixer, MatrixStateMixer):
   kernel_size: int = 4
   negative_eigenvalues: bool = False
 
+  num_steps = 1
+
   _recur = staticmethod(delta_rule)
   _recur_step = staticmethod(delta_rule_step)
 
   def setup(self):
     self.enter = self._dense(self._convolved)
     self._set_up_kernel(nn.initializers.lecun_normal(), bias=False)
-    self.beta = self._dense(self.num_heads)
+    self.beta = self._dense(self.num_steps * self.num_heads)
     self.norm = RecomputedRMSNorm(epsilon=NORM_EPSILON, **self._types)
     self.out = self._merge()
 
   @property
   def _convolved(self) -> int:
-    return self.num_heads * (2 * self._key_size + self._value_size)
+    written = self.num_steps * (self._key_size + self._value_size)
+    return self.num_heads * (self._key_size + written)
 
   @nn.nowrap
   def _enter(self, x):
@@ -104,6 +108,52 @@ class GatedDeltaNet(DeltaNet):
   @nn.nowrap
   def _output(self, states, x):
     return self.out(self.norm(states) * nn.silu(self.gate(x)))
+
+
+class DeltaProduct(GatedDeltaNet):
+  """Several steps of the delta rule per position, after one decay.
+
+  Siems et al. (2025, section 3): S_t = A_tP .. A_t1 a_t S_{t-1} + what the
+  steps write, with A_ti = I - beta_ti k_ti k_ti^T, so that a state can turn
+  where `GatedDeltaNet` reflects it. Each step has a key, a value and a beta of
+  its own, the query is one. Their gated variant, as in
+  fla-org/flash-linear-attention at bc3b101. Other options are those of
+  `GatedDeltaNet`.
+
+  Attributes:
+    num_steps: P, steps per position.
+    negative_eigenvalues: doubles beta, as in that code.
+  """
+
+  num_steps: int = 2
+  negative_eigenvalues: bool = True
+
+  _recur = staticmethod(delta_product)
+  _recur_step = staticmethod(delta_product_step)
+
+  def __post_init__(self):
+    super().__post_init__()
+    check_sizes(self, 'num_steps')
+
+  @nn.nowrap
+  def _coefficients(self, u, x):
+    """q_t, k_ti, v_ti, beta_ti and the logarithm of the decay; and x."""
+    size = self._convolved // self.num_heads
+    u = u.reshape(*u.shape[:-1], self.num_heads, size)
+    ends = [self._key_size, (1 + self.num_steps) * self._key_size]
+    query, key, value = jnp.split(u, ends, axis=-1)
+    key = self._by_step(key, self._key_size)
+    value = self._by_step(value, self._value_size)
+    beta = nn.sigmoid(self.beta(x)) * (1 + self.negative_eigenvalues)
+    beta = beta.reshape(*x.shape[:-1], self.num_steps, self.num_heads)
+    query = _unit(query) * self._key_size**-0.5
+    return (query, _unit(key), value, beta, self._log_decay(x)), x
+
+  @nn.nowrap
+  def _by_step(self, written, size):
+    """Returns [.. H P*size] as [.. P H size]."""
+    written = written.reshape(*written.shape[:-1], self.num_steps, size)
+    return jnp.moveaxis(written, -2, -3)
 
 
 class ChannelDecay(nn.Module):

@@ -98,6 +98,7 @@ _STYLES = {
   'gla': look('grey', 'dotted', 'D'),
   'mlstm': look('gold', 'dotted', 'X'),
   'gated_deltanet': look('purple', 'solid', 'h'),
+  'deltaproduct': look('purple', 'dotted', 's'),
   'kda': look('purple', 'dashed', 'D'),
   'rwkv7': look('wine', 'solid', 'p'),
   'local_attention': look('black', 'dotted', '*'),

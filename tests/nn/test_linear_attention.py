@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqjax.nn.delta_net import KDA, DeltaNet, GatedDeltaNet
+from seqjax.nn.delta_net import KDA, DeltaNet, DeltaProduct, GatedDeltaNet
 from seqjax.nn.linear_attention import GLA, LinearAttention, Retention
 from seqjax.nn.mamba import Mamba2, SelectiveDecay
 from seqjax.nn.mlstm import MLSTM
@@ -189,6 +189,29 @@ def reflecting_gated_delta_net(p, x):
   return gated_delta_net(p, x, reach=2.0)
 
 
+def delta_product(p, x):
+  """Two steps: the state decays once, and is corrected twice."""
+  u = silu(convolve(x @ p['enter']['kernel'], p['kernel'])).reshape(T, H, -1)
+  size = D // H
+  q, *ks, vs = np.split(u, [size, 2 * size, 3 * size], axis=-1)
+  vs = np.split(vs, 2, axis=-1)
+  q, *ks = (a / np.linalg.norm(a, axis=-1, keepdims=True) for a in (q, *ks))
+  betas = np.split(2 * sigmoid(x @ p['beta']['kernel']), 2, axis=-1)
+  logit = x @ p['log_decay']['kernel']
+  _, decay = selective_decay(p['selective_decay'], logit)
+  y = np.zeros_like(vs[0])
+  for h in range(H):
+    state = np.zeros((size, 2 * size))
+    for t in range(T):
+      state = decay[t, h] * state
+      for k, v, beta in zip(ks, vs, betas, strict=True):
+        error = v[t, h] - state.T @ k[t, h]
+        state = state + beta[t, h] * np.outer(k[t, h], error)
+      y[t, h] = state.T @ q[t, h] / np.sqrt(size)
+  y = rms_norm(y, p['norm']) * silu(to_heads(x, p['gate']))
+  return merge(y, p['out'])
+
+
 def kda(p, x):
   """Row vectors as in the code; decays of channels, then the correction."""
   u = silu(convolve(x @ p['enter']['kernel'], p['kernel'])).reshape(T, H, -1)
@@ -254,6 +277,7 @@ MIXERS = {
   mamba2_in_groups: Mamba2(D, num_groups=2),
   delta_net: DeltaNet(D),
   gated_delta_net: GatedDeltaNet(D),
+  delta_product: DeltaProduct(D),
   kda: KDA(D),
   rwkv7: RWKV7(D, rank=3, gate_rank=5),
   reflecting_delta_net: DeltaNet(D, negative_eigenvalues=True),
@@ -362,6 +386,7 @@ def test_rwkv7_begins_where_the_code_of_its_authors_puts_its_first_layer():
     (lambda: MLSTM(8, gate_input='y'), "gate input 'y'"),
     (lambda: Mamba2(8, num_groups=3), 'num_groups=3'),
     (lambda: KDA(8, key_size=0), 'key_size=0'),
+    (lambda: DeltaProduct(8, num_steps=0), 'num_steps=0'),
     (lambda: RWKV7(8, rank=0), 'rank=0'),
     (lambda: RWKV7(8, gate_rank=0), 'gate_rank=0'),
     (lambda: GatedDeltaNet(8, algorithm='chunk'), "mean 'chunked'"),

@@ -12,6 +12,7 @@ import pytest
 from seqjax.ops import (
   attention,
   convolution,
+  delta_product,
   diagonal_system,
   linear_attention,
   linear_recurrence,
@@ -95,6 +96,7 @@ MEMORY = {
   'key': 'B T H K',
   'value': 'B T H V',
 }
+STEPS = {'key': 'B T P H K', 'value': 'B T P H V', 'beta': 'B T P H'}
 CHUNKS = {'chunk': (0, -1, 2.5, True)}
 INPUT = (('x', 2),)
 OPS = {
@@ -167,6 +169,20 @@ OPS = {
     linear_attention.ALGORITHMS,
     scalars=CHUNKS,
   ),
+  'delta_rule of channels': Op(
+    linear_attention.delta_rule,
+    MEMORY | {'beta': 'B T H K', 'log_decay': 'B T H K', 'removal': 'B T H K'},
+    True,
+    linear_attention.ALGORITHMS,
+    free=(('beta', 3), ('log_decay', 3)),
+  ),
+  'delta_product': Op(
+    delta_product.delta_product,
+    MEMORY | STEPS | {'log_decay': 'B T H'},
+    True,
+    linear_attention.ALGORITHMS,
+    scalars=CHUNKS,
+  ),
   'gated_outer_step': Op(
     stepwise(linear_attention.gated_outer_step),
     {'carry': 'B H K V', 'query': 'B H K', 'key': 'B H K', 'value': 'B H V',
@@ -176,6 +192,11 @@ OPS = {
     stepwise(linear_attention.delta_rule_step),
     {'carry': 'B H K V', 'query': 'B H K', 'key': 'B H K', 'value': 'B H V',
      'beta': 'B H', 'log_decay': 'B H'},
+  ),
+  'delta_product_step': Op(
+    stepwise(delta_product.delta_product_step),
+    {'carry': 'B H K V', 'query': 'B H K', 'key': 'B P H K',
+     'value': 'B P H V', 'beta': 'B P H', 'log_decay': 'B H'},
   ),
   'attention': Op(
     attention.attention,

@@ -13,6 +13,7 @@ from seqjax.ops import linear_attention, pooling, recurrence, state_space
 from seqjax.ops import linear_recurrence as linear
 from seqjax.ops.attention import additive_attention, attention
 from seqjax.ops.convolution import causal_convolution, depthwise_convolution
+from seqjax.ops.delta_product import delta_product
 from seqjax.ops.diagonal_system import diagonal_system
 from seqjax.ops.segments import piece_index
 from seqjax.ops.stabilized_gates import stabilized_gates
@@ -179,6 +180,12 @@ OPS = {
     ('plain', 'chunked'),
     ((H, K, V),),
     ((H, K), (H, K), (H, V), (H, K), (H, K), (H, K)),
+  ),
+  'delta_product': Op(
+    with_negative(one_carry(delta_product, chunk=4)),
+    ('plain', 'chunked'),
+    ((H, K, V),),
+    ((H, K), (2, H, K), (2, H, V), (2, H), (H,)),
   ),
   'attention': Op(attend, ('plain', 'blockwise'), (), ((H, K), (1, K), (1, V))),
   'attention, window': Op(
