@@ -13,9 +13,11 @@ from jaxtyping import Bool, Float, Int
 from seqjax.ops import algorithms, checks, finite, over_time
 from seqjax.ops import cudnn_attention as cudnn
 from seqjax.ops.blockwise_attention import (
+  LogForget,
   Places,
   Rule,
   blockwise_attention,
+  by_group,
   see,
 )
 from seqjax.ops.cotangents import change_cotangents
@@ -49,6 +51,7 @@ def attention(
   causal: bool = True,
   window: int | None = None,
   slopes: Float[Array, 'H'] | None = None,
+  log_forget: LogForget | None = None,
   flaws: finite.Flaws | None = None,
   algorithm: str = 'auto',
 ) -> Float[Array, 'B T H V']:
@@ -75,6 +78,9 @@ def attention(
       1)` of `jax.nn.dot_product_attention`; None: all.
     slopes: what a head's logits lose with every position of distance, to either
       side (Press et al., 2022, section 3); constants; None: nothing.
+    log_forget: sums of the logarithms of forget gates, by which a logit loses
+      those of the positions after the key, up to the query (Lin et al., 2025,
+      section 3); None: nothing.
     flaws: masks of the queries, and of the keys or values, that were not
       finite. For callers that have already replaced those by finite numbers, or
       know that everything that a query does not see is finite. None: computed
@@ -112,6 +118,7 @@ def attention(
     key_segments=(key_segments, 'B S', 'integer'),
     slopes=(slopes, 'H', 'real'),
   )
+  log_forget = _checked_sums(log_forget, query, key)
   if window is not None:
     checks.size('attention', 'window', window)
   if query.shape[2] % max(key.shape[2], 1):
@@ -120,9 +127,18 @@ def attention(
       f'{query.shape[2]} heads of queries and {key.shape[2]} of keys were '
       'given; make the former a multiple of the latter.'
     )
-  bare = slopes is None and all(
-    array is None
-    for array in (query_positions, key_positions, query_segments, key_segments)
+  bare = (
+    slopes is None
+    and log_forget is None
+    and all(
+      array is None
+      for array in (
+        query_positions,
+        key_positions,
+        query_segments,
+        key_segments,
+      )
+    )
   )
   obstacle = cudnn.obstacle_to(query, key, bare)
   if over_time.is_cut():
@@ -135,7 +151,9 @@ def attention(
   if query.size == 0 or key.size == 0:
     return jnp.zeros((*query.shape[:-1], value.shape[-1]), value.dtype)
   if flaws is None:
-    query, key, value, flaws = _without_flaws(query, key, value)
+    query, key, value, flaws, log_forget = _without_flaws(
+      query, key, value, log_forget
+    )
   if algorithm == 'cudnn' or (algorithm == 'auto' and not obstacle):
     return cudnn.cudnn_attention(query, key, value, flaws, causal, window)
   places = (
@@ -149,15 +167,16 @@ def attention(
     contiguous = query_segments is None
     if not (causal and window is not None and window <= query.shape[1] + 1):
       hops = num_hops(rule, query.shape[1], contiguous)
-      return _ring(rule, hops, query, key, value, slopes, flaws, *places)
-    key, value, flaws, places = with_keys_before(
-      window - 1, contiguous, key, value, flaws, places
+      arguments = query, key, value, slopes, log_forget, flaws, *places
+      return _ring(rule, hops, *arguments)
+    key, value, flaws, places, log_forget = with_keys_before(
+      window - 1, contiguous, key, value, flaws, places, log_forget
     )
   if algorithm == 'auto':
     large = query.shape[1] > BLOCK and key.shape[1] > BLOCK
     algorithm = 'blockwise' if large else 'plain'
   read = _blockwise if algorithm == 'blockwise' else _plain
-  return read(rule, query, key, value, slopes, flaws, *places)
+  return read(rule, query, key, value, slopes, log_forget, flaws, *places)
 
 
 def check_algorithm(algorithm: str):
@@ -165,15 +184,44 @@ def check_algorithm(algorithm: str):
   algorithms.check_algorithm(algorithm, ALGORITHMS)
 
 
-def _without_flaws(query, key, value):
+def _checked_sums(log_forget, query, key):
+  """Returns the sums as JAX arrays, one per head and position, or None."""
+  if log_forget is None:
+    return None
+  checks.fields('attention', 'log_forget', log_forget, LogForget)
+  batch_size, length, heads = query.shape[:3]
+  sizes = {'B': batch_size, 'T': length, 'S': key.shape[1], 'H': heads}
+  return LogForget(
+    *checks.arrays(
+      'attention',
+      sizes,
+      **{
+        'log_forget.query': (log_forget[0], 'B T H', 'real'),
+        'log_forget.key': (log_forget[1], 'B S H', 'real'),
+      },
+    )
+  )
+
+
+def _without_flaws(query, key, value, log_forget=None):
   """Replaces what is not finite, in any head, by zero; also marks it."""
   lost = jnp.any(finite.flawed(query), axis=-1)
   flawed = jnp.any(finite.flawed(key, value), axis=-1)
+  if log_forget is not None:
+    lost, flawed = (
+      mask | finite.flawed(sums)
+      for mask, sums in zip((lost, flawed), log_forget, strict=True)
+    )
+    log_forget = LogForget(
+      finite.zero_where(lost, log_forget.query),
+      finite.zero_where(flawed, log_forget.key),
+    )
   return (
     finite.zero_where(lost, query),
     finite.zero_where(flawed, key),
     finite.zero_where(flawed, value),
     finite.Flaws(lost, flawed),
+    log_forget,
   )
 
 
@@ -196,11 +244,17 @@ def _places(positions, pieces, x) -> Places:
   return Places(positions, pieces)
 
 
-def _plain(rule, query, key, value, slopes, flaws, query_places, key_places):
+def _plain(
+  rule, query, key, value, slopes, log_forget, flaws, query_places, key_places
+):
   """Computes all logits at once."""
   visible = see(rule, query_places, key_places)
+  groups, sums = key.shape[2], ()
+  if log_forget is not None:  # of queries, what no weight depends on
+    of_query, *sums = log_forget
+    of_query = jax.lax.stop_gradient(by_group(of_query, groups))
 
-  def read(query, key, value):
+  def read(query, key, value, *sums):
     logits = jnp.einsum(
       'bghtk,bgsk->bghts',
       _heads_first(query, key.shape[2]),
@@ -209,9 +263,12 @@ def _plain(rule, query, key, value, slopes, flaws, query_places, key_places):
     )
     if slopes is not None:
       logits -= _slopes(slopes, logits, query_places, key_places)
+    for of_key in sums:
+      of_key = by_group(of_key, groups)[..., None, :]
+      logits += (of_query[..., None] - of_key).astype(logits.dtype)
     return _read(logits, visible, value)
 
-  return _without_spreading(read, visible, flaws, query, key, value)
+  return _without_spreading(read, visible, flaws, query, (key, value, *sums))
 
 
 def _slopes(slopes, logits, query_places, key_places):
@@ -223,7 +280,7 @@ def _slopes(slopes, logits, query_places, key_places):
 
 
 def _blockwise(
-  rule, query, key, value, slopes, flaws, query_places, key_places
+  rule, query, key, value, slopes, log_forget, flaws, query_places, key_places
 ):
   """Computes block by block; filling in the last ones is seen by none."""
   query, key, slopes = _marked(query, key, slopes, flaws)
@@ -233,6 +290,7 @@ def _blockwise(
     _fill(key),
     _fill(value),
     slopes,
+    jax.tree.map(_fill, log_forget),
     Places(*(_fill(a, -1) for a in query_places)),
     Places(*(_fill(a, -1) for a in key_places)),
   )
@@ -240,7 +298,16 @@ def _blockwise(
 
 
 def _ring(
-  rule, hops, query, key, value, slopes, flaws, query_places, key_places
+  rule,
+  hops,
+  query,
+  key,
+  value,
+  slopes,
+  log_forget,
+  flaws,
+  query_places,
+  key_places,
 ):
   """Computes block by block, of the keys of all devices."""
   query, key, slopes = _marked(query, key, slopes, flaws)
@@ -259,6 +326,7 @@ def _ring(
     fill(key),
     fill(value),
     slopes,
+    log_forget and LogForget(_fill(log_forget.query), fill(log_forget.key)),
     Places(*(_fill(a, -1) for a in query_places)),
     Places(*(fill(a, -1) for a in key_places)),
   )
@@ -324,7 +392,7 @@ def additive_attention(
     valid=(valid, 'B S', 'bool'),
   )
   over_time.check_whole('additive_attention')
-  query, key, value, flaws = _without_flaws(query, key, value)
+  query, key, value, flaws, _ = _without_flaws(query, key, value)
   visible = valid[:, None]
 
   def read(query, key, value, weight):
@@ -338,26 +406,29 @@ def additive_attention(
     )
     return _read(logits[:, :, None], visible, value)
 
-  return _without_spreading(read, visible, flaws, query, key, value, weight)
+  keys = key, value
+  return _without_spreading(read, visible, flaws, query, keys, weight)
 
 
 def _without_spreading(
-  read, visible: Bool[Array, 'B #T S'], flaws, query, key, value, *parameters
+  read, visible: Bool[Array, 'B #T S'], flaws, query, keys, *parameters
 ):
   """Reads; NaN where a query has a flaw, or sees a key or value that has.
 
   The same of gradients: NaN where an output's cotangent is not finite, for its
-  query and for the keys and values that it sees; and for parameters.
+  query and for the keys and values that it sees (`keys`, all arrays that have
+  their positions); and for parameters.
   """
   marks, dtype = finite.no_marks(query, 2), query.dtype
 
   def before(cotangents, visible):
-    query, key, value, *parameters, marks = cotangents
+    query, *others, marks = cotangents
+    of_keys, parameters = others[: len(keys)], others[len(keys) :]
     lost = marks > 0
     seen = jnp.any(visible & lost[..., None], axis=1)
     return [
       finite.nan_where(lost, query),
-      *(finite.nan_where(seen, array) for array in (key, value)),
+      *(finite.nan_where(seen, array) for array in of_keys),
       *(finite.nan_where(jnp.any(lost), array) for array in parameters),
       jnp.zeros_like(marks),
     ]
@@ -366,7 +437,7 @@ def _without_spreading(
     lost = jnp.any(finite.flawed(cotangents[0]), axis=-1)
     return [finite.zero_where(lost, cotangents[0]), lost.astype(dtype)]
 
-  arrays = [query, key, value, *parameters, marks]
+  arrays = [query, *keys, *parameters, marks]
   *inputs, tied = change_cotangents(arrays, before, visible)
   y, _ = change_cotangents([read(*inputs), tied], after)
   lost = flaws.query[..., None] | flaws.key[:, None]

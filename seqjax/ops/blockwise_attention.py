@@ -31,6 +31,17 @@ class Places(NamedTuple):
   piece: Int[Array, 'B T']
 
 
+class LogForget(NamedTuple):
+  """Sums of the logarithms of forget gates, each position's own included.
+
+  Of both the origin is the same, and any: a logit gets the difference, the sum
+  over the positions after the key, up to the query.
+  """
+
+  query: Float[Array, 'B T H']
+  key: Float[Array, 'B S H']
+
+
 class Rule(NamedTuple):
   """The keys of its segment that a query sees, and the size of a block.
 
@@ -78,6 +89,7 @@ def blockwise_attention(
   key: Float[Array, 'B S G K'],
   value: Float[Array, 'B S G V'],
   slopes: Float[Array, 'G R'] | None,
+  log_forget: LogForget | None,
   query_places: Places,
   key_places: Places,
 ) -> Float[Array, 'B T H V']:
@@ -86,14 +98,17 @@ def blockwise_attention(
   T and S are multiples of the block; R = H / G consecutive heads share a key
   head. What is not finite is NaN: a whole query, or a whole key and a value of
   zero. `slopes` times the distance is subtracted from the logits; they are
-  constants and get no gradient.
+  constants and get no gradient. Nor do the sums of queries, which all logits of
+  a query have in common, so that no weight depends on them.
   """
-  arguments = rule, query, key, value, slopes, query_places, key_places
-  read, _ = forward(*arguments)
+  places = query_places, key_places
+  read, _ = forward(rule, query, key, value, slopes, log_forget, *places)
   return read
 
 
-def forward(rule, query, key, value, slopes, query_places, key_places):
+def forward(
+  rule, query, key, value, slopes, log_forget, query_places, key_places
+):
   """Returns what is read, and the log-sum [B H T] of the exponentials."""
   dtype = jnp.promote_types(query.dtype, jnp.float32)
   rows = functools.partial(_rows, key.shape[2])
@@ -101,21 +116,22 @@ def forward(rule, query, key, value, slopes, query_places, key_places):
   cut = functools.partial(_cut, rule.block)
   paste = functools.partial(_paste, rule.block)
   some, every = _pairs(rule, query_places, key_places)
+  sums = log_forget or LogForget(None, None)
 
   # One block of logits exists at a time. With 4 heads of 64, a batch of 4 and
   # 4,096 positions, forward and backward take 161 MiB of temporary memory,
   # where the plain algorithm takes 4,161 MiB.
   def query_block(done, inputs):
     i, (begin, end), every = inputs
-    q, q_places = cut((query, query_places), i)
+    q, q_places, q_sums = cut((query, query_places, sums.query), i)
     q = rows(q) * query.shape[-1] ** -0.5
 
     def key_block(j, carry):
       highest, total, read = carry
-      k, v, k_places = cut((key, value, key_places), j)
+      k, v, k_places, k_sums = cut((key, value, key_places, sums.key), j)
       k, v = jnp.swapaxes(k, 1, 2), jnp.swapaxes(v, 1, 2)
       logits = _product('bgqk,bgsk->bgqs', q, k)
-      logits = mask(logits, q_places, k_places, every[j])
+      logits = mask(logits, q_sums, k_sums, q_places, k_places, every[j])
       # The running softmax: what was read so far is scaled to the new maximum.
       new = jnp.maximum(highest, jnp.max(logits, axis=-1, keepdims=True))
       weights = jnp.exp(logits - new)
@@ -148,8 +164,8 @@ def forward(rule, query, key, value, slopes, query_places, key_places):
   return done
 
 
-def _save(rule, query, key, value, slopes, query_places, key_places):
-  arguments = query, key, value, slopes, query_places, key_places
+def _save(rule, query, key, value, slopes, log_forget, *places):
+  arguments = query, key, value, slopes, log_forget, *places
   read, log_sum = forward(rule, *arguments)
   return read, (*arguments, read, log_sum)
 
@@ -160,7 +176,8 @@ def backward(rule, saved, gradient):
   Keys come before queries in what both have an axis of: of five products only
   the last then has an operand to turn, at which XLA is slow inside a product.
   """
-  query, key, value, slopes, query_places, key_places, read, log_sum = saved
+  query, key, value, slopes, log_forget, *places, read, log_sum = saved
+  query_places, key_places = places
   dtype = log_sum.dtype
   scale = query.shape[-1] ** -0.5
   rows = functools.partial(_rows, key.shape[2])
@@ -169,6 +186,7 @@ def backward(rule, saved, gradient):
   cut = functools.partial(_cut, rule.block)
   paste = functools.partial(_paste, rule.block)
   some, every = _pairs(rule, query_places, key_places)
+  sums = log_forget or LogForget(None, None)
   mean = jnp.sum(gradient.astype(dtype) * read.astype(dtype), axis=-1)
   mean = jnp.swapaxes(mean, 1, 2)
   # Rows that read NaN, or whose gradient is not finite, get weights of zero,
@@ -188,52 +206,80 @@ def backward(rule, saved, gradient):
   def key_block(done, inputs):
     of_query, *of_block = done
     j, (begin, end), every = inputs
-    k, v, k_places = cut((key, value, key_places), j)
+    k, v, k_places, k_sums = cut((key, value, key_places, sums.key), j)
     k, v = jnp.swapaxes(k, 1, 2) * scale, jnp.swapaxes(v, 1, 2)
 
     def query_block(i, carry):
-      of_query, of_key, of_value = carry
+      of_query, of_key, of_value, of_sums = carry
       q, g = map(rows, cut((query, gradient), i))
       log_sum, mean = (
         a.reshape(*q.shape[:2], 1, q.shape[2]) for a in cut(of_rows, i, axis=2)
       )
-      q_places = cut(query_places, i)
+      q_places, q_sums = cut((query_places, sums.query), i)
       logits = _product('bgsk,bgqk->bgsq', k, q)
-      logits = mask(logits, q_places, k_places, every[i], keys_first=True)
+      logits = mask(
+        logits, q_sums, k_sums, q_places, k_places, every[i], keys_first=True
+      )
       # Computed again from the saved log-sum, not stored: T x S numbers.
       weights = jnp.exp(logits - log_sum)
       of_value = of_value + _product('bgsq,bgqv->bgsv', weights, g)
       of_weights = _product('bgsv,bgqv->bgsq', v, g)
       of_logits = weights * (of_weights - mean)
       of_key = of_key + _product('bgsq,bgqk->bgsk', of_logits, q)
+      if of_sums is not None:
+        split = *of_sums.shape, rule.block
+        of_sums = of_sums - jnp.sum(of_logits.reshape(split), axis=-1)
       of_logits = jax.lax.optimization_barrier(jnp.swapaxes(of_logits, 2, 3))
       more = positions(_product('bgqs,bgsk->bgqk', of_logits, k))
-      return paste(of_query, cut(of_query, i) + more, i), of_key, of_value
+      of_query = paste(of_query, cut(of_query, i) + more, i)
+      return of_query, of_key, of_value, of_sums
 
-    zeros = (jnp.zeros(a.shape, dtype) for a in (k, v))
-    of_query, of_key, of_value = jax.lax.fori_loop(
+    zeros = [jnp.zeros(a.shape, dtype) for a in (k, v)]
+    shared = query.shape[2] // key.shape[2]
+    zeros.append(
+      None if k_sums is None else jnp.zeros((*k.shape[:3], shared), dtype)
+    )
+    of_query, of_key, of_value, of_sums = jax.lax.fori_loop(
       begin, end, query_block, (of_query, *zeros)
     )
     new = (of_key * scale).astype(key.dtype), of_value.astype(value.dtype)
     new = tuple(jnp.swapaxes(a, 1, 2) for a in new)
-    return (of_query, *paste(tuple(of_block), new, j)), None
+    if of_sums is not None:
+      of_sums = jnp.swapaxes(of_sums, 1, 2).reshape(k_sums.shape)
+      of_sums = of_sums.astype(k_sums.dtype)
+    return (of_query, *paste(tuple(of_block), (*new, of_sums), j)), None
 
   count = jnp.arange(some.shape[1], dtype=jnp.int32)
-  done = jnp.zeros(query.shape, dtype), *map(jnp.zeros_like, (key, value))
-  (of_query, of_key, of_value), _ = jax.lax.scan(
+  zeros = jax.tree.map(jnp.zeros_like, (key, value, sums.key))
+  done = jnp.zeros(query.shape, dtype), *zeros
+  (of_query, *of_keys), _ = jax.lax.scan(
     key_block, done, (count, _extent(some.T), every.T)
   )
   of_query = finite.nan_where(spoilt, of_query.astype(query.dtype))
-  of_key, of_value = (finite.nan_where(seen, a) for a in (of_key, of_value))
+  of_key, of_value, of_sums = (
+    a if a is None else finite.nan_where(seen, a) for a in of_keys
+  )
   of_slopes = None if slopes is None else jnp.zeros_like(slopes)
-  return of_query, of_key, of_value, of_slopes, None, None
+  of_forget = log_forget
+  if log_forget is not None:
+    of_forget = LogForget(jnp.zeros_like(log_forget.query), of_sums)
+  return of_query, of_key, of_value, of_slopes, of_forget, None, None
 
 
 blockwise_attention.defvjp(_save, backward)
 
 
 def _mask(
-  rule, slopes, logits, query_places, key_places, every, *, keys_first=False
+  rule,
+  slopes,
+  logits,
+  query_sums,
+  key_sums,
+  query_places,
+  key_places,
+  every,
+  *,
+  keys_first=False,
 ):
   """Logits [B G R*C S] of a block; the lowest where a key is not seen.
 
@@ -250,6 +296,15 @@ def _mask(
     distance = jnp.expand_dims(jnp.abs(distance).astype(logits.dtype), heads)
     others = [axis for axis in range(logits.ndim) if axis not in heads]
     logits -= jnp.expand_dims(slopes.astype(logits.dtype), others) * distance
+  if query_sums is not None:
+    of_query, of_key = (
+      by_group(a.astype(logits.dtype), logits.shape[1])
+      for a in (query_sums, key_sums)
+    )
+    if keys_first:
+      logits += of_query[:, :, None] - jnp.swapaxes(of_key, 2, 3)[..., None]
+    else:
+      logits += of_query[..., None] - of_key[..., None, :]
   # Most blocks below the diagonal are seen whole, and need no comparison of
   # positions.
   visible = jax.lax.cond(
@@ -260,6 +315,14 @@ def _mask(
   lowest = jnp.finfo(logits.dtype).min
   visible = jnp.expand_dims(visible, heads)
   return jnp.where(visible, logits, lowest).reshape(joined)
+
+
+def by_group(
+  sums: Float[Array, 'B T H'], groups: int
+) -> Float[Array, 'B G _ T']:
+  """Returns the numbers of heads with those that share a key head together."""
+  sums = sums.reshape(*sums.shape[:2], groups, sums.shape[2] // groups)
+  return jnp.transpose(sums, (0, 2, 3, 1))
 
 
 def _rows(

@@ -14,7 +14,7 @@ def obstacle_to(query, key, bare: bool) -> str | None:
   if query.dtype not in (jnp.bfloat16, jnp.float16):
     return f'needs bfloat16 or float16, but queries are {query.dtype}'
   if not bare:
-    return 'takes no positions, segments or slopes, but some were given'
+    return 'takes no positions, segments, slopes or gates, but some were given'
   if query.shape[1] != key.shape[1] or query.shape[-1] % 8:
     return (
       'needs as many keys as queries and a head size that is a multiple of 8, '

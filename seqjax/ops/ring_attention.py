@@ -20,7 +20,7 @@ from jaxtyping import Float
 
 from seqjax.ops import blockwise_attention as blockwise
 from seqjax.ops import finite, halo, over_time
-from seqjax.ops.blockwise_attention import Places, Rule
+from seqjax.ops.blockwise_attention import LogForget, Places, Rule
 from seqjax.typing import Array
 
 
@@ -39,14 +39,15 @@ def with_keys_before(
   value: Float[Array, 'B S G V'],
   flaws: finite.Flaws,
   places: tuple[Places, Places],
+  log_forget: LogForget | None,
 ):
   """Puts the last keys of devices before this one beside its own keys.
 
   Args:
     size: how many.
     contiguous: whether every position has a segment.
-    key, value, flaws, places: of the keys that all devices have in common, and
-      then of this device's.
+    key, value, flaws, places, log_forget: of the keys that all devices have in
+      common, and then of this device's.
 
   Returns:
     The same, with those keys between.
@@ -54,7 +55,8 @@ def with_keys_before(
   query_places, key_places = places
   length = query_places.position.shape[1]
   places = key_places._replace(piece=key_places.piece + 1)  # 0: none
-  keys = key, value, flaws.key, places
+  sums = None if log_forget is None else log_forget.key
+  keys = key, value, flaws.key, sums, places
   common, own = (
     jax.tree.map(lambda a: a[:, cut], keys)  # noqa: B023
     for cut in (slice(None, -length), slice(-length, None))
@@ -69,10 +71,11 @@ def with_keys_before(
     halo.before_part(none, own, valid),
     own,
   )
-  key, value, flaws_of_keys, places = keys
+  key, value, flaws_of_keys, sums, places = keys
   places = places._replace(piece=places.piece - 1)
   flaws = finite.Flaws(flaws.query, flaws_of_keys)
-  return key, value, flaws, (query_places, places)
+  log_forget = log_forget and log_forget._replace(key=sums)
+  return key, value, flaws, (query_places, places), log_forget
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
@@ -84,30 +87,43 @@ def ring_attention(
   key: Float[Array, 'B S G K'],
   value: Float[Array, 'B S G V'],
   slopes: Float[Array, 'G R'] | None,
+  log_forget: LogForget | None,
   query_places: Places,
   key_places: Places,
 ) -> Float[Array, 'B T H V']:
   """Reads values of all devices for each query of this one.
 
   Args:
-    rule, query, key, value, slopes, query_places, key_places: as in
+    rule, query, key, value, slopes, log_forget, query_places, key_places: as in
       `blockwise_attention`.
     hops: how many devices before this one are read, in the order of a ring.
     num_common: how many keys, the first ones, all devices have in common: they
       are not sent.
   """
-  arguments = query, key, value, slopes, query_places, key_places
+  arguments = query, key, value, slopes, log_forget, query_places, key_places
   read, _ = _forward(rule, hops, num_common, *arguments)
   return read
 
 
 def _forward(
-  rule, hops, num_common, query, key, value, slopes, query_places, key_places
+  rule,
+  hops,
+  num_common,
+  query,
+  key,
+  value,
+  slopes,
+  log_forget,
+  query_places,
+  key_places,
 ):
   """Returns what is read, and the log-sum over the keys of all devices."""
+  sums = log_forget or LogForget(None, None)
 
-  def read(key, value, key_places):
-    arguments = query, key, value, slopes, query_places, key_places
+  def read(key, value, key_sums, key_places):
+    log_forget = _of_both(sums.query, key_sums)
+    places = query_places, key_places
+    arguments = query, key, value, slopes, log_forget, *places
     read, log_sum = blockwise.forward(rule, *arguments)
     return read.astype(log_sum.dtype), log_sum
 
@@ -116,8 +132,8 @@ def _forward(
     held = over_time.rotate(held)
     return (held, _merge(found, read(*held))), None
 
-  found = read(key, value, key_places)
-  held = _own(num_common, (key, value, key_places))
+  keys = key, value, sums.key, key_places
+  found, held = read(*keys), _own(num_common, keys)
   (_, (y, log_sum)), _ = jax.lax.scan(hop, (held, found), None, length=hops)
   return y.astype(value.dtype), log_sum
 
@@ -140,36 +156,52 @@ def _save(rule, hops, num_common, *arguments):
 
 def _backward(rule, hops, num_common, saved, gradient):
   """Adds to the gradients of keys and values wherever they are."""
-  query, key, value, slopes, query_places, key_places, y, log_sum = saved
+  query, key, value, slopes, log_forget, *places, y, log_sum = saved
+  query_places, key_places = places
   dtype = log_sum.dtype
+  sums = log_forget or LogForget(None, None)
 
-  def differentiate(key, value, key_places):
+  def differentiate(key, value, key_sums, key_places):
     # With the log-sum over all keys, these are shares of the whole gradient.
-    arguments = query, key, value, slopes, query_places, key_places
+    log_forget = _of_both(sums.query, key_sums)
+    places = query_places, key_places
+    arguments = query, key, value, slopes, log_forget, *places
     found = blockwise.backward(rule, (*arguments, y, log_sum), gradient)
-    return tuple(array.astype(dtype) for array in found[:3])
+    of_sums = found[4] and found[4].key
+    found = *found[:3], of_sums
+    of_query, *of_keys = jax.tree.map(lambda a: a.astype(dtype), found)
+    return of_query, of_keys
 
   def hop(carry, _):
     of_query, *sent = carry
-    held, of_key, of_value = over_time.rotate(sent)
-    more = differentiate(*held)
-    carry = of_query + more[0], held, of_key + more[1], of_value + more[2]
-    return carry, None
+    held, of_keys = over_time.rotate(sent)
+    more, more_of_keys = differentiate(*held)
+    of_keys = jax.tree.map(jnp.add, of_keys, more_of_keys)
+    return (of_query + more, held, of_keys), None
 
-  of_query, of_key, of_value = differentiate(key, value, key_places)
-  held, *of_own = _own(num_common, ((key, value, key_places), of_key, of_value))
-  carry = of_query, held, *of_own
-  (of_query, _, *of_own), _ = jax.lax.scan(hop, carry, None, length=hops)
+  keys = key, value, sums.key, key_places
+  of_query, of_keys = differentiate(*keys)
+  held, of_own = _own(num_common, (keys, of_keys))
+  carry = of_query, held, of_own
+  (of_query, _, of_own), _ = jax.lax.scan(hop, carry, None, length=hops)
   of_own = over_time.rotate(of_own, -hops)
-  of_key, of_value = (
-    jnp.concatenate([whole[:, :num_common], own], axis=1).astype(like.dtype)
-    for whole, own, like in zip(
-      (of_key, of_value), of_own, (key, value), strict=True
-    )
+
+  def join(like, whole, own):
+    whole = jnp.concatenate([whole[:, :num_common], own], axis=1)
+    return whole.astype(like.dtype)
+
+  of_key, of_value, of_sums = jax.tree.map(
+    join, [key, value, sums.key], of_keys, of_own
   )
   of_slopes = None if slopes is None else jnp.zeros_like(slopes)
   of_query = of_query.astype(query.dtype)
-  return of_query, of_key, of_value, of_slopes, None, None
+  of_forget = log_forget and LogForget(jnp.zeros_like(sums.query), of_sums)
+  return of_query, of_key, of_value, of_slopes, of_forget, None, None
+
+
+def _of_both(of_queries, of_keys):
+  """Returns the sums of gates of both, or None where there are no gates."""
+  return None if of_queries is None else LogForget(of_queries, of_keys)
 
 
 def _own(num_common, tree):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqjax.ops.attention import additive_attention, attention
+from seqjax.ops.attention import LogForget, additive_attention, attention
 from seqjax.ops.key_cache import slot_positions, store
 
 RNG = np.random.default_rng(0)
@@ -70,6 +70,28 @@ def test_attention_is_its_loop(causal, window, slopes):
       weights = np.exp(logits) / np.sum(np.exp(logits))
       expected = weights @ value[b, seen, h // 2]
     np.testing.assert_allclose(given[b, t, h], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize('algorithm', ['plain', 'blockwise'])
+def test_forget_gates_multiply_the_weights_they_lie_between(algorithm):
+  """exp(q_t k_s) times the gates after s, up to t: those of Lin et al."""
+  query, key, value = normal(1, 9, 4, 6), normal(1, 9, 2, 6), normal(1, 9, 2, 3)
+  gates = RNG.uniform(0.1, 1, size=(1, 9, 4)).astype(np.float32)
+  sums = np.cumsum(np.log(gates), axis=1)
+  run = functools.partial(
+    attention, log_forget=LogForget(sums, sums), algorithm=algorithm
+  )
+  given = np.asarray(jax.jit(run)(query, key, value))
+  for t, h in np.ndindex(9, 4):
+    weights = np.array(
+      [
+        np.exp(query[0, t, h] @ key[0, s, h // 2] / np.sqrt(6))
+        * np.prod(gates[0, s + 1 : t + 1, h])
+        for s in range(t + 1)
+      ]
+    )
+    expected = weights / weights.sum() @ value[0, : t + 1, h // 2]
+    np.testing.assert_allclose(given[0, t, h], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_additive_attention_is_its_loop():

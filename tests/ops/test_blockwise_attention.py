@@ -11,6 +11,7 @@ import pytest
 from seqjax.ops import attention as attention_lib
 from seqjax.ops.attention import attention
 from seqjax.ops.blockwise_attention import (
+  LogForget,
   Places,
   Rule,
   _extent,
@@ -95,6 +96,50 @@ def test_blocks_change_nothing(causal, window, slopes, packed, monkeypatch):
     blocks,
     plain,
   )
+
+
+def forgotten(gates, query_sums):
+  """Sums of the logarithms of gates, of keys and of the queries among them."""
+  sums = jnp.cumsum(jax.nn.log_sigmoid(gates), axis=1)
+  return LogForget(sums[:, KEYS - QUERIES :] + query_sums, sums)
+
+
+@pytest.mark.parametrize('window, packed', [(None, True), (5, False)])
+def test_blocks_forget_as_plain_attention_does(window, packed, monkeypatch):
+  """Gradients of the gates too; and none of what all logits have in common."""
+  monkeypatch.setattr(attention_lib, 'BLOCK', 8)
+  rng = np.random.default_rng(0)
+  where = {'window': window} | (pieces(rng) if packed else {})
+  if not packed:
+    where['query_positions'] = jnp.broadcast_to(
+      jnp.arange(KEYS - QUERIES, KEYS, dtype=jnp.int32), (BATCH, QUERIES)
+    )
+
+  def everything(algorithm, given):
+    def loss(query, key, value, *gates):
+      y = attention(
+        query, key, value, log_forget=forgotten(*gates), algorithm=algorithm,
+        **where,
+      )  # fmt: skip
+      return jnp.sin(y).sum(), y
+
+    return jax.grad(loss, argnums=range(5), has_aux=True)(*given)
+
+  with jax.enable_x64(True):
+    gates = rng.normal(size=(BATCH, KEYS, 4))
+    shared = rng.normal(size=(BATCH, QUERIES, 4))
+    given = *arguments(rng), gates, shared
+    blocks, plain = (
+      jax.jit(functools.partial(everything, algorithm))(given)
+      for algorithm in ('blockwise', 'plain')
+    )
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10),
+    blocks,
+    plain,
+  )
+  *_, of_gates, of_queries = blocks[0]
+  assert np.abs(of_gates).max() > 1e-2 and not of_queries.any()
 
 
 def test_memory_grows_with_the_length():

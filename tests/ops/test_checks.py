@@ -209,6 +209,16 @@ OPS = {
               'key_segments'),
     scalars={'window': (0, -1, 1.5, True)},
   ),
+  'attention with gates': Op(
+    lambda log_forget_of_queries, log_forget_of_keys, **others:
+      attention.attention(
+        log_forget=attention.LogForget(
+          log_forget_of_queries, log_forget_of_keys), **others),
+    {'query': 'B T H K', 'key': 'B S G K', 'value': 'B S G V',
+     'log_forget_of_queries': 'B T H', 'log_forget_of_keys': 'B S H'},
+    algorithms=('plain', 'blockwise'),
+    free=(('value', 3),),
+  ),
   'additive_attention': Op(
     attention.additive_attention,
     {'query': 'B T H K', 'key': 'B S H K', 'value': 'B S H V', 'weight': 'H K',

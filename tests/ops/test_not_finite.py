@@ -11,7 +11,7 @@ import pytest
 
 from seqjax.ops import linear_attention, pooling, recurrence, state_space
 from seqjax.ops import linear_recurrence as linear
-from seqjax.ops.attention import additive_attention, attention
+from seqjax.ops.attention import LogForget, additive_attention, attention
 from seqjax.ops.convolution import causal_convolution, depthwise_convolution
 from seqjax.ops.delta_product import delta_product
 from seqjax.ops.diagonal_system import diagonal_system
@@ -102,6 +102,18 @@ def attend(_, arrays, algorithm, **options):
   return None, jnp.where(SEGMENTS.valid[..., None, None], read, 0)
 
 
+def forget(_, arrays, algorithm):
+  *arrays, gates = arrays
+  _, sums = linear.linear_recurrence(
+    jnp.zeros_like(gates[:, 0]),
+    jnp.ones_like(gates),
+    -jnp.square(gates),
+    SEGMENTS,
+  )
+  log_forget = LogForget(sums, sums)
+  return attend(None, arrays, algorithm, log_forget=log_forget)
+
+
 def with_negative(run):
   """Makes a log decay of the last array."""
   return lambda carry, arrays, algorithm: run(
@@ -188,6 +200,12 @@ OPS = {
     ((H, K), (2, H, K), (2, H, V), (2, H), (H,)),
   ),
   'attention': Op(attend, ('plain', 'blockwise'), (), ((H, K), (1, K), (1, V))),
+  'attention, gates': Op(
+    forget,
+    ('plain', 'blockwise'),
+    (),
+    ((H, K), (1, K), (1, V), (H,)),
+  ),
   'attention, window': Op(
     functools.partial(attend, window=2),
     ('plain', 'blockwise'),
