@@ -18,7 +18,12 @@ Example:
 from typing import NamedTuple
 
 from seqjax.errors import Catalog
-from seqjax.nn.attention import Attention, FullAttention, LocalAttention
+from seqjax.nn.attention import (
+  Attention,
+  ForgettingAttention,
+  FullAttention,
+  LocalAttention,
+)
 from seqjax.nn.bidirectional import Bidirectional
 from seqjax.nn.convolution import TCN, GatedConv, WindowMLP
 from seqjax.nn.delta_net import KDA, DeltaNet, DeltaProduct, GatedDeltaNet
@@ -40,6 +45,7 @@ __all__ = [
   'DeltaNet',
   'DeltaProduct',
   'Elman',
+  'ForgettingAttention',
   'FullAttention',
   'GLA',
   'GRU',
@@ -144,6 +150,9 @@ CAUSAL = {
   ),
   'local_attention': Entry(
     LocalAttention, 'Beltagy et al., 2020', 'T D (D + W)', 'D (D + W)', 'yes'
+  ),
+  'forgetting_attention': Entry(
+    ForgettingAttention, 'Lin et al., 2025', 'T D (D + T)', 'D (D + C)', 'yes'
   ),
   # Convolutions and windows.
   'tcn': Entry(TCN, 'Bai et al., 2018', 'T D² L W', 'D² L W', 'yes'),

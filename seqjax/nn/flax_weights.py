@@ -305,6 +305,11 @@ def _to_attention(mixer: SelfAttention, variables):
       f'of queries, but positions={mixer.positions!r} and '
       f'num_kv_heads={mixer.num_kv_heads} were given; {_OURS}.'
     )
+  if getattr(mixer, 'forget', False):
+    raise ValueError(
+      'Flax has attention without forget gates, but forget=True was given; '
+      f'{_OURS}.'
+    )
   params = _checked_params(mixer, mixer.features, variables)
   module = nn.MultiHeadDotProductAttention(
     mixer.num_heads,

@@ -102,6 +102,7 @@ _STYLES = {
   'kda': look('purple', 'dashed', 'D'),
   'rwkv7': look('wine', 'solid', 'p'),
   'local_attention': look('black', 'dotted', '*'),
+  'forgetting_attention': look('black', 'dashed', 'P'),
   'gated_conv': look('pink', 'dashed', '^'),
   'bidirectional': look('blue', 'dash-dot', 'o'),
   'full_attention': look('black', 'dash-dot', '<'),

@@ -8,7 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqjax.nn.attention import Attention, FullAttention, LocalAttention
+from seqjax.nn.attention import (
+  Attention,
+  ForgettingAttention,
+  FullAttention,
+  LocalAttention,
+)
 from seqjax.nn.cross_attention import SCORES, CrossAttention
 from seqjax.ops.positions import alibi_slopes, sinusoids
 from seqjax.ops.segments import from_ids, from_lengths
@@ -195,6 +200,40 @@ def test_without_content_alibi_is_a_softmax_of_distances(causal):
   assert_close(
     given, np.einsum('bthk,hkd->btd', read, parameters['out']['kernel'])
   )
+
+
+def test_forgetting_attention_is_the_loop_of_its_paper():
+  """Weights times the gates between, over the last six valid positions."""
+  mixer = ForgettingAttention(8, 6, num_kv_heads=1)
+  rng = np.random.default_rng(0)
+  x = np.float32(rng.normal(size=(1, 11, 8)))
+  shapes = jax.eval_shape(mixer.init, jax.random.key(0), x)
+  variables = jax.tree.map(
+    lambda a: np.float32(rng.normal(size=a.shape)), shapes
+  )
+  rows = from_ids(np.array([[1] * 8 + [0] + [1] * 2]))
+  given = np.asarray(jax.jit(mixer.apply)(variables, x, rows))[0]
+  p = variables['params']
+  query, key, value = (
+    np.einsum('td,dhk->thk', x[0], p[name]['kernel'])
+    for name in ('query', 'key', 'value')
+  )
+  gate = p['forget_gate']
+  gate = 1 / (1 + np.exp(-(x[0] @ gate['kernel'] + gate['bias'])))
+  valid = [*range(8), 9, 10]
+  assert not given[8].any()
+  for place, t in enumerate(valid):
+    read = np.zeros((2, 4))
+    seen = valid[max(place - 5, 0) : place + 1]
+    for h in range(2):
+      weights = []
+      for s in seen:
+        between = [gate[r, h] for r in valid if s < r <= t]
+        weight = np.exp(query[t, h] @ key[s, 0] / 2) * np.prod(between)
+        weights.append(weight)
+      read[h] = np.array(weights) @ value[seen, 0] / sum(weights)
+    expected = np.einsum('hk,hkd->d', read, p['out']['kernel'])
+    np.testing.assert_allclose(given[t], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_full_attention_sees_everything_of_its_piece_and_nothing_else():

@@ -68,6 +68,9 @@ OPTIONS = {
   'attention-alibi': Attention(8, 16, positions='alibi'),
   'attention-sinusoidal': Attention(8, 16, positions='sinusoidal'),
   'attention-grouped': Attention(8, 16, num_heads=4, num_kv_heads=2),
+  'attention-forget': Attention(
+    8, 16, num_heads=4, num_kv_heads=2, positions='alibi', forget=True
+  ),
   'gated_conv-without-taps': GatedConv(8, kernel_size=1),
   'bidirectional-tcn': Bidirectional(8, mixer=TCN(8, levels=2)),
   'full_attention-alibi': FullAttention(8, positions='alibi'),
@@ -86,6 +89,7 @@ SLOW_OPTIONS = {
   'mamba-associative',
   's5-real',
   'attention-sinusoidal',
+  'attention-forget',
   'full_attention-learned',
   'bidirectional-tcn',
 }
@@ -105,10 +109,14 @@ def test_every_option_keeps_the_contract(mixer):
   testing.assert_mixer_contract(mixer)
 
 
-def test_attention_in_blocks_keeps_the_contract(monkeypatch):
+@pytest.mark.parametrize(
+  'forget', [False, pytest.param(True, marks=pytest.mark.slow)]
+)
+def test_attention_in_blocks_keeps_the_contract(forget, monkeypatch):
   """Several of them, in every law, the last one not full."""
   monkeypatch.setattr('seqjax.ops.attention.BLOCK', 8)
-  mixer = Attention(8, 16, num_heads=4, num_kv_heads=2, algorithm='blockwise')
+  options = {'num_heads': 4, 'num_kv_heads': 2, 'forget': forget}
+  mixer = Attention(8, 16, algorithm='blockwise', **options)
   testing.assert_mixer_contract(mixer)
 
 

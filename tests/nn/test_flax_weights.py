@@ -214,9 +214,12 @@ def test_attention_that_is_not_here_is_refused(options, message):
 
 
 def test_attention_with_positions_has_no_module_in_flax():
-  """Nor have heads that share keys."""
+  """Nor has attention with forget gates, or heads that share keys."""
   with pytest.raises(ValueError, match="positions='rotary'.*nnx.from_linen"):
     to_flax(FullAttention(4), {'params': {}})
+  gated = Attention(4, 8, positions='none', forget=True)
+  with pytest.raises(ValueError, match='forget=True.*nnx.from_linen'):
+    to_flax(gated, {'params': {}})
 
 
 def nnx_noise(module):

@@ -38,7 +38,7 @@ REACHES = {name: mixer(8, context=6) for name, mixer in MIXERS.items()} | {
 }
 
 
-def felt_positions(mixer, shape, position):
+def felt_positions(mixer, shape, position, rounding=0):
   """Finds where inputs have a gradient of the output at a position."""
   rng = np.random.default_rng(0)
   x = np.float32(rng.normal(size=shape))
@@ -52,16 +52,20 @@ def felt_positions(mixer, shape, position):
   def gradient(x):
     return jnp.sum(jnp.sin(mixer.apply(variables, x)[0, position]))
 
-  return np.any(np.asarray(gradient(x)[0]) != 0, axis=-1)
+  return np.any(np.abs(np.asarray(gradient(x)[0])) > rounding, axis=-1)
 
 
 @pytest.mark.parametrize('mixer', REACHES.values(), ids=REACHES)
 def test_the_receptive_field_is_where_the_jacobian_ends(mixer):
-  """Not zero up to its edge, exactly zero beyond; None has no edge."""
+  """Not zero up to its edge, exactly zero beyond; None has no edge.
+
+  Of forget gates, sums that reach further cancel up to rounding.
+  """
   reach = mixer.receptive_field
   num_positions = 12 if reach is None else reach + 3
   shape = 1, num_positions, mixer.features
-  felt = felt_positions(mixer, shape, -1)[::-1]
+  rounding = 1e-5 if getattr(mixer, 'forget', False) else 0
+  felt = felt_positions(mixer, shape, -1, rounding)[::-1]
   expected = [reach is None or lag < reach for lag in range(num_positions)]
   assert felt.tolist() == expected
 
