@@ -32,6 +32,7 @@ from seqjax.nn.linear_rnn import LRU, RGLRU, MinGRU, MinLSTM
 from seqjax.nn.mamba import Mamba, Mamba2
 from seqjax.nn.mixer import SequenceMixer, state_floats
 from seqjax.nn.mlstm import MLSTM
+from seqjax.nn.oscillators import LinOSS
 from seqjax.nn.rnn import GRU, LSTM, SLSTM, Elman
 from seqjax.nn.rwkv import RWKV7
 from seqjax.nn.state_space import S4D, S5
@@ -54,6 +55,7 @@ __all__ = [
   'KDA',
   'LRU',
   'LSTM',
+  'LinOSS',
   'LinearAttention',
   'LocalAttention',
   'MLSTM',
@@ -117,6 +119,7 @@ CAUSAL = {
   'lru': Entry(LRU, 'Orvieto et al., 2023', 'T D N', 'D N', 'yes'),
   's4d': Entry(S4D, 'Gu et al., 2022', 'T D N', 'D N', 'yes'),
   's5': Entry(S5, 'Smith et al., 2023', 'T D N', 'D N', 'yes'),
+  'linoss': Entry(LinOSS, 'Rusch & Rus, 2025', 'T D N', 'D N', 'yes'),
   'rglru': Entry(RGLRU, 'De et al., 2024', 'T D²', 'D²', 'yes'),
   'mamba': Entry(Mamba, 'Gu & Dao, 2024', 'T D (D + N)', 'D (D + N)', 'yes'),
   # Linear in a matrix.

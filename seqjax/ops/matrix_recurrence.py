@@ -13,15 +13,17 @@ def matrix_recurrence(
   matrix: Float[Array, 'B T N N'],
   drive: Float[Array, 'B T N K'],
   start: Bool[Array, 'B T'] | None = None,
+  carry: Float[Array, 'B N K'] | None = None,
   *,
   algorithm: str = 'auto',
 ) -> Float[Array, 'B T N K']:
-  """Solves h_t = A_t h_{t-1} + b_t for all t and K right-hand sides, h_0 = 0.
+  """Solves h_t = A_t h_{t-1} + b_t for all t and K right-hand sides.
 
   Args:
     matrix: A_t.
     drive: b_t.
     start: where h_{t-1} counts as zero, whatever it is; None: nowhere.
+    carry: h_0; None: zero.
     algorithm: as in `linear_recurrence`. 'associative' multiplies matrices,
       N^3 operations a position where 'scan' takes K N^2 one after the other.
 
@@ -29,15 +31,17 @@ def matrix_recurrence(
     The states at all positions.
   """
   associative = resolved(algorithm) == 'associative'
-  matrix, drive, start = checks.arrays(
+  matrix, drive, start, state = checks.arrays(
     'matrix_recurrence',
     matrix=(matrix, 'B T N N', 'real'),
     drive=(drive, 'B T N M', 'real'),
     start=(start, 'B T', 'bool'),
+    carry=(carry, 'B N M', 'real'),
   )
   solve = _matrix_associative if associative else _matrix_scan
   matrix = clear(matrix, start)
-  state = jnp.zeros((drive.shape[0], *drive.shape[2:]), drive.dtype)
+  if state is None:
+    state = jnp.zeros((drive.shape[0], *drive.shape[2:]), drive.dtype)
   if over_time.is_cut() and drive.shape[1]:
     part = _composed(solve, matrix, drive, start)
     state = before_part(state, part)

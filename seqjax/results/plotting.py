@@ -92,6 +92,7 @@ _STYLES = {
   'lru': look('brown', 'dotted', '>'),
   's4d': look('sky', 'dotted', 'v'),
   's5': look('sky', 'dash-dot', '>'),
+  'linoss': look('olive', 'dotted', '^'),
   'rglru': look('sky', 'solid', 'X'),
   'linear_attention': look('grey', 'solid', 'P'),
   'retention': look('red', 'dash-dot', 's'),

@@ -24,6 +24,7 @@ from seqjax.nn import (
   GatedConv,
   GatedDeltaNet,
   InitialCarry,
+  LinOSS,
   Mamba,
   Mamba2,
   MinGRU,
@@ -60,6 +61,7 @@ OPTIONS = {
   's5-real': S5(8, initialization='real', discretization='bilinear'),
   's5-associative': S5(8, algorithm='associative'),
   'mamba-associative': Mamba(8, algorithm='associative'),
+  'linoss-imex': LinOSS(8, discretization='imex', algorithm='associative'),
   'gated_deltanet-negative': GatedDeltaNet(8, negative_eigenvalues=True),
   # The contract reads 74 positions, and learned ones end at the context.
   'attention-learned': Attention(8, 80, positions='learned'),
@@ -85,6 +87,7 @@ SLOW_OPTIONS = {
   'gru-chrono',
   'lstm-plain',
   'lru-associative',
+  'linoss-imex',
   's5-associative',
   'mamba-associative',
   's5-real',

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from seqjax.nn.mamba import Mamba, Mamba2
+from seqjax.nn.oscillators import LinOSS
 from seqjax.nn.state_space import S4D, S5
 from seqjax.ops import state_space as ops
 
@@ -103,6 +104,35 @@ def test_s5_begins_as_a_real_system_of_hippo():
     np.testing.assert_allclose(y[:, t], expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize('discretization', ['im', 'imex'])
+def test_linoss_is_the_recurrence_of_its_paper(discretization):
+  """Entry by entry of the matrices, complex forces, real outputs."""
+  mixer = LinOSS(D, state_size=4, discretization=discretization)
+  p = parameters(mixer)
+  y = outputs(mixer, p)
+  a = np.maximum(p['stiffness'], 0)
+  dt = 1 / (1 + np.exp(-p['step_logit']))
+  write = p['input'][0] + 1j * p['input'][1]
+  read = p['output'][0] + 1j * p['output'][1]
+  schur = 1 / (1 + dt**2 * a)
+  for row in range(B):
+    velocity, place = np.zeros((2, 4), complex)
+    for t in range(T):
+      force = X[row, t] @ write
+      if discretization == 'im':
+        velocity, place = (
+          schur * (velocity - dt * a * place + dt * force),
+          schur * (dt * velocity + place + dt**2 * force),
+        )
+      else:
+        velocity, place = (
+          velocity - dt * a * place + dt * force,
+          dt * velocity + (1 - dt**2 * a) * place + dt**2 * force,
+        )
+      expected = (place @ read).real + p['skip'] * X[row, t]
+      np.testing.assert_allclose(y[row, t], expected, rtol=1e-4, atol=1e-5)
+
+
 def test_mamba_is_its_equations():
   """Convolution, selection and gate, position by position."""
   mixer = Mamba(D, state_size=5, expand=2)
@@ -157,6 +187,8 @@ def test_biases_of_the_convolution_begin_as_those_of_pytorch(mixer):
 @pytest.mark.parametrize(
   'make, message',
   [
+    (lambda: LinOSS(8, state_size=0), 'state_size=0'),
+    (lambda: LinOSS(8, discretization='imexx'), "mean 'imex'"),
     (lambda: S4D(8, initialization='linear'), "mean 'lin'"),
     (lambda: S5(8, initialization='hipo'), "mean 'hippo'"),
     (lambda: S5(8, discretization='zho'), "mean 'zoh'"),

@@ -19,6 +19,7 @@ from seqjax.ops import (
   lyapunov,
   matrix_recurrence,
   newton,
+  oscillators,
   pooling,
   positions,
   recurrence,
@@ -137,9 +138,9 @@ OPS = {
   ),
   'matrix_recurrence': Op(
     matrix_recurrence.matrix_recurrence,
-    {'matrix': 'B T N N', 'drive': 'B T N M', 'start': 'B T'},
+    {'matrix': 'B T N N', 'drive': 'B T N M', 'start': 'B T',
+     'carry': 'B N M'},
     algorithms=linear_recurrence.ALGORITHMS,
-    free=(('drive', 3),),
     masks=('start',),
   ),
   'stabilized_gates': Op(
@@ -147,6 +148,18 @@ OPS = {
     {'maximum': 'B H', 'log_forget': 'B T H', 'log_input': 'B T H'},
     True,
     linear_recurrence.ALGORITHMS,
+  ),
+  'oscillators': Op(
+    oscillators.oscillators,
+    {'carry': 'B P N', 'force': 'B T N', 'stiffness': 'N', 'step_size': 'N'},
+    True,
+    linear_recurrence.ALGORITHMS,
+    free=(('force', 1),),
+  ),
+  'oscillators_step': Op(
+    lambda carry, force, stiffness, step_size:
+      oscillators.oscillators_step(carry, force, stiffness, step_size),
+    {'carry': 'B P N', 'force': 'B N', 'stiffness': 'N', 'step_size': 'N'},
   ),
   'gated_outer': Op(
     linear_attention.gated_outer,
@@ -380,6 +393,7 @@ def right_dtypes(op, name):
   recurrences += (linear_recurrence.linear_recurrence,)
   recurrences += (diagonal_system.diagonal_system,)
   recurrences += (diagonal_system.diagonal_system_step,)
+  recurrences += (oscillators.oscillators, OPS['oscillators_step'].run)
   if op.run in recurrences and name == 'carry':
     return np.float32, np.complex64
   return (np.float32,)

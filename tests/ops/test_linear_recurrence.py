@@ -105,12 +105,13 @@ def test_an_unknown_algorithm_is_named_with_its_neighbour():
 
 @pytest.mark.parametrize('algorithm', ['scan', 'associative'])
 def test_a_recurrence_of_matrices_is_its_loop(algorithm):
-  """h = A h + b, for several b at once."""
+  """h = A h + b, for several b at once, from a carry."""
   matrix, drive = RNG.normal(size=(2, 11, 3, 3)), RNG.normal(size=(2, 11, 3, 2))
+  h = RNG.normal(size=(2, 3, 2))
+  run = compiled(matrix_recurrence, algorithm=algorithm)
   with jax.enable_x64(True):
-    states = compiled(matrix_recurrence, algorithm=algorithm)(matrix, drive)
+    states = run(matrix, drive, carry=h)
   states = np.asarray(states)
-  h = np.zeros((2, 3, 2))
   for t in range(11):
     h = matrix[:, t] @ h + drive[:, t]
     np.testing.assert_allclose(states[:, t], h, rtol=1e-10, atol=1e-10)

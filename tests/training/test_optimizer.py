@@ -166,6 +166,7 @@ def test_kernels_and_embeddings_alone_decay(name):
   others = {'skip', 'scale', 'log_rate', 'log_step', 'frequency', 'nu', 'theta'}
   others |= {'log_gamma', 'logit', 'bias', 'candidate_bias'}
   others |= {'shift', 'removal_scale', 'rate_scale', 'bonus'}
+  others |= {'stiffness', 'step_logit'}
   biases = {f'bias_{i}' for i in range(5)}
   assert {'kernel', 'embedding'} <= names[True]
   assert names[False] <= others | biases and {'scale', 'bias'} <= names[False]
