@@ -11,6 +11,8 @@ _DOCS = [
   'mkdocstrings[python]>=0.29',
 ]
 _EXPORT = ['safetensors>=0.5']
+# The kernels of jax-linear-attention, which pins JAX and needs Python 3.12.
+_HOPPER = ['jax-linear-attention[cuda]>=0.1']
 _PEERS = ['equinox>=0.11']  # torch is compared with where it is installed
 _PLOT = ['matplotlib>=3.9']
 _REPORT = ['jinja2>=3.1']
@@ -73,6 +75,7 @@ setuptools.setup(
     'data': _DATA,
     'docs': _DOCS,
     'export': _EXPORT,
+    'hopper': _HOPPER,
     'peers': _PEERS,
     'plot': _PLOT,
     'report': _REPORT,

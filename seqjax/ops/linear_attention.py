@@ -10,11 +10,20 @@ reads. A matrix product would spread it further, since masked weights of zero
 times NaN are NaN: so it is replaced by zero before, and NaN put back after.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from seqjax.ops import algorithms, checks, chunks, finite, over_time
+from seqjax.ops import (
+  algorithms,
+  checks,
+  chunks,
+  finite,
+  jla_kernels,
+  over_time,
+)
 from seqjax.ops.matrix_parts import delta_rule_over_time, gated_outer_before
 from seqjax.ops.segments import zero_padding
 from seqjax.typing import Array, Segments
@@ -68,7 +77,8 @@ def gated_outer(
     chunk: how many positions 'chunked' takes at once; an eighth as many where
       every channel has a decay, for then they take a tensor [L L K] a head.
     algorithm: 'plain' takes T sequential steps, 'chunked' T / chunk, both
-      differentiable in every mode; 'auto' chooses 'chunked'.
+      differentiable in every mode; 'auto' chooses 'chunked'. 'jla' calls the
+      kernels of jax-linear-attention, in chunks of their own (extra `hopper`).
 
   Returns:
     The last state, and y at all positions (zero at padding).
@@ -84,12 +94,16 @@ def gated_outer(
   if over_time.is_cut():
     carry = gated_outer_before(carry, *operands[1:], segments)
   length = chunk if log_decay.ndim == 3 else max(chunk // 8, 1)
-  last, y = _gated_outer(carry, operands, segments, length, algorithm)
+  given = jnp.result_type(query, key, value)
+  last, y = _gated_outer(carry, operands, segments, length, algorithm, given)
   return over_time.from_last(last), y
 
 
-def _gated_outer(carry, operands, segments, length, algorithm):
-  """Computes `gated_outer` of the positions of one device."""
+def _gated_outer(carry, operands, segments, length, algorithm, given):
+  """Computes `gated_outer` of the positions of one device.
+
+  Operands are of one dtype; queries, keys and values were `given` in another.
+  """
   if algorithm == 'plain':
     return _scan(gated_outer_step, carry, operands, segments)
   num_positions = operands[0].shape[1]
@@ -112,7 +126,10 @@ def _gated_outer(carry, operands, segments, length, algorithm):
     y = chunks.join(y, *carry.shape[:2], num_positions)
     return last.reshape(carry.shape), y
 
-  last, y = finite.shield(in_chunks, carry, operands, segments)
+  run = in_chunks
+  if algorithm == 'jla':
+    run = functools.partial(jla_kernels.gated_outer, given, segments)
+  last, y = finite.shield(run, carry, operands, segments)
   return finite.put_back(reach, last, y, segments)
 
 
@@ -202,7 +219,8 @@ def delta_rule(
     chunk: how many positions 'chunked' takes at once; an eighth as many where
       every channel has a decay, for then they take a tensor [L L K] a head.
     algorithm: 'plain' takes T sequential steps, 'chunked' T / chunk, both
-      differentiable in every mode; 'auto' chooses 'chunked'.
+      differentiable in every mode; 'auto' chooses 'chunked'. 'jla' calls the
+      kernels of jax-linear-attention, in chunks of their own (extra `hopper`).
 
   Returns:
     The last state, and y at all positions (zero at padding).
@@ -225,19 +243,23 @@ def delta_rule(
   operands = _cast(carry.dtype, query, key, value, *rates, *removals)
   operands = [zero_padding(operand, segments) for operand in operands]
   length = chunk if log_decay.ndim == 3 else max(chunk // 8, 1)
+  given = jnp.result_type(query, key, value)
   query, key, value, *others = operands
 
   def run(carry, value):
     operands = query, key, value, *others
-    return _delta_rule(carry, operands, segments, length, algorithm)
+    return _delta_rule(carry, operands, segments, length, algorithm, given)
 
   if over_time.is_cut():
     return delta_rule_over_time(run, carry, value, segments)
   return run(carry, value)
 
 
-def _delta_rule(carry, operands, segments, length, algorithm):
-  """Computes `delta_rule` of the positions of one device."""
+def _delta_rule(carry, operands, segments, length, algorithm, given):
+  """Computes `delta_rule` of the positions of one device.
+
+  Operands are of one dtype; queries, keys and values were `given` in another.
+  """
   if algorithm == 'plain':
     return _scan(delta_rule_step, carry, operands, segments)
   num_positions = operands[0].shape[1]
@@ -253,13 +275,16 @@ def _delta_rule(carry, operands, segments, length, algorithm):
     y = chunks.join(y, *carry.shape[:2], num_positions)
     return last.reshape(carry.shape), y
 
-  last, y = finite.shield(in_chunks, carry, operands, segments)
+  run = in_chunks
+  if algorithm == 'jla':
+    run = functools.partial(jla_kernels.delta_rule, given, segments)
+  last, y = finite.shield(run, carry, operands, segments)
   return finite.put_back(reach, last, y, segments)
 
 
 def check_algorithm(algorithm: str):
-  """Raises ValueError unless `algorithm` is one of ALGORITHMS."""
-  algorithms.check_algorithm(algorithm, ALGORITHMS)
+  """Raises ValueError unless it is one of ALGORITHMS, or 'jla'."""
+  algorithms.check_algorithm(algorithm, (*ALGORITHMS, 'jla'))
 
 
 def _checked(
