@@ -107,7 +107,7 @@ def delta_chunks(
     new = through[..., None] * state + written @ correction
     return new if added is None else new + added, (state, correction)
 
-  last, (states, corrections) = jax.lax.scan(
+  last, (states, corrections) = walk(
     body, state, (decays.through, target, reader, written, added)
   )
   y = scores(query, writer, decays.between) @ corrections
@@ -213,3 +213,49 @@ def join(y, batch_size, heads, num_positions):
   y = y.reshape(num_chunks, batch_size, heads, length, size)
   y = jnp.moveaxis(jnp.swapaxes(y, 2, 3), 0, 1)
   return jax.lax.collapse(y, 1, 3)[:, :num_positions]
+
+
+def walk(body, state, chunks):
+  """Scans over chunks, of which one alone is no loop to compile."""
+  if jax.tree.leaves(chunks)[0].shape[0] != 1:
+    return jax.lax.scan(body, state, chunks)
+  state, made = body(state, jax.tree.map(lambda array: array[0], chunks))
+  return state, jax.tree.map(lambda array: array[None], made)
+
+
+def in_parts(part, carry, operands, segments, longest):
+  """Calls `part(carry, operands, segments)` for parts of the positions in turn.
+
+  Parts are equally long; the last is filled up with zeros, which hold the
+  state. Derivatives keep the states between parts, and compute all else again.
+
+  Args:
+    part: returns the carry after a part, and its outputs [B L H V].
+    carry: the one before the first part.
+    operands: arrays [B T H C].
+    segments: segments of the rows, or None.
+    longest: the most positions of a part.
+
+  Returns:
+    The carry after the last part, and the outputs of all positions.
+  """
+  num_positions = operands[0].shape[1]
+  num_parts = max(-(-num_positions // max(longest, 1)), 1)
+  if num_parts == 1:
+    return part(carry, operands, segments)
+  length = -(-num_positions // num_parts)
+  missing = num_parts * length - num_positions
+
+  def split(array):
+    filled = [(0, 0), (0, missing)] + [(0, 0)] * (array.ndim - 2)
+    array = jnp.pad(array, filled)
+    shape = array.shape[0], num_parts, length, *array.shape[2:]
+    return jnp.swapaxes(array.reshape(shape), 0, 1)
+
+  def body(carry, here):
+    return part(carry, *here)
+
+  body = jax.checkpoint(body, prevent_cse=False)  # a loop merges nothing
+  last, y = jax.lax.scan(body, carry, jax.tree.map(split, (operands, segments)))
+  y = jax.lax.collapse(jnp.swapaxes(y, 0, 1), 1, 3)
+  return last, y[:, :num_positions]

@@ -29,6 +29,9 @@ from seqjax.ops.segments import zero_padding
 from seqjax.typing import Array, Segments
 
 ALGORITHMS = ('auto', 'plain', 'chunked')
+# A CPU computes this many positions at once, which its cache can hold, where
+# there are more than are computed as a whole: that compiles in less time.
+_PART, _WHOLE = 32, 256
 
 
 def gated_outer_step(
@@ -106,11 +109,11 @@ def _gated_outer(carry, operands, segments, length, algorithm, given):
   """
   if algorithm == 'plain':
     return _scan(gated_outer_step, carry, operands, segments)
-  num_positions = operands[0].shape[1]
   carry, operands, reach = _without_flaws(carry, operands, segments)
 
-  def in_chunks(carry, *operands):
-    query, key, value, log_decay, piece = chunks.cut(operands, segments, length)
+  def in_chunks(carry, operands, segments):
+    *operands, log_decay, piece = chunks.cut(operands, segments, length)
+    query, key, value = operands
     decays = chunks.decays_of(log_decay, piece)
     update = jnp.einsum('...sk,...sv->...kv', key * decays.until, value)
 
@@ -118,15 +121,11 @@ def _gated_outer(carry, operands, segments, length, algorithm, given):
       through, update = inputs
       return through[..., None] * state + update, state
 
-    last, states = jax.lax.scan(
-      body, jax.lax.collapse(carry, 0, 2), (decays.through, update)
-    )
+    last, states = chunks.walk(body, carry, (decays.through, update))
     y = chunks.scores(query, key, decays.between) @ value
-    y = y + (query * decays.since) @ states
-    y = chunks.join(y, *carry.shape[:2], num_positions)
-    return last.reshape(carry.shape), y
+    return last, y + (query * decays.since) @ states
 
-  run = in_chunks
+  run = _in_parts(in_chunks, segments)
   if algorithm == 'jla':
     run = functools.partial(jla_kernels.gated_outer, given, segments)
   last, y = finite.shield(run, carry, operands, segments)
@@ -262,24 +261,38 @@ def _delta_rule(carry, operands, segments, length, algorithm, given):
   """
   if algorithm == 'plain':
     return _scan(delta_rule_step, carry, operands, segments)
-  num_positions = operands[0].shape[1]
   query, key, value, beta, log_decay, *removals = operands
   operands = query, key, value, beta, *removals, log_decay
   carry, operands, reach = _without_flaws(carry, operands, segments)
 
-  def in_chunks(carry, *operands):
+  def in_chunks(carry, operands, segments):
     *operands, log_decay, piece = chunks.cut(operands, segments, length)
     decays = chunks.decays_of(log_decay, piece)
-    begin = jax.lax.collapse(carry, 0, 2)
-    last, y = chunks.delta_chunks(begin, *operands, decays=decays, piece=piece)
-    y = chunks.join(y, *carry.shape[:2], num_positions)
-    return last.reshape(carry.shape), y
+    return chunks.delta_chunks(carry, *operands, decays=decays, piece=piece)
 
-  run = in_chunks
+  run = _in_parts(in_chunks, segments)
   if algorithm == 'jla':
     run = functools.partial(jla_kernels.delta_rule, given, segments)
   last, y = finite.shield(run, carry, operands, segments)
   return finite.put_back(reach, last, y, segments)
+
+
+def _in_parts(compute, segments):
+  """Makes `compute`, of states and outputs in chunks, run part by part."""
+
+  def part(carry, operands, segments):
+    last, y = compute(jax.lax.collapse(carry, 0, 2), operands, segments)
+    y = chunks.join(y, *carry.shape[:2], operands[0].shape[1])
+    return last.reshape(carry.shape), y
+
+  def run(carry, *operands):
+    num_positions = operands[0].shape[1]
+    longest = num_positions
+    if num_positions > _WHOLE:
+      longest = algorithms.by_platform(cpu=_PART, accelerator=num_positions)
+    return chunks.in_parts(part, carry, operands, segments, longest)
+
+  return run
 
 
 def check_algorithm(algorithm: str):

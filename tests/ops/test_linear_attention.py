@@ -163,11 +163,17 @@ def test_every_algorithm_is_the_loop(case, algorithm, num_positions):
 
 
 @cases
-def test_chunks_have_the_gradients_of_the_scan(case):
-  """Of the carry and of every operand, forwards and backwards."""
+@pytest.mark.parametrize(
+  'num_positions', [29, pytest.param(290, marks=pytest.mark.slow)]
+)
+def test_chunks_have_the_gradients_of_the_scan(case, num_positions):
+  """Of the carry and of every operand, forwards and backwards.
+
+  Of 290 positions, derivatives compute a few at a time again.
+  """
   op, _, extra, channels = case
-  carry, operands = draw(29, extra, channels)
-  segments = draw_segments(29)
+  carry, operands = draw(num_positions, extra, channels)
+  segments = draw_segments(num_positions)
 
   def objective(carry, operands, algorithm):
     chunk = chunk_of(8, channels)
@@ -185,6 +191,11 @@ def test_chunks_have_the_gradients_of_the_scan(case):
     assert_near(
       both(carry, operands, 'chunked'), both(carry, operands, 'plain')
     )
+
+
+@pytest.mark.parametrize('name', ['gated_outer, a decay a head', 'delta_rule'])
+def test_long_rows_have_the_gradients_of_the_scan(name):
+  test_chunks_have_the_gradients_of_the_scan(CASES[name], 290)
 
 
 @cases
