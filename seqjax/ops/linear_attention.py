@@ -77,8 +77,9 @@ def gated_outer(
     value: v_t.
     log_decay: at most 0; one per head [B T H], or per key channel [B T H K].
     segments: padding holds the state, a start clears it.
-    chunk: how many positions 'chunked' takes at once; an eighth as many where
-      every channel has a decay, for then they take a tensor [L L K] a head.
+    chunk: how many positions 'chunked' takes at once, of long rows at most 32
+      on a CPU; an eighth as many where every channel has a decay, for then they
+      take a tensor [L L K] a head.
     algorithm: 'plain' takes T sequential steps, 'chunked' T / chunk, both
       differentiable in every mode; 'auto' chooses 'chunked'. 'jla' calls the
       kernels of jax-linear-attention, in chunks of their own (extra `hopper`).
@@ -215,8 +216,9 @@ def delta_rule(
     removal: r_t, for a stable recurrence of norm at most 1; then k_t v_t^T is
       added whole, and beta_t r_t times what r_t reads from the state before any
       decay is taken away. None: what k_t reads is replaced.
-    chunk: how many positions 'chunked' takes at once; an eighth as many where
-      every channel has a decay, for then they take a tensor [L L K] a head.
+    chunk: how many positions 'chunked' takes at once, of long rows at most 32
+      on a CPU; an eighth as many where every channel has a decay, for then they
+      take a tensor [L L K] a head.
     algorithm: 'plain' takes T sequential steps, 'chunked' T / chunk, both
       differentiable in every mode; 'auto' chooses 'chunked'. 'jla' calls the
       kernels of jax-linear-attention, in chunks of their own (extra `hopper`).
