@@ -45,7 +45,8 @@ class Batch(NamedTuple):
 class Spec(NamedTuple):
   """The shape of one position, and its vocabulary if it has one.
 
-  Tokens are `Spec((), vocab=10)`, vectors of three numbers `Spec((3,))`.
+  Tokens are `Spec((), vocab=10)`, vectors of three numbers `Spec((3,))`. Three
+  tokens at one position of the outputs are `Spec((3,), vocab=10)`.
   """
 
   shape: tuple[int, ...] = ()

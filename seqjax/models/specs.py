@@ -71,12 +71,13 @@ def one_hot(
 
 def readout(spec: Spec, **types: Any) -> nn.Dense:
   """Returns the layer for `read`."""
-  return nn.Dense(spec.vocab or math.prod(spec.shape), **types)
+  return nn.Dense((spec.vocab or 1) * math.prod(spec.shape), **types)
 
 
 def read(
   layer: nn.Module, spec: Spec, y: Float[Array, '*B D']
 ) -> Float[Array, '...']:
-  """Logits [*B C] over the spec's vocabulary, or values [*B *shape]."""
+  """Logits [*B *shape C] over the spec's vocabulary, or values [*B *shape]."""
   y = layer(y)
-  return y if spec.vocab else y.reshape(*y.shape[:-1], *spec.shape)
+  classes = (spec.vocab,) if spec.vocab else ()
+  return y.reshape(*y.shape[:-1], *spec.shape, *classes)

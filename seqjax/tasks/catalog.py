@@ -10,6 +10,7 @@ from seqjax.tasks.images import PixelSequence, PixelVector
 from seqjax.tasks.sentences import Sentences
 from seqjax.tasks.synthetic.adding import Adding
 from seqjax.tasks.synthetic.agreement import Agreement
+from seqjax.tasks.synthetic.compression import Compression
 from seqjax.tasks.synthetic.copying import (
   CopyMemory,
   LagCopy,
@@ -42,8 +43,11 @@ from seqjax.tasks.synthetic.formal.regular import (
   Parity,
 )
 from seqjax.tasks.synthetic.formal.stack_manipulation import StackManipulation
+from seqjax.tasks.synthetic.fuzzy_recall import FuzzyRecall
+from seqjax.tasks.synthetic.in_context_recall import InContextRecall
 from seqjax.tasks.synthetic.induction import InductionHeads, Needle
 from seqjax.tasks.synthetic.label_at_position import LabelAtPosition
+from seqjax.tasks.synthetic.memorization import Memorization
 from seqjax.tasks.synthetic.motifs import HierarchicalMotifs, Motifs
 from seqjax.tasks.synthetic.mqar import MQAR, CompositionalMQAR
 from seqjax.tasks.synthetic.one_to_many import Oscillator, Unpacking
@@ -70,10 +74,15 @@ TASKS = Catalog(
     'mqar': MQAR,
     'mqar_overwriting': functools.partial(MQAR, num_overwrites=2),
     'mqar_compositional': CompositionalMQAR,
+    'in_context_recall': InContextRecall,
+    'noisy_recall': functools.partial(InContextRecall, noise=0.2),
+    'fuzzy_recall': FuzzyRecall,
     'induction_heads': InductionHeads,
     'needle': Needle,
     'copy_memory': CopyMemory,
     'selective_copying': SelectiveCopying,
+    'compression': Compression,
+    'memorization': Memorization,
     'lag_copy': LagCopy,
     'adding': Adding,
     'seen_before': SeenBefore,

@@ -93,15 +93,16 @@ def _finest(cells, fitted):
 def _fit(task, cell, targets, weights):
   """Returns the best constant of every cell; that of all where it is empty."""
   classes, count = task.output.vocab, cell.max() + 1
-  shape = task.output.shape if classes is None else (classes,)
+  shape = task.output.shape + (() if classes is None else (classes,))
   scored = weights != 0
   cell, targets, weights = cell[scored], targets[scored], weights[scored]
   sums = np.zeros((count, math.prod(shape)))
+  values = targets.reshape(len(targets), -1)
   if classes is None:
-    values = targets.reshape(len(targets), -1)
     np.add.at(sums, cell, values * weights[:, None])
   else:
-    np.add.at(sums, (cell, targets), weights)
+    first = classes * np.arange(values.shape[1])  # of each answer's classes
+    np.add.at(sums, (cell[:, None], first + values), weights[:, None])
   total = np.bincount(cell, weights, minlength=count)[:, None]
   pooled = sums.sum(axis=0, keepdims=True) / total.sum()
   means = np.where(total > 0, sums / np.where(total > 0, total, 1), pooled)

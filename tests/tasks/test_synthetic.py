@@ -12,11 +12,15 @@ import pytest
 from seqjax.tasks import TASKS
 from seqjax.tasks.synthetic.adding import Adding
 from seqjax.tasks.synthetic.agreement import Agreement
+from seqjax.tasks.synthetic.compression import Compression
 from seqjax.tasks.synthetic.copying import CopyMemory, LagCopy, SelectiveCopying
 from seqjax.tasks.synthetic.formal.groups import GroupWord
 from seqjax.tasks.synthetic.formal.regular import Parity
+from seqjax.tasks.synthetic.fuzzy_recall import FuzzyRecall
+from seqjax.tasks.synthetic.in_context_recall import InContextRecall
 from seqjax.tasks.synthetic.induction import InductionHeads, Needle
 from seqjax.tasks.synthetic.label_at_position import LabelAtPosition
+from seqjax.tasks.synthetic.memorization import Memorization
 from seqjax.tasks.synthetic.motifs import HierarchicalMotifs, Motifs
 from seqjax.tasks.synthetic.mqar import MQAR, CompositionalMQAR
 from seqjax.tasks.synthetic.one_to_many import Oscillator, Unpacking
@@ -153,6 +157,10 @@ def test_targets_are_what_a_plain_loop_says(task):
 
 DRAWN = [
   *(task for task in PLAIN if task.input.vocab is not None),
+  InContextRecall(4, 4, length=14, noise=0.2, num_noise=2),
+  FuzzyRecall(3, 3, key_size=2, value_size=2, length=15),
+  Memorization(num_keys=8, length=10),
+  Compression(num_symbols=8, length=7),
   MQAR(vocab=16, length=14, num_pairs=2, num_overwrites=1),
   CompositionalMQAR(vocab=16, length=14, num_pairs=2),
   HierarchicalMotifs(depth=3, num_symbols=4, num_synonyms=2),
@@ -227,6 +235,8 @@ def test_examples_are_held_out_by_the_bits_of_a_task(name):
     (CompositionalMQAR(vocab=8, length=6, num_pairs=1), 4),
     (Recall(num_facts=2, num_distractors=3, lag=4), 5),
     (CopyMemory(num_symbols=3, num_copied=3, delay=1), 7),
+    (Compression(num_symbols=3, length=5), 5),
+    (Memorization(num_keys=3, length=8), 8),
     (SelectiveCopying(num_symbols=3, num_copied=2, context=4), 6),
     (InductionHeads(num_symbols=2, length=5), 5),
     (Needle(num_words=2, num_keys=2, num_needles=2, length=7), 7),
@@ -307,6 +317,14 @@ def test_a_batch_does_not_widen_where_wide_types_are_on(task):
     (InductionHeads, {'length': 2}, 'length of at least 3, but length=2'),
     (Needle, {'num_keys': 3}, 'num_keys of at least 4, but num_keys=3'),
     (Needle, {'length': 8}, 'length of at least 9, but length=8'),
+    (Compression, {'length': 1}, 'length of at least 2, but length=1'),
+    (Memorization, {'length': 7}, 'even length, but length=7'),
+    (InContextRecall, {'length': 7}, 'even length, but length=7'),
+    (InContextRecall, {'noise': 1.0}, 'below 1, but noise=1.0'),
+    (InContextRecall, {'num_noise': 0}, 'num_noise of at least 1'),
+    (FuzzyRecall, {'length': 11}, 'length of at least 12, but length=11'),
+    (FuzzyRecall, {'key_size': 8}, 'key_size of at most 7, but key_size=8'),
+    (FuzzyRecall, {'num_keys': 9999}, 'num_keys=9999 and key_size=3'),
     (CopyMemory, {'delay': 0}, 'delay of at least 1, but delay=0'),
     (SelectiveCopying, {'context': 9}, 'context of at least 10'),
     (LagCopy, {'length': 8}, 'length of at least 9, but length=8'),

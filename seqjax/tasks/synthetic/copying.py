@@ -99,7 +99,8 @@ class SelectiveCopying(Classification):
   Which positions hold symbols is uniform, and so are the symbols. The gap from
   a symbol to its copy varies, which no fixed lag can follow. Gu & Dao, "Mamba:
   Linear-Time Sequence Modeling with Selective State Spaces", 2023, section
-  4.1.1 (there 16 symbols among 4096 positions), after Jing et al., 2019.
+  4.1.1 (there 16 symbols among 4096 positions), after Jing et al., 2019. MAD
+  (Poli et al., 2024) has 14 symbols, of which 16 stand among 239 positions.
 
   Validation and test need rows of 24 bits or more, or training would have
   theirs.
