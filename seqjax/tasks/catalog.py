@@ -10,6 +10,7 @@ from seqjax.tasks.images import PixelSequence, PixelVector
 from seqjax.tasks.sentences import Sentences
 from seqjax.tasks.synthetic.adding import Adding
 from seqjax.tasks.synthetic.agreement import Agreement
+from seqjax.tasks.synthetic.automata import RegBench
 from seqjax.tasks.synthetic.compression import Compression
 from seqjax.tasks.synthetic.copying import (
   CopyMemory,
@@ -124,6 +125,7 @@ TASKS = Catalog(
     'a5': functools.partial(GroupWord, group='a5'),
     's5': functools.partial(GroupWord, group='s5'),
     'listops': ListOps,
+    'regbench': RegBench,
     # Sequences into sequences of another length.
     'transduction_copy': functools.partial(Transduction, operation='copy'),
     'transduction_reverse': functools.partial(

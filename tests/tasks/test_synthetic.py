@@ -12,6 +12,7 @@ import pytest
 from seqjax.tasks import TASKS
 from seqjax.tasks.synthetic.adding import Adding
 from seqjax.tasks.synthetic.agreement import Agreement
+from seqjax.tasks.synthetic.automata import RegBench
 from seqjax.tasks.synthetic.compression import Compression
 from seqjax.tasks.synthetic.copying import CopyMemory, LagCopy, SelectiveCopying
 from seqjax.tasks.synthetic.formal.groups import GroupWord
@@ -288,6 +289,7 @@ def test_motifs_count_the_places_where_they_are_held_out():
 ALL = [
   *PLAIN,
   *DRAWN[-4:],
+  RegBench(),
   Synonyms(),
   RandomLabels(),
   FixedTrainingSet(),
@@ -317,6 +319,20 @@ def test_a_batch_does_not_widen_where_wide_types_are_on(task):
     (InductionHeads, {'length': 2}, 'length of at least 3, but length=2'),
     (Needle, {'num_keys': 3}, 'num_keys of at least 4, but num_keys=3'),
     (Needle, {'length': 8}, 'length of at least 9, but length=8'),
+    (
+      RegBench,
+      {'max_edges': 5},
+      'min_symbols of at least 5, but min_symbols=4',
+    ),
+    (RegBench, {'max_states': 3}, 'max_states of at least 4, but max_states=3'),
+    (RegBench, {'max_edges': 4}, 'min_states of at least 5, but min_states=4'),
+    (RegBench, {'num_symbols': 999}, 'num_symbols of at most 256'),
+    (RegBench, {'max_strings': 9}, 'max_strings of at least 10'),
+    (
+      RegBench,
+      {'min_strings': 1, 'max_strings': 1, 'max_length': 1},
+      'max_strings=1 and max_length=1 leave none',
+    ),
     (Compression, {'length': 1}, 'length of at least 2, but length=1'),
     (Memorization, {'length': 7}, 'even length, but length=7'),
     (InContextRecall, {'length': 7}, 'even length, but length=7'),

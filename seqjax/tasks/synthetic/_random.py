@@ -45,7 +45,11 @@ def log_uniform(key: jax.Array, batch_size: int, high: int) -> Int[Array, 'B']:
 
 
 def distinct(
-  key: jax.Array, batch_size: int, count: int, low: int, high: int
+  key: jax.Array,
+  batch_size: int,
+  count: int,
+  low: int,
+  high: int | Int[Array, 'B 1'],
 ) -> Int[Array, 'B L']:
   """Samples L = count distinct integers low <= n < high per row.
 
