@@ -17,6 +17,7 @@ _PEERS = ['equinox>=0.11']  # torch is compared with where it is installed
 _PLOT = ['matplotlib>=3.9']
 _REPORT = ['jinja2>=3.1']
 _TENSORBOARD = ['tensorboardX>=2.6.2.2']
+_TOKENIZERS = ['tokenizers>=0.20']
 _TRACKIO = ['trackio>=0.43']
 _WANDB = ['wandb>=0.31']
 _TEST = [
@@ -80,9 +81,19 @@ setuptools.setup(
     'plot': _PLOT,
     'report': _REPORT,
     'tensorboard': _TENSORBOARD,
+    'tokenizers': _TOKENIZERS,
     'trackio': _TRACKIO,
     'wandb': _WANDB,
-    'test': (_TEST + _DATA + _DOCS + _EXPORT + _PLOT + _REPORT + _TENSORBOARD),
+    'test': (
+      _TEST
+      + _DATA
+      + _DOCS
+      + _EXPORT
+      + _PLOT
+      + _REPORT
+      + _TENSORBOARD
+      + _TOKENIZERS
+    ),
   },
   classifiers=[
     'Intended Audience :: Science/Research',

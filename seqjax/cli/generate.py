@@ -32,7 +32,7 @@ class Config:
   """The options of sampling, and of the search for the best text."""
 
   prompt: str = option('', 'Text to begin with.')
-  num_tokens: int = option(200, 'Number of characters or bytes to generate.')
+  num_tokens: int = option(200, 'Number of tokens to generate.')
   temperature: float = option(
     1.0, 'Divisor of the logits; 0 takes the likeliest token.'
   )

@@ -175,7 +175,9 @@ def _records(config: Config, workdir: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _run(config, workdir, preempted, mesh, tracking, profile) -> dict[str, Any]:
-  task, model = build.make(config)
+  # A run that resumes keeps what it has fitted, whatever fits it now.
+  kept = processes.first_alone(lambda: build.read_fitted(workdir))
+  task, model = build.make(config, fitted=processes.from_first(kept))
   build.check_model(task, model, config)
   processes.check_same({'data': build.fingerprint(task)})
   with _records(config, workdir) as (record, checkpoints):

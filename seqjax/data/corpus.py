@@ -21,11 +21,13 @@ from seqjax.data.files import (
   read_bytes,
 )
 from seqjax.data.prepared import data_source
+from seqjax.data.subwords import Subwords, subwords_of, train_subwords
 from seqjax.errors import LARGEST, Note, unknown
 from seqjax.typing import SPLITS
 
 CORPORA = ('python', 'tiny_shakespeare')
-LEVELS = ('character', 'byte', 'token')
+LEVELS = ('character', 'byte', 'subword', 'token')
+DECODED = ('character', 'subword')  # levels that need UTF-8
 CUTS = (0.0, 0.9, 0.95, 1.0)  # where train, validation and test lie
 
 
@@ -93,7 +95,7 @@ class Corpus(NamedTuple):
   """
 
   parts: dict[str, Part]
-  vocabulary: Vocabulary
+  vocabulary: Vocabulary | Subwords
   entropy: float
 
 
@@ -114,6 +116,7 @@ def read_corpus(
   include: str = '',
   dtype: str = 'uint16',
   vocabulary: str = '',
+  vocabulary_size: int = 1024,
 ) -> Corpus:
   """Reads a corpus, once per process.
 
@@ -122,15 +125,17 @@ def read_corpus(
 
   Args:
     name: of one of CORPORA, or a path.
-    level: 'character', 'byte' or 'token'.
+    level: 'character', 'byte', 'subword' or 'token'.
     data_dir: where prepared data lie.
     include: a pattern of the files of a folder; if empty, all.
     dtype: of the numbers in a .bin file.
-    vocabulary: the characters that have tokens; if empty, those of the training
-      part.
+    vocabulary: the characters that have tokens, or the tokenizer of subwords;
+      if empty, those of the training part.
+    vocabulary_size: the number of subwords that are fitted to that part.
 
   Raises:
     FileNotFoundError: it is not there.
+    ModuleNotFoundError: subwords take a package that is not installed.
     ValueError: a file is empty or not UTF-8, or all of them are too short.
 
   Warns:
@@ -139,6 +144,8 @@ def read_corpus(
   if level == 'token':
     return _of_numbers(name, dtype)
   documents = _documents(name, level, data_dir, include)
+  if level == 'subword':
+    return _of_subwords(documents, name, vocabulary, vocabulary_size)
   sizes = [sum(map(len, _values(text, level))) for text in documents]
   cuts = [int(cut * sum(sizes)) for cut in CUTS]
   if cuts[1] == 0:
@@ -197,6 +204,61 @@ def _of_numbers(path: str, dtype: str) -> Corpus:
   return Corpus(parts, Vocabulary(None, most + 1), entropy)
 
 
+def _of_subwords(
+  documents: list[bytes], name: str, vocabulary: str, vocabulary_size: int
+) -> Corpus:
+  """Cuts documents by their characters, and each part into subwords.
+
+  A subword never reaches from one part, or document, into another.
+  """
+  texts = [content.decode('utf-8') for content in documents]
+  ends = np.cumsum([len(text) for text in texts])
+  cuts = [int(cut * int(ends[-1])) for cut in CUTS]
+  if cuts[1] == 0:
+    raise ValueError(
+      f'{name} has {ends[-1]} characters, too few to be split into train, '
+      'validation and test.'
+    )
+  pieces = {
+    split: _between(texts, begin, end)
+    for split, begin, end in zip(SPLITS, cuts, cuts[1:], strict=False)
+  }
+  if vocabulary:
+    subwords = subwords_of(vocabulary)
+  else:
+    training = [text for _, text in pieces['train']]
+    subwords = train_subwords(training, vocabulary_size)
+  parts = {split: _part(subwords, found) for split, found in pieces.items()}
+  shares = np.bincount(parts['train'].tokens) / len(parts['train'].tokens)
+  shares = shares[shares > 0]
+  return Corpus(parts, subwords, float(-shares @ np.log2(shares)))
+
+
+def _between(texts: list[str], begin: int, end: int) -> list[tuple[bool, str]]:
+  """Returns what lies between two places of texts that follow one another.
+
+  Each piece comes with whether another text begins with it.
+  """
+  found, place = [], 0
+  for text in texts:
+    piece = text[max(begin - place, 0) : max(end - place, 0)]
+    if piece:
+      found.append((0 < place and begin <= place, piece))
+    place += len(text)
+  return found
+
+
+def _part(subwords: Subwords, pieces: list[tuple[bool, str]]) -> Part:
+  """Returns the subwords of pieces, and where another document begins."""
+  tokens = [subwords.encode(text) for _, text in pieces]
+  starts = [np.zeros(len(encoded), bool) for encoded in tokens]
+  for (another, _), start in zip(pieces, starts, strict=True):
+    start[0] = another
+  if not pieces:
+    return Part(subwords.encode(''), np.zeros(0, bool))
+  return Part(np.concatenate(tokens), np.concatenate(starts))
+
+
 def _documents(
   name: str, level: str, data_dir: str, include: str
 ) -> list[bytes]:
@@ -228,7 +290,7 @@ def _read_one(file: pathlib.Path, level: str) -> list[bytes]:
   content = read_bytes(file).removeprefix(MARK)
   if not content:
     raise ValueError(f'{file} is empty but for its byte order mark.')
-  if level == 'character':
+  if level in DECODED:
     check_utf8(content, file)
   return [content]
 
@@ -262,7 +324,7 @@ def _is_text(content: bytes, level: str) -> bool:
   if b'\0' in content:
     return False
   try:
-    if level == 'character':
+    if level in DECODED:
       check_utf8(content, '')
   except ValueError:
     return False

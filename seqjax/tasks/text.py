@@ -1,4 +1,4 @@
-"""Text, one character or byte at a time: the next one is predicted."""
+"""Text, a character, byte or subword at a time: the next one is predicted."""
 
 import dataclasses
 import functools
@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Int, Integer
+from jaxtyping import Float, Int, Integer
 
 from seqjax.data.corpus import (
   LEVELS,
@@ -18,6 +19,7 @@ from seqjax.data.corpus import (
   vocabulary_of,
 )
 from seqjax.data.files import checksum
+from seqjax.data.subwords import FEWEST, Subwords, subwords_of
 from seqjax.errors import unknown
 from seqjax.tasks import epochs
 from seqjax.tasks.task import Language, at_least
@@ -63,16 +65,19 @@ class Text(Language):
 
   Attributes:
     corpus: a path, or one of the names above.
-    level: 'character', 'byte', or 'token' for a file of numbers: a .npy file,
-      or a .bin file without a header.
+    level: 'character', 'byte', 'subword', or 'token' for a file of numbers: a
+      .npy file, or a .bin file without a header.
     sampling: 'random' or 'sequential'.
-    length: T, in characters or bytes.
+    length: T, in tokens of that level.
     data_dir: where prepared TFDS data lie; empty for TFDS's own folder.
     include: a pattern of the files of a folder, such as *.py; empty for all
       that are text.
     token_dtype: of the numbers in a .bin file.
+    vocabulary_size: the number of subwords; fewer if the training part has
+      none left to be merged.
     vocabulary: the characters that have tokens, as those of the text that a
-      model was trained on; empty for those of the training part.
+      model was trained on, or the tokenizer of subwords, as JSON; empty for
+      those of the training part.
   """
 
   corpus: str = 'python'
@@ -82,6 +87,7 @@ class Text(Language):
   data_dir: str = ''
   include: str = ''
   token_dtype: str = 'uint16'
+  vocabulary_size: int = 1024
   vocabulary: str = dataclasses.field(default='', repr=False)
 
   reference: ClassVar[str] = 'any file or folder'
@@ -94,7 +100,7 @@ class Text(Language):
     for what, known in {'level': LEVELS, 'sampling': SAMPLINGS}.items():
       if getattr(self, what) not in known:
         raise ValueError(unknown(what, getattr(self, what), known))
-    at_least(self, length=1)
+    at_least(self, length=1, vocabulary_size=FEWEST)
 
   @property
   def input(self) -> Spec:
@@ -111,8 +117,15 @@ class Text(Language):
 
   @property
   def chance(self) -> float:
-    """Returns the unigram entropy, in bits per character or byte."""
-    return self._read().entropy
+    """Returns the unigram entropy, in bits per character, byte or token.
+
+    That of subwords is in bits per byte.
+    """
+    corpus = self._read()
+    if self.level != 'subword':
+      return corpus.entropy
+    sizes = corpus.vocabulary.sizes[corpus.parts['train'].tokens]
+    return corpus.entropy / float(np.mean(sizes))
 
   @property
   def fingerprint(self) -> int:
@@ -132,7 +145,23 @@ class Text(Language):
         f'It fits a vocabulary, which is a string, but {dict(values)} was '
         'given.'
       )
+    if self.level == 'subword':
+      subwords_of(vocabulary)
     return dataclasses.replace(self, vocabulary=vocabulary)
+
+  def score(
+    self, outputs: Float[Array, 'B T C'], batch: Batch
+  ) -> tuple[Float[Array, 'B T'], Float[Array, 'B T']]:
+    """Returns -log2 of the probability given to each target.
+
+    A subword's is shared out among its bytes, which are its weight.
+    """
+    bits, weights = super().score(outputs, batch)
+    if self.level != 'subword':
+      return bits, weights
+    known = jnp.where(weights != 0, batch.targets, 0)
+    sizes = jnp.asarray(self._tokens().sizes, jnp.float32)[known]
+    return bits / sizes, weights * sizes
 
   def batches_per_epoch(self, batch_size: int, split: str = 'train') -> int:
     """Returns the number of batches after which sequential sampling wraps.
@@ -209,7 +238,7 @@ class Text(Language):
   def _read(self) -> Corpus:
     return read_corpus(*self._read_arguments())
 
-  def _read_arguments(self) -> tuple[str, ...]:
+  def _read_arguments(self) -> tuple[str | int, ...]:
     return (
       self.corpus,
       self.level,
@@ -217,14 +246,17 @@ class Text(Language):
       self.include,
       self.token_dtype,
       self.vocabulary,
+      self.vocabulary_size,
     )
 
-  def _tokens(self) -> Vocabulary:
+  def _tokens(self) -> Vocabulary | Subwords:
     """Returns what tokens mean; one that is given takes no corpus to know."""
     if self.level == 'byte':
       return Vocabulary(None)
     if self.level == 'character' and self.vocabulary:
       return vocabulary_of(self.vocabulary)
+    if self.level == 'subword' and self.vocabulary:
+      return subwords_of(self.vocabulary)
     return self._read().vocabulary
 
   def _part(self, split: str) -> Part:
@@ -234,9 +266,9 @@ class Text(Language):
 
 
 @functools.lru_cache(maxsize=16)
-def _share_known(arguments: tuple[str, ...], split: str) -> float:
+def _share_known(arguments: tuple[str | int, ...], split: str) -> float:
   """Returns the share of tokens that have one before them and are known."""
-  corpus = read_corpus(*arguments)
-  tokens, starts = corpus.parts[split]
-  known = (tokens > 0) | (corpus.vocabulary.characters is None)
+  _, level, *_ = arguments
+  tokens, starts = read_corpus(*arguments).parts[split]
+  known = (tokens > 0) | (level != 'character')
   return float(np.mean((known & ~starts)[1:])) if len(tokens) > 1 else 1.0

@@ -37,7 +37,7 @@ def test_the_options_of_the_page_make_tasks(name, options):
 def test_the_flags_of_the_page_are_those_of_training():
   """Names and types, without reading anything."""
   commands = re.findall(r'`(--task=\w+ --corpus=[^`]+)`', TEXT)
-  assert len(commands) == 3
+  assert len(commands) == 4
   for command in commands:
     flags = experiment.define_flags(train_config.Config)
     flags(['train.py', *shlex.split(command)])
