@@ -36,7 +36,16 @@ def data_source(name: str, split: str, data_dir: str = '') -> Sequence[Any]:
     FileNotFoundError: it is not there; says how it gets there.
     ValueError: it is of another version or format, or damaged.
   """
-  folder = find(name, data_dir)
+  return open_split(find(name, data_dir), split)
+
+
+def open_split(folder: pathlib.Path, split: str) -> Sequence[Any]:
+  """Returns the examples of a folder of TFDS, by random access.
+
+  Raises:
+    FileNotFoundError: it is not complete.
+    ValueError: it is of another format than array_record, or damaged.
+  """
   builder = open_folder(folder)
   try:
     source = builder.as_data_source(split)

@@ -7,6 +7,12 @@ from seqjax.tasks.chaotic_series import Lorenz, MackeyGlass
 from seqjax.tasks.forecasting import Rollout, TauWindow
 from seqjax.tasks.gaussian_series import Autoregressive, Sine
 from seqjax.tasks.images import PixelSequence, PixelVector
+from seqjax.tasks.long_range_arena import (
+  ListOpsTexts,
+  Papers,
+  Pathfinder,
+  Reviews,
+)
 from seqjax.tasks.sentences import Sentences
 from seqjax.tasks.synthetic.adding import Adding
 from seqjax.tasks.synthetic.agreement import Agreement
@@ -138,6 +144,9 @@ TASKS = Catalog(
     'text': Text,
     'text_bytes': functools.partial(Text, level='byte'),
     'lm1b': Sentences,
+    'imdb': Reviews,
+    'aan': Papers,
+    'lra_listops': ListOpsTexts,
     # Series.
     'sine': Sine,
     'autoregressive': Autoregressive,
@@ -154,5 +163,7 @@ TASKS = Catalog(
       PixelSequence, source='mnist', permuted=True
     ),
     'cifar10': functools.partial(PixelSequence, source='cifar10'),
+    'pathfinder': Pathfinder,
+    'pathx': functools.partial(Pathfinder, resolution=128),
   },
 )

@@ -8,7 +8,10 @@ from seqjax.tasks import TASKS
 
 # These read files that a fresh machine lacks: the tests of images, text and
 # series hold them to the contract on small ones.
-NEED_FILES = ('mnist', 'permuted_mnist', 'cifar10', 'lm1b', 'csv_series')
+NEED_FILES = (
+  'mnist', 'permuted_mnist', 'cifar10', 'lm1b', 'csv_series', 'imdb', 'aan',
+  'lra_listops', 'pathfinder', 'pathx',
+)  # fmt: skip
 
 
 @pytest.mark.parametrize('name', [n for n in TASKS if n not in NEED_FILES])

@@ -11,7 +11,10 @@ from seqjax.models import model_for
 from seqjax.nn import GRU, MIXERS
 from seqjax.tasks import TASKS
 
-NEED_FILES = ('mnist', 'permuted_mnist', 'cifar10', 'lm1b', 'csv_series')
+NEED_FILES = (
+  'mnist', 'permuted_mnist', 'cifar10', 'lm1b', 'csv_series', 'imdb', 'aan',
+  'lra_listops', 'pathfinder', 'pathx',
+)  # fmt: skip
 OPTIMIZER = training.adamw(10, warmup=1)
 ONE_OF_EACH_SHAPE = (
   'two_spirals',
