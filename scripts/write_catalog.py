@@ -19,9 +19,9 @@ TITLE = """# The tasks
 
 Made from `seqjax.tasks.TASKS` by `scripts/write_catalog.py`, at the defaults of
 every entry. Chance is the expected score of the best prediction that ignores
-the inputs, the ceiling that of the best prediction; a test confirms both by
-sampling. Accuracies are better when higher; bits, and squared errors, when
-lower.
+the inputs, the ceiling that of the best prediction (in `regbench`, of someone
+who knows the automaton); a test confirms both by sampling. Accuracies are
+better when higher; bits, and squared errors, when lower.
 
 """
 

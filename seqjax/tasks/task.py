@@ -77,7 +77,9 @@ class Task(Protocol):
   def ceiling(self) -> float | None:
     """Returns the best attainable expected score; None where it is unknown.
 
-    It equals chance, or is confirmed by a solver.
+    It equals chance, or is confirmed by a solver. Where the best answer to the
+    inputs is not known, but the source that they are sampled from is, it is
+    that of someone who knows the source, and a bound.
     """
 
   def batch(
@@ -99,6 +101,10 @@ class Task(Protocol):
     them without reading `batch.targets`; under noise it returns the best
     prediction (logits if scores are in bits). For unaligned tasks it uses only
     the source and the length of the target.
+
+    If they do not, but the targets tell what the inputs were sampled from, the
+    task may have `informed(batch)` instead: the best prediction of someone who
+    is told that, and not which sample was drawn.
     """
 
 

@@ -247,7 +247,8 @@ def _check_ceiling(task, batches):
       raise LawBroken(
         CEILING, f'{task.ceiling} is worse than chance, {task.chance}.'
       )
-  if not hasattr(task, 'solve'):
+  solve = _solver(task)
+  if solve is None:
     if task.ceiling not in (None, task.chance):
       raise LawBroken(
         CEILING, f'{task.ceiling} is stated, but no solver confirms it.'
@@ -255,10 +256,9 @@ def _check_ceiling(task, batches):
     return
   if task.ceiling is None:
     raise LawBroken(CEILING, 'there is a solver, but the ceiling is unknown.')
-  solve = jax.jit(task.solve) if task.on_device else task.solve
   score, scores = jax.jit(task.score), []
   for batch in batches:
-    solved = _as_outputs(task, np.asarray(solve(_blind(task, batch))))
+    solved = _as_outputs(task, np.asarray(solve(batch)))
     scores.append(score(solved, batch))
   mean, error = mean_and_error(scores)
   exact = task.metric is Metric.ACCURACY and task.ceiling == 1
@@ -269,6 +269,20 @@ def _check_ceiling(task, batches):
       f'{task.ceiling} is stated, but the solver scores {mean:.5f} (give or '
       f'take {slack:.5f}).',
     )
+
+
+def _solver(task):
+  """Returns the function of a batch whose answers confirm the ceiling.
+
+  A solver is not shown the targets; `informed` is. None if there is neither.
+  """
+  compiled = jax.jit if task.on_device else lambda function: function
+  if hasattr(task, 'solve'):
+    solve = compiled(task.solve)
+    return lambda batch: solve(_blind(task, batch))
+  if hasattr(task, 'informed'):
+    return compiled(task.informed)
+  return None
 
 
 def _blind(task, batch):

@@ -126,8 +126,9 @@ def test_an_answer_is_right_if_the_automaton_can_go_on():
     (allowed * np.arange(1, 8), 1),
     (allowed * np.arange(7, 0, -1), 1),
     (np.where(allowed, 0, 1), 0),
+    (TASK.informed(batch), TASK.ceiling),
   ):
-    score, weight = TASK.score(guess.astype(np.float32), batch)
+    score, weight = TASK.score(np.asarray(guess, np.float32), batch)
     assert np.average(score, weights=weight) == expected
   logits = np.where(batch.targets == 2, 50, 0).astype(np.float32)
   assert TASK.loss(logits, batch) < 1e-6

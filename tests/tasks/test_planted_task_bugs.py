@@ -11,6 +11,8 @@ import pytest
 
 from seqjax import testing
 from seqjax.tasks import Recall
+from seqjax.tasks.synthetic.automata import RegBench
+from seqjax.tasks.synthetic.compression import Compression
 from seqjax.tasks.synthetic.copying import LagCopy
 from seqjax.tasks.synthetic.formal.permuting import ReverseString
 from seqjax.tasks.synthetic.formal.stack_manipulation import StackManipulation
@@ -144,6 +146,21 @@ class StackTooEasy(StackManipulation):
   chance: ClassVar[float] = 1 / 3
 
 
+class ChanceOfOneAnswer(Compression):
+  """As if a row were right only with all of its answers."""
+
+  @property
+  def chance(self):
+    return self.num_symbols ** (1.0 - self.length)
+
+
+class InformedOfTooLittle(RegBench):
+  """The symbols that cannot follow, now and then."""
+
+  def informed(self, batch):
+    return jnp.where(batch.group[..., None] == 3, 1.0, super().informed(batch))
+
+
 class WrongSolver(Recall):
   def solve(self, batch):
     return jnp.minimum(super().solve(batch), self.num_facts - 2)
@@ -214,6 +231,8 @@ BUGS = {
   StackTooHard(): testing.CHANCE,
   StackTooEasy(): testing.CHANCE,
   SolverThatReadsTheTarget(): testing.CEILING,
+  ChanceOfOneAnswer(): testing.CHANCE,
+  InformedOfTooLittle(max_strings=10, max_length=6): testing.CEILING,
 }
 
 
