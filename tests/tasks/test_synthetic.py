@@ -288,7 +288,7 @@ def test_motifs_count_the_places_where_they_are_held_out():
 
 ALL = [
   *PLAIN,
-  *DRAWN[-4:],
+  *DRAWN[-8:],
   RegBench(),
   Synonyms(),
   RandomLabels(),
