@@ -47,7 +47,9 @@ def check_model(model: nn.Module):
 def check_vocabularies(model: nn.Module):
   """Raises ValueError unless the model reads the tokens that it writes."""
   read, written = reads(model), model.output
-  if read.vocab is None or written.vocab is None or read.vocab < written.vocab:
+  several = read.shape or written.shape
+  known = read.vocab is not None and written.vocab is not None
+  if several or not known or read.vocab < written.vocab:
     raise ValueError(
       'A model of language reads the tokens that it writes, but this one reads '
       f'{read} and writes {written}.'

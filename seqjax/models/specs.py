@@ -26,9 +26,18 @@ def shapes(spec: Spec, *leading: int) -> jax.ShapeDtypeStruct:
 
 
 def embedding(spec: Spec, features: int, **types: Any) -> nn.Module:
-  """Makes the layer for `embed`: a table of tokens, or a projection."""
+  """Makes the layer for `embed`: a table of tokens, or a projection.
+
+  Raises:
+    ValueError: several tokens stand at a position, which outputs alone have.
+  """
   if spec.vocab is None:
     return nn.Dense(features, **types)
+  if spec.shape:
+    raise ValueError(
+      f'One token stands at a position of the inputs, but {spec} has several: '
+      'give each a position of its own.'
+    )
   return nn.Embed(spec.vocab, features, **types)
 
 

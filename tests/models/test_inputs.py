@@ -4,7 +4,13 @@ import jax
 import numpy as np
 import pytest
 
-from seqjax.models import Classifier, MLPClassifier, Seq2Seq, SequenceModel
+from seqjax.models import (
+  Classifier,
+  MLPClassifier,
+  Seq2Seq,
+  SequenceModel,
+  prompt,
+)
 from seqjax.nn import GRU
 from seqjax.typing import Spec
 
@@ -33,3 +39,18 @@ def test_a_seq2seq_reads_a_pair(given, untyped):
   model = Seq2Seq(SPEC, SPEC, (GRU(4),), (GRU(4),))
   with pytest.raises(ValueError, match='^Seq2Seq reads a pair of arrays'):
     model.init(jax.random.key(0), given)
+
+
+def test_several_tokens_stand_at_a_position_of_outputs_alone():
+  """As inputs they are refused, and so is text of them."""
+  several = Spec((3,), vocab=7)
+  outputs = jax.eval_shape(
+    Classifier(SPEC, several, (GRU(4),)).init_with_output,
+    jax.random.key(0),
+    TOKENS,
+  )[0]
+  assert outputs.shape == (2, 3, 7)
+  with pytest.raises(ValueError, match='^One token stands at a position'):
+    Classifier(several, SPEC, (GRU(4),)).init(jax.random.key(0), TOKENS)
+  with pytest.raises(ValueError, match='reads the tokens that it writes'):
+    prompt.check_vocabularies(SequenceModel(SPEC, several, (GRU(4),)))
