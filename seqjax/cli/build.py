@@ -12,6 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh
 
 from seqjax import training
 from seqjax.analysis import memory
@@ -29,7 +30,7 @@ from seqjax.nn import NONCAUSAL_MIXERS
 from seqjax.results import json_files
 from seqjax.tasks import TASKS
 from seqjax.tasks.task import Metric
-from seqjax.training import recipe
+from seqjax.training import meshes, recipe
 from seqjax.typing import Batch
 
 SCORED_ROWS = 64  # of a batch; four of validation, sixteen of test
@@ -211,44 +212,67 @@ def rows_at_once(config: Config) -> int:
   return 2 * config.batch_size
 
 
-def fits_memory(config: Config, task, at_once: int = 1) -> bool:
+def fits_memory(
+  config: Config, task, at_once: int = 1, mesh: Mesh | None = None
+) -> bool:
   """Tells whether an update, or several at once, would fit; compiles none.
 
   Asks for the sizes of small batches, and only where the numbers that pass from
-  one block to the next alone take a fiftieth of the memory.
+  one block to the next alone take a fiftieth of the memory. On a mesh, what one
+  of its devices holds must fit.
   """
   limit = memory.available_memory()
+  parts = meshes.size(mesh, meshes.ROWS) * meshes.size(mesh, meshes.TIME)
   stream = at_once * config.batch_size * num_positions(task) * config.features
-  if 50 * stream * jnp.dtype(config.dtype).itemsize < limit:
+  if 50 * stream * jnp.dtype(config.dtype).itemsize < limit * parts:
     return True
-  one, two = _bytes_of_one_and_two(config)
-  return at_once * _extrapolated(config, one, two) <= limit
+  one, two = _bytes_of_one_and_two(config, mesh)
+  return at_once * _extrapolated(config, one, two, mesh) <= limit
 
 
-def too_large(config: Config) -> str:
+def too_large(config: Config, mesh: Mesh | None = None) -> str:
   """Returns the message for exhausted memory: what is needed, what fits."""
-  return _refusal(config, *_bytes_of_one_and_two(config))
+  return _refusal(config, *_bytes_of_one_and_two(config, mesh), mesh)
 
 
-def _bytes_of_one_and_two(config: Config) -> list[int]:
-  """Returns the bytes that updates by one example and by two take."""
-  return [bytes_needed(config, batch_size) for batch_size in (1, 2)]
+def _bytes_of_one_and_two(config: Config, mesh: Mesh | None) -> list[int]:
+  """Returns the bytes that updates by one example and by two take on a device.
+
+  Of an example whose positions are cut, it holds that part.
+  """
+  one, two = (bytes_needed(config, batch_size) for batch_size in (1, 2))
+  example, part = max(two - one, 0), meshes.size(mesh, meshes.TIME)
+  one = max(one - example, 0) + example // part
+  return [one, one + example // part]
 
 
-def _extrapolated(config: Config, one: int, two: int) -> int:
-  """Returns the bytes of the whole batch, by those of one example and two."""
-  return one + (config.batch_size - 1) * max(two - one, 0)
+def _extrapolated(config: Config, one: int, two: int, mesh: Mesh | None) -> int:
+  """Returns the bytes of a device's rows, by those of one example and two."""
+  rows = config.batch_size // meshes.size(mesh, meshes.ROWS)
+  return one + (rows - 1) * (two - one)
 
 
-def _refusal(config: Config, one: int, two: int) -> str:
-  limit, needed = memory.available_memory(), _extrapolated(config, one, two)
-  fits = memory_limits.largest_batch(one, two, limit, below=config.batch_size)
-  advice = (
-    f'batch_size={fits} would fit' if fits else _advise_shorter(config, limit)
-  )
+def _refusal(config: Config, one: int, two: int, mesh: Mesh | None) -> str:
+  limit = memory.available_memory()
+  needed = _extrapolated(config, one, two, mesh)
+  devices = meshes.size(mesh, meshes.ROWS)
+  rows = config.batch_size // devices
+  fits = devices * memory_limits.largest_batch(one, two, limit, below=rows)
+  advice = f'batch_size={fits} would fit'
+  if not fits and mesh is None:
+    advice = _advise_shorter(config, limit)
+  elif not fits:
+    advice = (
+      'not even one row for each device would fit: take more devices along '
+      'time, shorten the sequences or make the model smaller'
+    )
+  held, part = '', meshes.size(mesh, meshes.TIME)
+  if mesh is not None:
+    of = f', 1/{part} of their positions' * (part > 1)
+    held = f' (each device holds {rows} rows{of})'
   return (
     f'The device has not enough memory, {memory_limits.gibibytes(limit)}, for '
-    f'a step with batch_size={config.batch_size}, which takes at least '
+    f'a step with batch_size={config.batch_size}{held}, which takes at least '
     f'{memory_limits.gibibytes(needed)}; {advice}.'
   )
 

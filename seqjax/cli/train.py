@@ -38,7 +38,7 @@ from seqjax.results import extension, leaves
 from seqjax.results.checkpoint import Checkpoints
 from seqjax.results.follower import FollowerCheckpoints, FollowerRun
 from seqjax.results.saver import Saver
-from seqjax.training import sharding
+from seqjax.training import meshes, recipe, sharding
 
 PIECE_SECONDS = 5.0  # of training between checks of the clock and for SIGTERM
 
@@ -48,6 +48,7 @@ def run(
   workdir: str | os.PathLike,
   *,
   shard: bool = False,
+  mesh: str = '',
   tracker: str = 'none',
   profile: bool = False,
   extend: bool = False,
@@ -61,8 +62,10 @@ def run(
   Args:
     config: the options of the run.
     workdir: its folder.
-    shard: spread batches over all devices, as several processes do in any case;
-      a run may be resumed with another choice.
+    shard: spread the rows of batches over all devices: the mesh rows:-1.
+    mesh: the mesh that batches are spread over, as `training.meshes.parse`
+      reads it. Several processes spread rows over all devices where none is
+      given. A run may be resumed on another mesh.
     tracker: where the run is shown, one of `trackers.TRACKERS`, which changes
       no result.
     profile: trace a few intervals, which changes no result either.
@@ -85,7 +88,8 @@ def run(
   tracking = processes.first_alone(
     lambda: trackers.Tracking(tracker, workdir, config)
   ) or trackers.Tracking('none', workdir, config)
-  exhausted = memory_limits.named(lambda: build.too_large(config))
+  devices = _mesh(shard, mesh)
+  exhausted = memory_limits.named(lambda: build.too_large(config, devices))
   with signals.sigterm() as here, exhausted:
     preempted = processes.AnyAsked(here)
     if extend:
@@ -94,9 +98,10 @@ def run(
     done = _finished(config, workdir)
     if done is not None:
       return done
-    mesh = _mesh(config, shard or processes.are_several())
     with tracking:
-      return _run(config, workdir, preempted, mesh, tracking, profile and first)
+      return _run(
+        config, workdir, preempted, devices, tracking, profile and first
+      )
 
 
 def _finished(
@@ -145,12 +150,16 @@ def check(config: Config):
   build.check_model(*build.make(config), config)
 
 
-def _mesh(config: Config, shard: bool) -> jax.sharding.Mesh | None:
-  """Returns all devices in a row, if batches are spread over them."""
-  if not shard:
-    return None
-  mesh = jax.make_mesh((jax.device_count(),), ('rows',))
-  return sharding.check(mesh, config.batch_size)
+def _mesh(shard: bool, mesh: str) -> jax.sharding.Mesh | None:
+  """Returns the mesh that batches are spread over; None: one device."""
+  if shard and mesh:
+    raise ValueError(
+      f'--shard is the mesh rows:-1, but --mesh={mesh} was given, too: leave '
+      'one of them out.'
+    )
+  if not mesh and (shard or processes.are_several()):
+    mesh = f'{meshes.ROWS}:-1'
+  return meshes.parse(mesh) if mesh else None
 
 
 @contextlib.contextmanager
@@ -179,6 +188,8 @@ def _run(config, workdir, preempted, mesh, tracking, profile) -> dict[str, Any]:
   kept = processes.first_alone(lambda: build.read_fitted(workdir))
   task, model = build.make(config, fitted=processes.from_first(kept))
   build.check_model(task, model, config)
+  if mesh is not None:
+    mesh = recipe.check_mesh(mesh, model, task, config.batch_size)
   processes.check_same({'data': build.fingerprint(task)})
   with _records(config, workdir) as (record, checkpoints):
     stop_if_preempted = functools.partial(
@@ -189,7 +200,7 @@ def _run(config, workdir, preempted, mesh, tracking, profile) -> dict[str, Any]:
     held_out = {}
     _say('scoring validation and test ...')
     for split, batches in {'validation': 4, 'test': 16}.items():
-      scored = held_out_score(config, model, state, task, split, batches)
+      scored = held_out_score(config, model, state, task, split, batches, mesh)
       held_out |= scored.named(split)
       stop_if_preempted(state.step)
     summary = record.finish(
@@ -216,8 +227,8 @@ def _train(
   stop_if_preempted,
 ) -> training.TrainState:
   """Returns the last state, whose checkpoint may still be being written."""
-  if mesh is None and not build.fits_memory(config, task):
-    raise MemoryError(build.too_large(config))
+  if not build.fits_memory(config, task, mesh=mesh):
+    raise MemoryError(build.too_large(config, mesh))
   state, patience = _restore(config, task, model, record, checkpoints)
   processes.first_alone(lambda: build.write_fitted(task, record.workdir))
   stop_if_preempted(state.step)
@@ -239,6 +250,7 @@ def _train(
     profile=profile,
     stream=None if processes.is_first() else io.StringIO(),
   )
+  spread = state
   states = _states(config, task, model, state, pause, mesh)
   with watch, _keeping_the_last(saver):
     for spread, metrics in states:
@@ -247,7 +259,7 @@ def _train(
       watch.reached(state.step)
       score = None
       if metrics:
-        validation = held_out_score(config, model, state, task)
+        validation = held_out_score(config, model, spread, task, mesh=mesh)
         line = metrics | validation.named('validation')
         record.log(state.step, **line)
         tracking.log(state.step, **line)
@@ -268,7 +280,7 @@ def _train(
         stop_if_preempted(state.step)
       if over:
         break
-  return state
+  return spread
 
 
 def _states(config, task, model, state, pause, mesh):
@@ -376,8 +388,11 @@ def held_out_score(
   task,
   split: str = 'validation',
   batches: int = 4,
+  mesh: jax.sharding.Mesh | None = None,
 ) -> HeldOut:
   """Scores batches of SCORED_ROWS examples of a split.
+
+  The devices of a mesh, those of all processes, share their rows.
 
   Raises:
     ValueError: none of their targets counts.
@@ -390,6 +405,7 @@ def held_out_score(
     batch_size=build.SCORED_ROWS,
     split=split,
     at_once=build.rows_at_once(config),
+    mesh=mesh,
   )
   if not scores:
     raise ValueError(
@@ -450,7 +466,11 @@ def main():
     Config,
     train_and_report,
     workdir='runs/train',
-    shard='Spread each batch over all devices.',
+    shard='Spread the rows of each batch over all devices: --mesh=rows:-1.',
+    mesh=experiment.Text(
+      'Spread each batch over devices, as in rows:2,time:4: its rows over two, '
+      'the positions of each row over four; -1 stands for all that are left.'
+    ),
     tracker=experiment.Choice(
       'Show metrics in another program, too, by the extra of that name.',
       trackers.TRACKERS,

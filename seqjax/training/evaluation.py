@@ -10,11 +10,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Int
 
 from seqjax.errors import check_value
-from seqjax.training import traced
-from seqjax.training.recipe import check_carries
+from seqjax.training import meshes, recipe, sharding, traced
 from seqjax.typing import Array, Batch, Segments
 
 NUM_RANGES = 3  # of lengths; one compiled function each
@@ -55,6 +55,7 @@ def evaluate(
   split: str = 'validation',
   at_once: int | None = None,
   carried: bool = False,
+  mesh: Mesh | None = None,
 ) -> Scores:
   """Returns {group: (mean score, total weight)} over a split's first batches.
 
@@ -69,9 +70,13 @@ def evaluate(
   carry of the one before, and the first from an empty one. The model must
   stream, and the task must be `sequential`, as in `train`.
 
+  `mesh` spreads the rows of a batch, and their positions, over devices, as in
+  `train`; rows need not be a multiple of them. All processes of a job call this
+  together, and have the same scores.
+
   Raises:
     ValueError: no batches, or empty ones; a model or a task that cannot be
-      carried.
+      carried; a mesh that does not suit them.
 
   Example:
     >>> import jax
@@ -95,8 +100,14 @@ def evaluate(
       'evaluate needs at least one batch of at least one example, but '
       f'batches={batches} and batch_size={batch_size} were given.'
     )
-  rows = _rows(batch_size, batch_size if at_once is None else at_once)
-  carry = _first_carry(model, task, batch_size) if carried else None
+  across = meshes.size(mesh, meshes.ROWS)
+  here = math.ceil(batch_size / across)  # rows for each device
+  if mesh is not None:
+    mesh = recipe.check_mesh(mesh, model, task, here * across)
+  most = here if at_once is None else max(1, at_once // across)
+  rows = across * _rows(here, most)
+  carry = _first_carry(model, task, here * across) if carried else None
+  params, carry = sharding.put_copies((params, carry), mesh)
   draw = functools.partial(
     task.batch, jax.random.key(0), batch_size=batch_size, split=split
   )
@@ -114,10 +125,11 @@ def evaluate(
         rows=rows,
         batch_size=batch_size,
         split=split,
+        mesh=mesh,
       )
     else:
       carry, scored = _scores(
-        params, carry, draw(step), model=model, task=task, rows=rows
+        params, carry, draw(step), model=model, task=task, rows=rows, mesh=mesh
       )
     drawn.append(scored)
   scores, weights, valid, groups = zip(*drawn, strict=True)
@@ -242,12 +254,13 @@ def overall(scores: Mapping[Any, tuple[float, float]]) -> float:
 
 def _first_carry(model: nn.Module, task: Any, batch_size: int) -> Any:
   """Returns an empty carry; ValueError where none can be handed on."""
-  check_carries(model, task)
+  recipe.check_carries(model, task)
   return model.initialize_carry(batch_size)
 
 
 @functools.partial(
-  jax.jit, static_argnames=('model', 'task', 'rows', 'batch_size', 'split')
+  jax.jit,
+  static_argnames=('model', 'task', 'rows', 'batch_size', 'split', 'mesh'),
 )
 def _drawn_scores(
   params,
@@ -260,12 +273,15 @@ def _drawn_scores(
   rows,
   batch_size,
   split,
+  mesh,
 ):
   """Returns what `_scores` does of a batch that is generated here."""
   batch = traced.join(task, numbers).batch(
     jax.random.key(0), step, batch_size, split
   )
-  return _scores(params, carry, batch, model=model, task=task, rows=rows)
+  return _scores(
+    params, carry, batch, model=model, task=task, rows=rows, mesh=mesh
+  )
 
 
 @functools.partial(
@@ -292,35 +308,66 @@ def _drawn_loss(
 @functools.partial(jax.jit, static_argnames=('model', 'task'))
 def _loss(params, carry, batch: Batch, *, model, task):
   """Returns the carry after a batch, if there was one, and its loss."""
-  carry, outputs = _read(model, params, carry, batch)
+  carry, outputs = _read(
+    model, params, None, carry, batch.inputs, batch.segments
+  )
   return carry, task.loss(outputs, batch)
 
 
-@functools.partial(jax.jit, static_argnames=('model', 'task', 'rows'))
-def _scores(params, carry, batch: Batch, *, model, task, rows):
-  """Returns the carry and (score, weight, valid, group), by so many rows."""
+@functools.partial(jax.jit, static_argnames=('model', 'task', 'rows', 'mesh'))
+def _scores(params, carry, batch: Batch, *, model, task, rows, mesh):
+  """Returns the carry and (score, weight, valid, group), by so many rows.
+
+  On a mesh, devices share the rows; all of them have the result.
+  """
+  across = meshes.size(mesh, meshes.ROWS)
+  read = sharding.by_parts(functools.partial(_read, model), mesh)
 
   def score(carry, batch):
-    carry, outputs = _read(model, params, carry, batch)
+    batch = sharding.split(batch, mesh)
+    carry, outputs = read(params, None, carry, batch.inputs, batch.segments)
     return carry, task.score(outputs, batch)
 
-  if len(jax.tree.leaves(batch)[0]) == rows:
-    carry, (scores, weights) = score(carry, batch)
+  def apart(x):  # so that each device has rows of every part
+    x = x.reshape(across, -1, rows // across, *x.shape[1:])
+    return x.swapaxes(0, 1).reshape(-1, rows, *x.shape[3:])
+
+  def together(x):
+    x = x.reshape(-1, across, rows // across, *x.shape[2:])
+    return x.swapaxes(0, 1).reshape(-1, *x.shape[3:])
+
+  batch_size = len(jax.tree.leaves(batch)[0])
+  filled = _filled(batch, -(-batch_size // across) * across)
+  if len(jax.tree.leaves(filled)[0]) == rows:
+    carry, (scores, weights) = score(carry, filled)
   else:
-    parts = jax.tree.map(
-      lambda x: x.reshape(-1, rows, *x.shape[1:]), (carry, batch)
-    )
-    carry, (scores, weights) = jax.lax.map(lambda part: score(*part), parts)
-    carry = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), carry)
-  return carry, (scores, weights, _valid(batch, weights), batch.group)
+    parts = jax.tree.map(apart, (carry, filled))
+    found = jax.lax.map(lambda part: score(*part), parts)
+    carry, (scores, weights) = jax.tree.map(together, found)
+  scores, weights = scores[:batch_size], weights[:batch_size]
+  scored = scores, weights, _valid(batch, weights), batch.group
+  return carry, sharding.gathered(scored, mesh)
 
 
-def _read(model, params, carry, batch: Batch):
+def _filled(batch: Batch, num_rows: int) -> Batch:
+  """Returns a batch of so many rows: its own, then its first one again."""
+
+  def fill(x):
+    more = jnp.repeat(x[:1], num_rows - len(x), axis=0)
+    return jnp.concatenate([x, more])
+
+  if len(jax.tree.leaves(batch)[0]) == num_rows:
+    return batch
+  return jax.tree.map(fill, batch)
+
+
+def _read(model, params, key, carry, inputs, segments):
   """Reads a batch: the carry after it, if there was one, and the outputs."""
+  del key  # nothing is random here
   apply = functools.partial(model.apply, {'params': params})
   if carry is None:
-    return None, apply(batch.inputs, batch.segments)
-  return apply(carry, batch.inputs, batch.segments, method='unroll')
+    return None, apply(inputs, segments)
+  return apply(carry, inputs, segments, method='unroll')
 
 
 def _valid(batch: Batch, weights) -> Array:

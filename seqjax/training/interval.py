@@ -56,7 +56,7 @@ def _steps_on_device(
 
   def draw(state):
     batch = task.batch(state.key, state.step, batch_size)
-    return sharding.split_rows(batch, parts.mesh)
+    return sharding.split(batch, parts.mesh)
 
   return _advance_until(progress, stop, draw, parts)
 

@@ -98,8 +98,9 @@ def train(
       at a clock: where a run pauses does not change its results by a bit.
     state: resume from it; it must come from a run with the same arguments,
       except for the mesh.
-    mesh: has one axis. Each device takes an equal share of a batch's rows and
-      samples its own dropout; all hold the parameters. None: one device.
+    mesh: has the axis `rows`, the axis `time`, or both. Each device takes an
+      equal share of a batch's rows, and of their positions, and samples its own
+      dropout; all hold the parameters. None: one device.
     carried: whether each batch starts from the final carry of the one before,
       without a gradient through it. The model must stream, and the task must be
       `sequential`: row i continues row i of the batch before, unless

@@ -1,6 +1,7 @@
 """The arguments of a run, checked once and handed on as one value."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import optax
 from jax.sharding import Mesh
 
 from seqjax.errors import check_value
-from seqjax.training import sharding
+from seqjax.training import meshes, sharding
 from seqjax.training.state import Parts
 
 
@@ -42,8 +43,7 @@ class Recipe:
           f'train needs {name} of at least {least}, but {name}={given} was '
           'given.'
         )
-    if self.mesh is not None:
-      sharding.check(self.mesh, self.batch_size)
+    _ = self.parts  # which checks the mesh
     if jax.process_count() > 1 and _devices(self.mesh) < jax.device_count():
       raise ValueError(
         f'In {jax.process_count()} processes (jax.process_count()), train '
@@ -54,10 +54,12 @@ class Recipe:
     if self.carried:
       check_carries(self.model, self.task)
 
-  @property
+  @functools.cached_property
   def parts(self) -> Parts:
     """The part that compiled functions depend on."""
-    mesh = self.mesh and sharding.check(self.mesh, self.batch_size)
+    mesh = self.mesh
+    if mesh is not None:
+      mesh = check_mesh(mesh, self.model, self.task, self.batch_size)
     return Parts(self.model, self.task, self.optimizer, mesh)
 
   @property
@@ -70,6 +72,32 @@ def _devices(mesh: Mesh | None) -> int:
   return 0 if mesh is None else mesh.size
 
 
+def check_mesh(
+  mesh: Mesh, model: nn.Module, task: Any, batch_size: int
+) -> Mesh:
+  """Returns the mesh, its axes left to the compiler.
+
+  Raises:
+    ValueError: it does not divide the batches of the task, or cuts rows that
+      the model can only read as a whole.
+  """
+  if meshes.TIME not in mesh.axis_names:
+    return meshes.check(mesh, batch_size)
+  check_streams(
+    model,
+    ', so that its rows cannot be cut among devices: use a mesh of rows alone, '
+    'or a SequenceModel of causal mixers',
+  )
+  return meshes.check(mesh, batch_size, _num_positions(task))
+
+
+def _num_positions(task: Any) -> int:
+  """Returns the number of positions of a row; nothing is compiled."""
+  draw = functools.partial(task.batch, jax.random.key(0), 0, 1)
+  batch = jax.eval_shape(draw) if task.on_device else draw()
+  return sharding.num_positions_of(batch)
+
+
 def check_carries(model, task):
   """Raises ValueError unless a carry can be handed from batch to batch."""
   if not getattr(task, 'sequential', False):
@@ -78,9 +106,17 @@ def check_carries(model, task):
       f'before stood, but those of {task} do not: use a task that is '
       "sequential, such as Text(sampling='sequential')."
     )
+  check_streams(
+    model,
+    ' and has no carry that could be handed on: use a SequenceModel of causal '
+    'mixers',
+  )
+
+
+def check_streams(model: nn.Module, consequence: str):
+  """Raises ValueError, with what follows, for a model of whole sequences."""
   if getattr(type(model), 'initialize_carry', None) is None:
     raise ValueError(
-      f'A {type(model).__name__} reads whole sequences and has no carry that '
-      'could be handed on: use a SequenceModel of causal mixers.'
+      f'A {type(model).__name__} reads whole sequences{consequence}.'
     )
   model.initialize_carry(1)  # which says what cannot stream

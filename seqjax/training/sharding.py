@@ -1,10 +1,10 @@
-"""Rows of a batch over the devices of a mesh; parameters on each of them.
+"""Rows and positions of a batch over the devices of a mesh.
 
-Every device computes the gradient of its rows; their sum is all that devices
-send each other, but for single numbers.
+Every device computes the gradient of its part; their sum is all that devices
+send each other, but for single numbers, and for what passes along time where
+positions are cut. Parameters are on each device, or, at rest, in parts.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,31 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
-from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from seqjax.training.meshes import ROWS, TIME, size
 from seqjax.training.state import TrainState
 from seqjax.typing import Batch
-
-
-def check(mesh: Mesh, batch_size: int) -> Mesh:
-  """Returns the mesh, its axis left to the compiler.
-
-  Raises:
-    ValueError: it has several axes, or does not divide the batch.
-  """
-  if len(mesh.axis_names) != 1:
-    raise ValueError(
-      'Batches are spread over a mesh of one axis, but this one has the axes '
-      f'{mesh.axis_names}.'
-    )
-  if batch_size % mesh.size:
-    raise ValueError(
-      f'Every device of the mesh takes as many rows, but batch_size='
-      f'{batch_size} is not a multiple of its {mesh.size} devices; '
-      f'{math.ceil(batch_size / mesh.size) * mesh.size} would be.'
-    )
-  return Mesh(mesh.devices, mesh.axis_names, axis_types=(AxisType.Auto,))
 
 
 def put(state: TrainState, mesh: Mesh | None) -> TrainState:
@@ -46,12 +27,28 @@ def put(state: TrainState, mesh: Mesh | None) -> TrainState:
   return jax.tree.map(_placed, state, _of_state(state, mesh))
 
 
+def put_copies(tree: Any, mesh: Mesh | None) -> Any:
+  """Returns a tree with copies on all devices of the mesh.
+
+  What lies on these devices already stays as it is, such as a state at rest.
+  """
+  if mesh is None:
+    return tree
+  everywhere = NamedSharding(mesh, P())
+
+  def put(leaf):
+    sharding = getattr(leaf, 'sharding', None)
+    there = isinstance(sharding, NamedSharding) and sharding.mesh == mesh
+    return leaf if there else _placed(leaf, everywhere)
+
+  return jax.tree.map(put, tree)
+
+
 def put_stack(batches: Batch, mesh: Mesh | None) -> Batch:
-  """Batches on top of each other, the rows of each spread over the mesh."""
+  """Returns batches on top of each other, each of them spread over the mesh."""
   if mesh is None:
     return batches
-  rows = NamedSharding(mesh, P(None, *mesh.axis_names))
-  return jax.tree.map(lambda leaf: _placed(leaf, rows), batches)
+  return jax.tree.map(_placed, batches, _of_batch(batches, mesh, stacked=True))
 
 
 def local(state: TrainState) -> TrainState:
@@ -89,16 +86,23 @@ def _placed(leaf: Any, sharding: NamedSharding) -> jax.Array:
   )
 
 
-def split_rows(batch: Batch, mesh: Mesh | None) -> Batch:
-  """Keeps each device's rows of a batch that all of them generate; in `jit`.
+def split(batch: Batch, mesh: Mesh | None) -> Batch:
+  """Keeps each device's part of a batch that all of them generate; in `jit`.
 
-  Drawing is cheap, and what draws may look across rows.
+  Generating is cheap, and may look across rows and positions.
   """
   if mesh is None:
     return batch
   everywhere = NamedSharding(mesh, P())
   batch = jax.lax.with_sharding_constraint(batch, everywhere)
-  return jax.lax.with_sharding_constraint(batch, _rows(mesh))
+  return jax.lax.with_sharding_constraint(batch, _of_batch(batch, mesh))
+
+
+def gathered(tree: Any, mesh: Mesh | None) -> Any:
+  """Gives every device all of these arrays; in `jit`."""
+  if mesh is None:
+    return tree
+  return jax.lax.with_sharding_constraint(tree, NamedSharding(mesh, P()))
 
 
 def keep(state: TrainState, mesh: Mesh | None) -> TrainState:
@@ -108,36 +112,78 @@ def keep(state: TrainState, mesh: Mesh | None) -> TrainState:
   return jax.lax.with_sharding_constraint(state, _of_state(state, mesh))
 
 
-def by_rows(read: Callable, mesh: Mesh | None) -> Callable:
+def by_parts(
+  read: Callable, mesh: Mesh | None, *, same_over_time: bool = False
+) -> Callable:
   """Makes `read(params, key, carry, inputs, segments)` run device by device.
 
   Said outright, for a compiler that is to find it gathers what it need not.
-  Each device has a key of its own.
+  Inside, layers find that their positions are a part of a row's by the name of
+  the axis; the carry is that of whole rows, before and after.
+
+  Args:
+    read: returns the carry after its rows, and outputs. Its key may be None.
+    mesh: of the devices.
+    same_over_time: whether devices that hold parts of one row have the same
+      key, as dropout needs that drops alike at all positions. Otherwise each
+      device has a key of its own.
   """
   if mesh is None:
     return read
-  (axis,) = mesh.axis_names
+  random_over = [ROWS] if same_over_time else [ROWS, TIME]
+  rows, part = _axes(mesh, ROWS), _axes(mesh, ROWS, TIME)
 
   def local(params, key, *of_rows):
-    return read(
-      params, jax.random.fold_in(key, jax.lax.axis_index(axis)), *of_rows
-    )
+    for axis in random_over:
+      if key is not None and axis in mesh.axis_names:
+        key = jax.random.fold_in(key, jax.lax.axis_index(axis))
+    return read(params, key, *of_rows)
 
   return jax.shard_map(
     local,
     mesh=mesh,
-    in_specs=(P(), P(), P(axis), P(axis), P(axis)),
-    out_specs=P(axis),
+    in_specs=(P(), P(), rows, part, part),
+    out_specs=(rows, part),
     check_vma=False,  # or every loop would have to say what varies
   )
 
 
 def _of_state(state: TrainState, mesh: Mesh) -> Any:
   """Returns shardings: all on every device, but the carry by its rows."""
-  everywhere, rows = NamedSharding(mesh, P()), _rows(mesh)
+  everywhere = NamedSharding(mesh, P())
+  rows = NamedSharding(mesh, _axes(mesh, ROWS))
   shardings = jax.tree.map(lambda _: everywhere, state)
   return shardings._replace(carry=jax.tree.map(lambda _: rows, state.carry))
 
 
-def _rows(mesh: Mesh) -> NamedSharding:
-  return NamedSharding(mesh, P(*mesh.axis_names))
+def _of_batch(batch: Batch, mesh: Mesh, stacked: bool = False) -> Any:
+  """Returns shardings: by rows, and by positions what has them.
+
+  Args:
+    batch: its leaves begin with rows.
+    mesh: of the devices.
+    stacked: whether an axis of batches stands before the rows.
+  """
+  before = (None,) if stacked else ()
+  place = len(before) + 1
+  num_positions = num_positions_of(batch, place)
+
+  def sharding(leaf):
+    cut = leaf.ndim > place and leaf.shape[place] == num_positions
+    names = (ROWS, TIME) if cut and size(mesh, TIME) > 1 else (ROWS,)
+    return NamedSharding(mesh, P(*before, *_axes(mesh, *names)))
+
+  return jax.tree.map(sharding, batch)
+
+
+def num_positions_of(batch: Batch, place: int = 1) -> int:
+  """Returns the number of positions of the rows of a batch's inputs."""
+  return max(x.shape[place] for x in jax.tree.leaves(batch.inputs))
+
+
+def _axes(mesh: Mesh, *names: str) -> P:
+  """Returns the spec of the first axes; what the mesh lacks is not cut."""
+  there = [name if name in mesh.axis_names else None for name in names]
+  while there and there[-1] is None:
+    there.pop()  # for arrays that have fewer axes
+  return P(*there)

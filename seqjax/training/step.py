@@ -38,12 +38,16 @@ def train_step(
   Dropout is on: the model is given a key for it, a function of the run's key
   and the step. A state with a carry reads on from it: the batch continues the
   one before, and no gradient passes between them (truncated backpropagation
-  through time: Williams & Peng, 1990). On a mesh, each device reads its rows of
+  through time: Williams & Peng, 1990). On a mesh, each device reads its part of
   the batch. Optimizers are told the loss, by optax's extra arguments `value`,
   `grad` and `value_fn`. `fault` is what `first_fault` says.
   """
   dropout_key = jax.random.fold_in(stream_key(state.key, 'dropout'), state.step)
-  read = sharding.by_rows(functools.partial(_read, model), mesh)
+  read = sharding.by_parts(
+    functools.partial(_read, model),
+    mesh,
+    same_over_time=getattr(model, 'variational', False),
+  )
 
   def loss_fn(params):
     carry, outputs = read(

@@ -8,10 +8,14 @@ import re
 import subprocess
 import sys
 
+import jax
+import numpy as np
 import pytest
+from jax.sharding import Mesh
 
 import seqjax
 from seqjax import results, training
+from seqjax.analysis import memory
 from seqjax.cli import build, evaluate, train
 
 SMALL = train.Config(
@@ -44,6 +48,41 @@ def test_a_run_in_half_precision_computes_blocks_again(tmp_path):
     SMALL, task='parity', dtype='bfloat16', remat=True, dropout=0.2
   )
   assert 0 <= train.run(config, tmp_path, shard=True)['test'] <= 1
+
+
+@pytest.mark.parametrize(
+  'options, message',
+  [
+    ({'shard': True, 'mesh': 'rows:1'}, '--mesh=rows:1 was given, too'),
+    ({'mesh': 'tme:1'}, "Unknown axis of a mesh 'tme'"),
+    ({'mesh': 'rows:1,time:1'}, 'A Classifier reads whole sequences'),
+  ],
+)
+def test_a_mesh_that_cannot_be_is_refused(options, message, tmp_path):
+  """Before anything is written."""
+  config = dataclasses.replace(SMALL, task='parity')
+  with pytest.raises(ValueError, match=message):
+    train.run(config, tmp_path / 'run', **options)
+  assert not (tmp_path / 'run').exists()
+
+
+def test_memory_is_that_of_one_device_of_a_mesh(monkeypatch):
+  """100 bytes for the model, and 40 for a row, of which time:4 holds 10."""
+  config = dataclasses.replace(SMALL, task='recall', batch_size=8)
+  mesh = Mesh(np.full((2, 4), jax.devices()[0]), ('rows', 'time'))
+  monkeypatch.setattr(build, 'bytes_needed', lambda _, rows: 100 + 40 * rows)
+  task, _ = build.make(config)
+  limits = {(140, mesh): True, (139, mesh): False}
+  limits |= {(420, None): True, (419, None): False}
+  for (limit, devices), fits in limits.items():
+    monkeypatch.setattr(memory, 'available_memory', lambda limit=limit: limit)
+    assert build.fits_memory(config, task, mesh=devices) == fits
+  monkeypatch.setattr(memory, 'available_memory', lambda: 170)
+  said = build.too_large(dataclasses.replace(config, batch_size=32), mesh)
+  assert '(each device holds 16 rows, 1/4 of their positions)' in said
+  assert 'batch_size=4 would fit' in said
+  monkeypatch.setattr(memory, 'available_memory', lambda: 100)
+  assert 'not even one row for each device' in build.too_large(config, mesh)
 
 
 def test_a_corpus_is_any_file(tmp_path):

@@ -7,6 +7,7 @@ import json
 import re
 import sys
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,9 +17,10 @@ from jax.sharding import AxisType, Mesh
 from seqjax import training
 from seqjax.models import SequenceModel
 from seqjax.nn import GRU, Attention
+from seqjax.nn.mixer import CausalMixer
 from seqjax.tasks import Recall
 from seqjax.tasks.text import Text
-from seqjax.training import interval, sharding
+from seqjax.training import interval, meshes, sharding
 from seqjax.training.state import Parts
 
 KEY, BATCH_SIZE = jax.random.key(0), 40
@@ -42,9 +44,29 @@ def collectives(lowered):
   )
 
 
-def case(task, mesh, *, carried):
+class RunningSum(CausalMixer):
+  """The sum of all inputs so far, on one device or with positions cut."""
+
+  @nn.nowrap
+  def initialize_carry(self, batch_size):
+    return jnp.zeros((batch_size, self.features))
+
+  def step(self, carry, x_t):
+    carry = carry + x_t
+    return carry, carry
+
+  def unroll(self, carry, x, segments=None):
+    sums = jnp.cumsum(x, axis=1)
+    if 'time' in jax.sharding.get_abstract_mesh().manual_axes:
+      totals = jax.lax.all_gather(sums[:, -1], 'time')
+      before = jnp.arange(len(totals)) < jax.lax.axis_index('time')
+      sums += jnp.sum(totals * before[:, None, None], axis=0)[:, None]
+      return carry + jnp.sum(totals, axis=0), carry[:, None] + sums
+    return carry + sums[:, -1], carry[:, None] + sums
+
+
+def case(task, mesh, mixers, *, carried):
   """Losses on one device and on the mesh, and what crosses."""
-  mixers = GRU(8), Attention(8, 16)
   model = SequenceModel(task.input, task.output, mixers, expansion=0)
   parts = {'model': model, 'task': task, 'optimizer': OPTIMIZER}
   options = {'batch_size': BATCH_SIZE, 'learning_rate': 0.5, 'log_every': 2}
@@ -56,7 +78,7 @@ def case(task, mesh, *, carried):
   )
   state = spread[-1][0]
   progress = interval.Progress.begin(state)
-  mesh = sharding.check(mesh, BATCH_SIZE)
+  mesh = meshes.check(mesh, BATCH_SIZE, 6)
   if task.on_device:
     lowered = interval._steps_on_device.lower(
       progress, 8, {}, parts=Parts(**parts, mesh=mesh), batch_size=BATCH_SIZE
@@ -68,9 +90,12 @@ def case(task, mesh, *, carried):
     lowered = interval._stack.lower(
       progress, 8, stack, 6, parts=Parts(**parts, mesh=mesh)
     )
-  scores = training.evaluate(
-    model, state.params, task, batches=1, batch_size=BATCH_SIZE
-  )
+  scored = {'batches': 2, 'batch_size': 12, 'at_once': 9, 'carried': carried}
+  params = alone[-1][0].params
+  scores = [
+    training.evaluate(model, params, task, **scored, mesh=devices)
+    for devices in (None, mesh)
+  ]
   return {
     'alone': [float(metrics['loss']) for _, metrics in alone],
     'spread': [float(metrics['loss']) for _, metrics in spread],
@@ -86,7 +111,7 @@ def case(task, mesh, *, carried):
         for leaf in jax.tree.leaves(state.carry)
       }
     ),
-    'score': training.overall(scores),
+    'scores': [[*map(list, of.values()), of.share] for of in scores],
   }
 
 
@@ -100,12 +125,11 @@ def error(function, *args, **options):
 def main(corpus):
   devices = np.array(jax.devices())
   # As jax.make_mesh makes it by default.
-  mesh = Mesh(devices, ('data',), axis_types=(AxisType.Explicit,))
+  mesh = Mesh(devices, ('rows',), axis_types=(AxisType.Explicit,))
   recall = Recall(num_facts=4, num_distractors=3, lag=15)
   text = Text(corpus, sampling='sequential', length=6)
-  model = SequenceModel(
-    recall.input, recall.output, (GRU(8), Attention(8, 16)), expansion=0
-  )
+  mixers, sums = (GRU(8), Attention(8, 16)), (RunningSum(8),)
+  model = SequenceModel(recall.input, recall.output, mixers, expansion=0)
   diverge = training.train(
     model,
     recall,
@@ -116,13 +140,13 @@ def main(corpus):
     learning_rate=jnp.inf,
     mesh=mesh,
   )
-  square = Mesh(devices.reshape(4, 2), ('data', 'model'))
+  square = Mesh(devices.reshape(4, 2), ('rows', 'time'))
   return {
-    'drawn': case(recall, mesh, carried=False),
-    'fed': case(text, mesh, carried=True),
+    'drawn': case(recall, mesh, mixers, carried=False),
+    'fed': case(text, mesh, mixers, carried=True),
+    'drawn, cut': case(recall, square, sums, carried=False),
+    'fed, cut': case(text, square, sums, carried=True),
     'not finite': error(list, diverge),
-    'rows': error(sharding.check, mesh, 20),
-    'axes': error(sharding.check, square, 24),
   }
 
 
