@@ -30,7 +30,7 @@ from seqjax.nn import NONCAUSAL_MIXERS
 from seqjax.results import json_files
 from seqjax.tasks import TASKS
 from seqjax.tasks.task import Metric
-from seqjax.training import meshes, recipe
+from seqjax.training import meshes, recipe, sharding
 from seqjax.typing import Batch
 
 SCORED_ROWS = 64  # of a batch; four of validation, sixteen of test
@@ -213,7 +213,11 @@ def rows_at_once(config: Config) -> int:
 
 
 def fits_memory(
-  config: Config, task, at_once: int = 1, mesh: Mesh | None = None
+  config: Config,
+  task,
+  at_once: int = 1,
+  mesh: Mesh | None = None,
+  shard_states: bool = False,
 ) -> bool:
   """Tells whether an update, or several at once, would fit; compiles none.
 
@@ -226,24 +230,47 @@ def fits_memory(
   stream = at_once * config.batch_size * num_positions(task) * config.features
   if 50 * stream * jnp.dtype(config.dtype).itemsize < limit * parts:
     return True
-  one, two = _bytes_of_one_and_two(config, mesh)
+  one, two = _bytes_of_one_and_two(config, mesh, shard_states)
   return at_once * _extrapolated(config, one, two, mesh) <= limit
 
 
-def too_large(config: Config, mesh: Mesh | None = None) -> str:
+def too_large(
+  config: Config, mesh: Mesh | None = None, shard_states: bool = False
+) -> str:
   """Returns the message for exhausted memory: what is needed, what fits."""
-  return _refusal(config, *_bytes_of_one_and_two(config, mesh), mesh)
+  bytes_of = _bytes_of_one_and_two(config, mesh, shard_states)
+  return _refusal(config, *bytes_of, mesh)
 
 
-def _bytes_of_one_and_two(config: Config, mesh: Mesh | None) -> list[int]:
+def _bytes_of_one_and_two(
+  config: Config, mesh: Mesh | None, shard_states: bool
+) -> list[int]:
   """Returns the bytes that updates by one example and by two take on a device.
 
   Of an example whose positions are cut, it holds that part.
   """
   one, two = (bytes_needed(config, batch_size) for batch_size in (1, 2))
   example, part = max(two - one, 0), meshes.size(mesh, meshes.TIME)
-  one = max(one - example, 0) + example // part
+  model = one - example
+  if shard_states:
+    model -= _bytes_of_others(config, meshes.size(mesh, meshes.ROWS))
+  one = max(model, 0) + example // part
   return [one, one + example // part]
+
+
+def _bytes_of_others(config: Config, devices: int) -> int:
+  """Returns the bytes that a device leaves to others where states are sharded.
+
+  Of the state before and after an update, that is, but for the parameters,
+  which it gathers once.
+  """
+  task, model = make(config)
+  state = state_shapes(config, task, model)
+  both = [
+    sharding.bytes_in_parts(tree, devices)
+    for tree in (state.params, state.opt_state)
+  ]
+  return (2 * sum(both) - both[0]) * (devices - 1) // devices
 
 
 def _extrapolated(config: Config, one: int, two: int, mesh: Mesh | None) -> int:

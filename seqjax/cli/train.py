@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import jax
 
 from seqjax import experiment, results, training
-from seqjax.cli import build
+from seqjax.cli import build, spreading
 from seqjax.cli.train_config import CHECKPOINTS, Config
 from seqjax.launch import (
   exits,
@@ -38,7 +38,7 @@ from seqjax.results import extension, leaves
 from seqjax.results.checkpoint import Checkpoints
 from seqjax.results.follower import FollowerCheckpoints, FollowerRun
 from seqjax.results.saver import Saver
-from seqjax.training import meshes, recipe, sharding
+from seqjax.training import recipe, sharding
 
 PIECE_SECONDS = 5.0  # of training between checks of the clock and for SIGTERM
 
@@ -49,6 +49,7 @@ def run(
   *,
   shard: bool = False,
   mesh: str = '',
+  shard_states: bool = False,
   tracker: str = 'none',
   profile: bool = False,
   extend: bool = False,
@@ -66,6 +67,8 @@ def run(
     mesh: the mesh that batches are spread over, as `training.meshes.parse`
       reads it. Several processes spread rows over all devices where none is
       given. A run may be resumed on another mesh.
+    shard_states: share parameters and the optimizer's state among the devices
+      along rows, as `training.train` does.
     tracker: where the run is shown, one of `trackers.TRACKERS`, which changes
       no result.
     profile: trace a few intervals, which changes no result either.
@@ -88,8 +91,8 @@ def run(
   tracking = processes.first_alone(
     lambda: trackers.Tracking(tracker, workdir, config)
   ) or trackers.Tracking('none', workdir, config)
-  devices = _mesh(shard, mesh)
-  exhausted = memory_limits.named(lambda: build.too_large(config, devices))
+  spread = spreading.over(shard, mesh, shard_states)
+  exhausted = memory_limits.named(lambda: build.too_large(config, *spread))
   with signals.sigterm() as here, exhausted:
     preempted = processes.AnyAsked(here)
     if extend:
@@ -100,7 +103,7 @@ def run(
       return done
     with tracking:
       return _run(
-        config, workdir, preempted, devices, tracking, profile and first
+        config, workdir, preempted, spread, tracking, profile and first
       )
 
 
@@ -150,18 +153,6 @@ def check(config: Config):
   build.check_model(*build.make(config), config)
 
 
-def _mesh(shard: bool, mesh: str) -> jax.sharding.Mesh | None:
-  """Returns the mesh that batches are spread over; None: one device."""
-  if shard and mesh:
-    raise ValueError(
-      f'--shard is the mesh rows:-1, but --mesh={mesh} was given, too: leave '
-      'one of them out.'
-    )
-  if not mesh and (shard or processes.are_several()):
-    mesh = f'{meshes.ROWS}:-1'
-  return meshes.parse(mesh) if mesh else None
-
-
 @contextlib.contextmanager
 def _records(config: Config, workdir: Any) -> Iterator[tuple[Any, Any]]:
   """Yields what writes the run and its checkpoints: in the first process."""
@@ -183,24 +174,29 @@ def _records(config: Config, workdir: Any) -> Iterator[tuple[Any, Any]]:
     )
 
 
-def _run(config, workdir, preempted, mesh, tracking, profile) -> dict[str, Any]:
+def _run(
+  config, workdir, preempted, spread, tracking, profile
+) -> dict[str, Any]:
   # A run that resumes keeps what it has fitted, whatever fits it now.
   kept = processes.first_alone(lambda: build.read_fitted(workdir))
   task, model = build.make(config, fitted=processes.from_first(kept))
   build.check_model(task, model, config)
-  if mesh is not None:
-    mesh = recipe.check_mesh(mesh, model, task, config.batch_size)
+  recipe.check_spread(*spread, model, task, config.batch_size)
   processes.check_same({'data': build.fingerprint(task)})
   with _records(config, workdir) as (record, checkpoints):
     stop_if_preempted = functools.partial(
       raise_if_preempted, preempted, checkpoints, config, workdir
     )
     parts = task, model, record, checkpoints, tracking
-    state = _train(config, *parts, mesh, profile, preempted, stop_if_preempted)
+    state = _train(
+      config, *parts, spread, profile, preempted, stop_if_preempted
+    )
     held_out = {}
     _say('scoring validation and test ...')
     for split, batches in {'validation': 4, 'test': 16}.items():
-      scored = held_out_score(config, model, state, task, split, batches, mesh)
+      scored = held_out_score(
+        config, model, state, task, split, batches, spread.mesh
+      )
       held_out |= scored.named(split)
       stop_if_preempted(state.step)
     summary = record.finish(
@@ -221,15 +217,17 @@ def _train(
   record,
   checkpoints,
   tracking,
-  mesh,
+  spread,
   profile,
   preempted,
   stop_if_preempted,
 ) -> training.TrainState:
   """Returns the last state, whose checkpoint may still be being written."""
-  if not build.fits_memory(config, task, mesh=mesh):
-    raise MemoryError(build.too_large(config, mesh))
-  state, patience = _restore(config, task, model, record, checkpoints)
+  if not build.fits_memory(config, task, 1, *spread):
+    raise MemoryError(build.too_large(config, *spread))
+  with spreading.beginning(spread):
+    state, patience = _restore(config, task, model, record, checkpoints)
+  state = sharding.put(state, *spread)
   processes.first_alone(lambda: build.write_fitted(task, record.workdir))
   stop_if_preempted(state.step)
   tracking.begin(state.step)
@@ -250,20 +248,22 @@ def _train(
     profile=profile,
     stream=None if processes.is_first() else io.StringIO(),
   )
-  spread = state
-  states = _states(config, task, model, state, pause, mesh)
+  costly = spread.shard_states and processes.are_several()  # to put together
+  states = _states(config, task, model, state, pause, spread)
   with watch, _keeping_the_last(saver):
-    for spread, metrics in states:
-      state = sharding.local(spread)
-      pace.reached(state.step)
-      watch.reached(state.step)
+    for state, metrics in states:
+      step = int(state.step)
+      pace.reached(step)
+      watch.reached(step)
       score = None
       if metrics:
-        validation = held_out_score(config, model, spread, task, mesh=mesh)
+        validation = held_out_score(
+          config, model, state, task, mesh=spread.mesh
+        )
         line = metrics | validation.named('validation')
-        record.log(state.step, **line)
-        tracking.log(state.step, **line)
-        watch.update(state.step, **metrics, validation=validation.score)
+        record.log(step, **line)
+        tracking.log(step, **line)
+        watch.update(step, **metrics, validation=validation.score)
         score = processes.from_first(sign * validation.score)
         patience = patience.after(score)
       extra = {
@@ -271,19 +271,22 @@ def _train(
         'data': data,
         'lines': record.num_lines,
       }
-      saver.offer(state.step, state, extra, score)
-      over = patience.is_over(config.patience) or state.step == config.steps
+      over = patience.is_over(config.patience) or step == config.steps
       ends = over or preempted.is_set()
-      save = saver.save if ends else saver.save_when_due
-      save(state.step, state, extra)
+      saves = metrics or ends or not costly
+      if saves or processes.from_first(saver.is_due()):
+        whole = sharding.local(state)
+        saver.offer(step, whole, extra, score)
+        save = saver.save if ends else saver.save_when_due
+        save(step, whole, extra)
       if ends:
-        stop_if_preempted(state.step)
+        stop_if_preempted(step)
       if over:
         break
-  return spread
+  return state
 
 
-def _states(config, task, model, state, pause, mesh):
+def _states(config, task, model, state, pause, spread):
   """Returns the generator of states and metrics from `state` on."""
   return training.train(
     model,
@@ -296,9 +299,10 @@ def _states(config, task, model, state, pause, mesh):
     log_every=config.log_every,
     pause=pause,
     state=state,
-    mesh=mesh,
+    mesh=spread.mesh,
     carried=config.carried,
     layer_norms=config.layer_norms,
+    shard_states=spread.shard_states,
   )
 
 
@@ -466,11 +470,7 @@ def main():
     Config,
     train_and_report,
     workdir='runs/train',
-    shard='Spread the rows of each batch over all devices: --mesh=rows:-1.',
-    mesh=experiment.Text(
-      'Spread each batch over devices, as in rows:2,time:4: its rows over two, '
-      'the positions of each row over four; -1 stands for all that are left.'
-    ),
+    **spreading.SWITCHES,
     tracker=experiment.Choice(
       'Show metrics in another program, too, by the extra of that name.',
       trackers.TRACKERS,

@@ -52,9 +52,13 @@ class Saver:
     kept = self._checkpoints.would_keep({x.step: x.score for x in held})
     self._held = [x for x in held if x.step in kept]
 
+  def is_due(self) -> bool:
+    """Tells whether it is time to save."""
+    return time.monotonic() - self._saved >= self._seconds
+
   def save_when_due(self, step: Any, state: Any, extra: Mapping[str, Any]):
     """Saves the first state that is held, else this one, if it is time."""
-    if time.monotonic() - self._saved < self._seconds:
+    if not self.is_due():
       return
     if self._held:
       self._write(*self._held.pop(0))

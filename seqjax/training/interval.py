@@ -118,6 +118,7 @@ def _advance_until(progress, stop, draw, parts: Parts) -> Progress:
   def advance(progress):
     batch = draw(progress.state)
     state, metrics = train_step(progress.state, batch, **parts._asdict())
-    return Progress(sharding.keep(state, parts.mesh), metrics['fault'])
+    state = sharding.keep(state, parts.mesh, parts.shard_states)
+    return Progress(state, metrics['fault'])
 
   return jax.lax.while_loop(unfinished, advance, progress)

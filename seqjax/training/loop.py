@@ -62,6 +62,7 @@ def train(
   mesh: Mesh | None = None,
   carried: bool = False,
   layer_norms: bool = False,
+  shard_states: bool = False,
 ) -> Iterator[tuple[TrainState, dict[str, jax.Array]]]:
   """Yields state and metrics at multiples of `log_every`, and at the end.
 
@@ -107,6 +108,10 @@ def train(
       `segments.start` marks a new start.
     layer_norms: whether the norm of each layer's gradient is a metric, too,
       such as 'gradient_norm/stack/blocks_0'.
+    shard_states: whether devices along `rows` share the parameters and the
+      state of the optimizer between steps, each leaf along its largest axis
+      that they divide (ZeRO: Rajbhandari et al., 2020). During a step each
+      gathers the parameters that it reads.
 
   Yields:
     The state, and a dict of scalars, which is empty at a pause: the interval's
@@ -143,6 +148,7 @@ def train(
     mesh,
     carried,
     layer_norms,
+    shard_states,
   )
   return follow(recipe, key, learning_rate, state)
 
@@ -173,7 +179,8 @@ def follow(
     run = functools.partial(
       interval.steps_on_host_batches, draw, most=recipe.log_every, parts=parts
     )
-  return _intervals(run, sharding.put(state, parts.mesh), recipe)
+  state = sharding.put(state, parts.mesh, parts.shard_states)
+  return _intervals(run, state, recipe)
 
 
 def begin(
@@ -199,7 +206,7 @@ def begin(
 
 def _intervals(run: Callable, state: TrainState, recipe: Recipe):
   """Runs from one multiple of `log_every` to the next, up to `steps`."""
-  mesh = recipe.parts.mesh
+  parts = recipe.parts
   for stop, is_end in stops(int(state.step), recipe):
     progress = run(interval.Progress.begin(state), stop)
     check_finite(progress)
@@ -208,7 +215,7 @@ def _intervals(run: Callable, state: TrainState, recipe: Recipe):
       metrics = means(state.sums)
       if optimizers.has_learning_rate(state.opt_state):
         metrics['learning_rate'] = optimizers.learning_rate(state.opt_state)
-      state = sharding.put(_cleared(state), mesh)
+      state = sharding.put(_cleared(state), parts.mesh, parts.shard_states)
     yield state, metrics
 
 

@@ -15,8 +15,9 @@ import jax
 from jax.sharding import AxisType, Mesh
 
 from seqjax.errors import unknown
+from seqjax.ops import over_time
 
-ROWS, TIME, MEMBERS = AXES = ('rows', 'time', 'members')
+ROWS, TIME, MEMBERS = 'rows', over_time.AXIS, 'members'
 OF_TRAINING = (ROWS, TIME)
 _PART = re.compile(r'([^:]*):(-1|\d+)')
 

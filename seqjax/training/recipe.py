@@ -33,6 +33,7 @@ class Recipe:
   mesh: Mesh | None = None
   carried: bool = False
   layer_norms: bool = False
+  shard_states: bool = False
 
   def __post_init__(self):
     for name, least in (('steps', 0), ('batch_size', 1), ('log_every', 1)):
@@ -44,23 +45,16 @@ class Recipe:
           'given.'
         )
     _ = self.parts  # which checks the mesh
-    if jax.process_count() > 1 and _devices(self.mesh) < jax.device_count():
-      raise ValueError(
-        f'In {jax.process_count()} processes (jax.process_count()), train '
-        f'needs a mesh over all devices, of which there are '
-        f'{jax.device_count()}, but that given has {_devices(self.mesh)}: make '
-        "it by jax.make_mesh((jax.device_count(),), ('rows',))."
-      )
     if self.carried:
       check_carries(self.model, self.task)
 
   @functools.cached_property
   def parts(self) -> Parts:
     """The part that compiled functions depend on."""
-    mesh = self.mesh
-    if mesh is not None:
-      mesh = check_mesh(mesh, self.model, self.task, self.batch_size)
-    return Parts(self.model, self.task, self.optimizer, mesh)
+    mesh = check_spread(
+      self.mesh, self.shard_states, self.model, self.task, self.batch_size
+    )
+    return Parts(self.model, self.task, self.optimizer, mesh, self.shard_states)
 
   @property
   def carried_rows(self) -> int | None:
@@ -70,6 +64,33 @@ class Recipe:
 
 def _devices(mesh: Mesh | None) -> int:
   return 0 if mesh is None else mesh.size
+
+
+def check_spread(
+  mesh: Mesh | None,
+  shard_states: bool,
+  model: nn.Module,
+  task: Any,
+  batch_size: int,
+) -> Mesh | None:
+  """Returns the mesh of a training run, its axes left to the compiler.
+
+  Raises:
+    ValueError: it does not suit the batches, the model or the processes.
+  """
+  if jax.process_count() > 1 and _devices(mesh) < jax.device_count():
+    raise ValueError(
+      f'In {jax.process_count()} processes (jax.process_count()), train '
+      f'needs a mesh over all devices, of which there are '
+      f'{jax.device_count()}, but that given has {_devices(mesh)}: make '
+      "it by jax.make_mesh((jax.device_count(),), ('rows',))."
+    )
+  if shard_states and meshes.size(mesh, meshes.ROWS) == 1:
+    raise ValueError(
+      'States are shared by several devices along rows (shard_states), but '
+      'there is one: give a mesh such as rows:4.'
+    )
+  return mesh and check_mesh(mesh, model, task, batch_size)
 
 
 def check_mesh(

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
@@ -20,11 +19,13 @@ from seqjax.training.state import TrainState
 from seqjax.typing import Batch
 
 
-def put(state: TrainState, mesh: Mesh | None) -> TrainState:
+def put(
+  state: TrainState, mesh: Mesh | None, shard_states: bool = False
+) -> TrainState:
   """Returns the state on the devices of the mesh, from wherever it is."""
   if mesh is None:
     return state
-  return jax.tree.map(_placed, state, _of_state(state, mesh))
+  return jax.tree.map(_placed, state, _of_state(state, mesh, shard_states))
 
 
 def put_copies(tree: Any, mesh: Mesh | None) -> Any:
@@ -52,9 +53,10 @@ def put_stack(batches: Batch, mesh: Mesh | None) -> Batch:
 
 
 def local(state: TrainState) -> TrainState:
-  """Returns the whole state on devices of this process.
+  """Returns the whole state on devices of this process, or in its memory.
 
-  Of a mesh over several processes, which all have to ask for it together.
+  Of a mesh over several processes, which all have to ask for it together. What
+  they share is put together in the memory of the host, an array at a time.
   """
 
   def whole(leaf):
@@ -62,7 +64,7 @@ def local(state: TrainState) -> TrainState:
       return leaf
     if leaf.is_fully_replicated:
       return leaf.addressable_data(0)
-    return jnp.asarray(multihost_utils.process_allgather(leaf, tiled=True))
+    return np.asarray(multihost_utils.process_allgather(leaf, tiled=True))
 
   return jax.tree.map(whole, state)
 
@@ -105,11 +107,19 @@ def gathered(tree: Any, mesh: Mesh | None) -> Any:
   return jax.lax.with_sharding_constraint(tree, NamedSharding(mesh, P()))
 
 
-def keep(state: TrainState, mesh: Mesh | None) -> TrainState:
+def keep(
+  state: TrainState, mesh: Mesh | None, shard_states: bool = False
+) -> TrainState:
   """Says where the state is, so that it stays there; in `jit`."""
   if mesh is None:
     return state
-  return jax.lax.with_sharding_constraint(state, _of_state(state, mesh))
+  where = _of_state(state, mesh, shard_states)
+  return jax.lax.with_sharding_constraint(state, where)
+
+
+def keep_at_rest(tree: Any, mesh: Mesh) -> Any:
+  """Gives every device along rows its part of parameters; in `jit`."""
+  return jax.lax.with_sharding_constraint(tree, _at_rest(tree, mesh))
 
 
 def by_parts(
@@ -148,12 +158,44 @@ def by_parts(
   )
 
 
-def _of_state(state: TrainState, mesh: Mesh) -> Any:
-  """Returns shardings: all on every device, but the carry by its rows."""
+def _of_state(state: TrainState, mesh: Mesh, shard_states: bool) -> Any:
+  """Returns shardings: all on every device, but the carry by its rows.
+
+  With `shard_states`, also parameters and the optimizer's state in parts.
+  """
   everywhere = NamedSharding(mesh, P())
   rows = NamedSharding(mesh, _axes(mesh, ROWS))
   shardings = jax.tree.map(lambda _: everywhere, state)
+  if shard_states:
+    params, opt_state = _at_rest((state.params, state.opt_state), mesh)
+    shardings = shardings._replace(params=params, opt_state=opt_state)
   return shardings._replace(carry=jax.tree.map(lambda _: rows, state.carry))
+
+
+def _at_rest(tree: Any, mesh: Mesh) -> Any:
+  """Returns shardings: each leaf in as many parts as there are along rows."""
+  return jax.tree.map(
+    lambda leaf: NamedSharding(mesh, P(*_parts_of(leaf, size(mesh, ROWS)))),
+    tree,
+  )
+
+
+def _parts_of(leaf: Any, count: int) -> list[str | None]:
+  """Cuts the largest axis that can be cut evenly, if there is one."""
+  cut = [axis for axis, n in enumerate(leaf.shape) if n and n % count == 0]
+  if not cut or jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+    return []
+  largest = max(cut, key=lambda axis: leaf.shape[axis])
+  return [None] * largest + [ROWS]
+
+
+def bytes_in_parts(tree: Any, count: int) -> int:
+  """Counts the bytes of a tree, of shapes, that devices along rows share."""
+  return sum(
+    leaf.size * leaf.dtype.itemsize
+    for leaf in jax.tree.leaves(tree)
+    if _parts_of(leaf, count)
+  )
 
 
 def _of_batch(batch: Batch, mesh: Mesh, stacked: bool = False) -> Any:

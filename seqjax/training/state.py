@@ -27,6 +27,7 @@ class Parts(NamedTuple):
   task: Any
   optimizer: optax.GradientTransformation
   mesh: Mesh | None = None
+  shard_states: bool = False
 
 
 class TrainState(NamedTuple):
@@ -132,7 +133,7 @@ def _init(
   key, drawn, learning_rate, parts: Parts, carried_rows, norms=False
 ) -> TrainState:
   """Makes the state; `drawn` is a batch of a task that is on the host."""
-  model, task, optimizer, _ = parts
+  model, task, optimizer, *_ = parts
   batch = task.batch(key, 0, 1) if drawn is None else drawn
   variables = model.init(
     {'params': stream_key(key, 'params')}, batch.inputs, batch.segments

@@ -32,6 +32,7 @@ def train_step(
   task: Any,
   optimizer: optax.GradientTransformation,
   mesh: Mesh | None = None,
+  shard_states: bool = False,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
   """Returns the next state and what was measured on the way to it.
 
@@ -39,8 +40,9 @@ def train_step(
   and the step. A state with a carry reads on from it: the batch continues the
   one before, and no gradient passes between them (truncated backpropagation
   through time: Williams & Peng, 1990). On a mesh, each device reads its part of
-  the batch. Optimizers are told the loss, by optax's extra arguments `value`,
-  `grad` and `value_fn`. `fault` is what `first_fault` says.
+  the batch; with `shard_states`, it updates its part of the parameters.
+  Optimizers are told the loss, by optax's extra arguments `value`, `grad` and
+  `value_fn`. `fault` is what `first_fault` says.
   """
   dropout_key = jax.random.fold_in(stream_key(state.key, 'dropout'), state.step)
   read = sharding.by_parts(
@@ -56,6 +58,8 @@ def train_step(
     return task.loss(outputs, batch), carry
 
   (loss, carry), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+  if shard_states:  # of sums over devices, each takes its part alone
+    grads = sharding.keep_at_rest(grads, mesh)
   update = optax.with_extra_args_support(optimizer).update
   updates, opt_state = update(
     grads,

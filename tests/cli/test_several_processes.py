@@ -90,9 +90,12 @@ def alone(tmp_path_factory):
 
 
 def test_sigterm_to_one_stops_both_and_one_goes_on_alone(tmp_path, alone):
-  """With exit code 75; what it comes to is the run of one process."""
+  """With exit code 75; what it comes to is the run of one process.
+
+  Which goes on with the whole state, though each had half of it.
+  """
   workdir = tmp_path / 'run'
-  children = start(workdir)
+  children = start(workdir, mesh='rows:2', shard_states=True)
   wait_for(pathlib.Path(f'{workdir}.0'), 'compiling the', children[0])
   children[1].send_signal(signal.SIGTERM)
   codes, said = ended(workdir, children)

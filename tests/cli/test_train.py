@@ -77,12 +77,30 @@ def test_memory_is_that_of_one_device_of_a_mesh(monkeypatch):
   for (limit, devices), fits in limits.items():
     monkeypatch.setattr(memory, 'available_memory', lambda limit=limit: limit)
     assert build.fits_memory(config, task, mesh=devices) == fits
+  elsewhere = _bytes_on_the_other_of_two(config, task)
+  monkeypatch.setattr(build, 'bytes_needed', lambda _, rows: 10**5 + 40 * rows)
+  for limit, fits in {0: True, -1: False}.items():
+    limit += 10**5 + 40 - elsewhere
+    monkeypatch.setattr(memory, 'available_memory', lambda limit=limit: limit)
+    assert build.fits_memory(config, task, 1, mesh, True) == fits
+  monkeypatch.setattr(build, 'bytes_needed', lambda _, rows: 100 + 40 * rows)
   monkeypatch.setattr(memory, 'available_memory', lambda: 170)
   said = build.too_large(dataclasses.replace(config, batch_size=32), mesh)
   assert '(each device holds 16 rows, 1/4 of their positions)' in said
   assert 'batch_size=4 would fit' in said
   monkeypatch.setattr(memory, 'available_memory', lambda: 100)
   assert 'not even one row for each device' in build.too_large(config, mesh)
+
+
+def _bytes_on_the_other_of_two(config, task) -> int:
+  """Of states before and after; the parameters before are gathered."""
+  state = build.initial_state(config, task, build.make(config)[1])
+  trees = state.params, state.opt_state, state.opt_state
+  return sum(
+    leaf.nbytes // 2
+    for leaf in jax.tree.leaves(trees)
+    if any(size % 2 == 0 for size in leaf.shape)
+  )
 
 
 def test_a_corpus_is_any_file(tmp_path):

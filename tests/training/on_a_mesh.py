@@ -3,6 +3,7 @@
 A program of its own: how many devices there are is settled when jax starts.
 """
 
+import functools
 import json
 import re
 import sys
@@ -18,6 +19,7 @@ from seqjax import training
 from seqjax.models import SequenceModel
 from seqjax.nn import GRU, Attention
 from seqjax.nn.mixer import CausalMixer
+from seqjax.results.checkpoint import Checkpoints
 from seqjax.tasks import Recall
 from seqjax.tasks.text import Text
 from seqjax.training import interval, meshes, sharding
@@ -115,6 +117,43 @@ def case(task, mesh, mixers, *, carried):
   }
 
 
+def shared_states(task, mesh, mixers, folder):
+  """Losses and states where devices share parameters between steps."""
+  model = SequenceModel(task.input, task.output, mixers, expansion=0)
+  optimizer = training.adamw(6)
+  train = functools.partial(
+    *(training.train, model, task, optimizer, KEY),
+    **{'steps': 6, 'batch_size': BATCH_SIZE, 'log_every': 3},
+  )
+  alone = list(train())
+  shared = list(train(mesh=mesh, shard_states=True))
+  (first, _), (last, _) = shared
+  resumed = [list(train(state=first)), list(train(state=first, mesh=mesh))]
+  resumed += [list(train(state=alone[0][0], mesh=mesh, shard_states=True))]
+  with Checkpoints(folder) as checkpoints:
+    checkpoints.save(6, last, {})
+    checkpoints.wait()
+    kept, _ = checkpoints.restore(alone[-1][0])
+  held = last.params, last.opt_state
+  return {
+    'alone': [float(metrics['loss']) for _, metrics in alone],
+    'shared': [float(metrics['loss']) for _, metrics in shared],
+    'resumed': [float(run[0][1]['loss']) for run in resumed],
+    'shares': [
+      (leaf.size, [part.data.size for part in leaf.addressable_shards])
+      for leaf in jax.tree.leaves(held)
+    ],
+    'kept': [
+      np.array_equal(*pair)
+      for pair in zip(
+        jax.tree.leaves((kept.params, kept.opt_state)),
+        jax.tree.leaves(held),
+        strict=True,
+      )
+    ],
+  }
+
+
 def error(function, *args, **options):
   try:
     function(*args, **options)
@@ -146,6 +185,7 @@ def main(corpus):
     'fed': case(text, mesh, mixers, carried=True),
     'drawn, cut': case(recall, square, sums, carried=False),
     'fed, cut': case(text, square, sums, carried=True),
+    'shared states': shared_states(recall, square, sums, f'{corpus}.run'),
     'not finite': error(list, diverge),
   }
 

@@ -79,3 +79,14 @@ def test_rows_are_spread_and_parameters_copied(seen):
 def test_what_is_not_finite_is_met_on_all_devices(seen):
   """With the sentence of one device."""
   assert 'after its update is not finite at step 0' in seen['not finite']
+
+
+def test_devices_share_states_between_steps(seen):
+  """None holds a whole large array; numbers and checkpoints are the same."""
+  case = seen['shared states']
+  np.testing.assert_allclose(case['shared'], case['alone'], rtol=1e-5)
+  np.testing.assert_allclose(case['resumed'], case['alone'][1], rtol=1e-5)
+  large = [(size, held) for size, held in case['shares'] if size % 4 == 0]
+  assert len(large) > 9 and max(size for size, _ in large) == 64
+  assert all(held == [size // 4] * 8 for size, held in large)
+  assert case['kept'] and all(case['kept'])

@@ -92,7 +92,15 @@ def test_positions_are_not_cut_for_layers_that_see_all_of_them():
     _train(model, TASK, {'time': 2}, 2)
 
 
-def _train(model, task, axes, batch_size):
+def test_states_are_shared_by_several_devices():
+  """Along rows, that is."""
+  model = model_for(TASK, (GRU(4),))
+  for axes in ({'rows': 1}, {'time': 2}):
+    with pytest.raises(ValueError, match='along rows .* give a mesh such as'):
+      _train(model, TASK, axes, 2, shard_states=True)
+
+
+def _train(model, task, axes, batch_size, **options):
   return training.train(
     model,
     task,
@@ -101,4 +109,5 @@ def _train(model, task, axes, batch_size):
     steps=2,
     batch_size=batch_size,
     mesh=Mesh(np.full(tuple(axes.values()), jax.devices()[0]), tuple(axes)),
+    **options,
   )
