@@ -30,6 +30,7 @@ from seqjax.launch import exits, signals
 from seqjax.launch.monitor import Monitor
 from seqjax.results import records, table
 from seqjax.results.checkpoint import Checkpoints
+from seqjax.training import meshes
 from seqjax.training.population import HOW, resolve
 
 OF_ALL = ('step', 'time')  # what a line of metrics holds once
@@ -79,19 +80,28 @@ def members(config: Config) -> list[train_config.Config]:
   return experiment.grid(train_config.Config, **shared | differing)
 
 
-def run(config: Config, workdir: str | os.PathLike) -> dict[str, Any]:
+def run(
+  config: Config, workdir: str | os.PathLike, *, mesh: str = ''
+) -> dict[str, Any]:
   """Trains and scores all members; returns statistics over their seeds.
 
   Raises `signals.Preempted` when SIGTERM came, after the states were saved.
+
+  Args:
+    config: the options of the population.
+    workdir: its folder.
+    mesh: the devices that members are spread over, as in members:4; '': one. A
+      population may be resumed on another mesh.
   """
   experiment.validate(config)
   with signals.sigterm() as preempted:
     done = results.finished(workdir, config)
-    return done if done is not None else _run(config, workdir, preempted)
+    return done if done is not None else _run(config, workdir, preempted, mesh)
 
 
-def _run(config, workdir, preempted) -> dict[str, Any]:
+def _run(config, workdir, preempted, mesh) -> dict[str, Any]:
   configs = members(config)
+  devices = _devices(config, mesh, len(configs))
   task, model = build.make(configs[0])
   build.check_model(task, model, configs[0])
   with (
@@ -108,7 +118,9 @@ def _run(config, workdir, preempted) -> dict[str, Any]:
       train.raise_if_preempted, preempted, checkpoints, config, workdir
     )
     parts = task, model, record, checkpoints
-    states = _train(config, configs, left, *parts, preempted, stop_if_preempted)
+    states = _train(
+      config, configs, left, *parts, devices, preempted, stop_if_preempted
+    )
     rows = []
     for i in left:
       folder = record.workdir / experiment.folder_name(configs[i])
@@ -134,6 +146,7 @@ def _train(
   model,
   record,
   checkpoints,
+  devices,
   preempted,
   stop_if_preempted,
 ) -> training.TrainState:
@@ -141,9 +154,10 @@ def _train(
 
   Members that met what is not finite are taken from `left`.
   """
-  at_once = len(left) if resolve(config.how, task) == 'vmap' else 1
+  mesh = _mesh(devices, len(left))
+  at_once = len(left) if resolve(config.how, task, mesh) == 'vmap' else 1
   if not build.fits_memory(configs[0], task, at_once):
-    raise MemoryError(too_large(config))
+    raise MemoryError(too_large(config, mesh))
   states = _restore(configs, left, task, model, record, checkpoints)
   first = int(states.step.max())
   stop_if_preempted(first)
@@ -151,7 +165,9 @@ def _train(
   saved = time.monotonic()
   tokens = len(configs) * config.batch_size * build.num_positions(task)
   pace = signals.Pace(train.PIECE_SECONDS)
-  intervals = _intervals(config, configs, left, task, model, states, pace)
+  intervals = _intervals(
+    config, configs, left, task, model, states, pace, devices
+  )
   with Monitor(record.workdir, config.steps, tokens, first) as monitor:
     for states, metrics in intervals:
       step = int(states.step.max())
@@ -184,7 +200,29 @@ def _restore(configs, left, task, model, record, checkpoints):
   return states
 
 
-def _intervals(config, configs, left, task, model, states, pace):
+def _devices(config: Config, mesh: str, num_members: int) -> int:
+  """Returns the number of devices that members are spread over; 0: no mesh.
+
+  Raises:
+    ValueError: the mesh cannot be, or does not suit the population.
+  """
+  if not mesh:
+    return 0
+  parsed = meshes.parse(mesh, among=(meshes.MEMBERS,))
+  meshes.check_members(parsed, num_members)
+  resolve(config.how, build.make(members(config)[0])[0], parsed)
+  return parsed.size
+
+
+def _mesh(devices: int, num_members: int) -> jax.sharding.Mesh | None:
+  """Returns a mesh over the devices, fewer where some members have failed."""
+  if not devices:
+    return None
+  even = [n for n in range(1, devices + 1) if num_members % n == 0]
+  return meshes.make({meshes.MEMBERS: max(even)})
+
+
+def _intervals(config, configs, left, task, model, states, pace, devices):
   """Yields states and metrics of all members; no metrics in a pause.
 
   A member that meets what is not finite stays behind, with its last sound state
@@ -204,9 +242,12 @@ def _intervals(config, configs, left, task, model, states, pace):
       how=config.how,
       pause=pace,
       state=training.select_members(states, np.array(left)),
+      mesh=_mesh(devices, len(left)),
     )
     try:
       for of_left, metrics in population:
+        if devices:  # they come from several
+          of_left = jax.device_put(of_left, jax.local_devices()[0])
         states = jax.tree.map(put, states, of_left)
         if metrics:
           held_out = [
@@ -296,10 +337,10 @@ def _data_entry(task) -> dict[str, Any]:
   return {'data': build.fingerprint(task)}
 
 
-def too_large(config: Config) -> str:
+def too_large(config: Config, mesh: jax.sharding.Mesh | None = None) -> str:
   """Returns the message for exhausted memory: what is needed, what fits."""
   task, _ = build.make(members(config)[0])
-  if resolve(config.how, task) != 'vmap':
+  if resolve(config.how, task, mesh) != 'vmap':
     return build.too_large(members(config)[0])
   return (
     f'The device has not enough memory for {len(members(config))} members at '
@@ -309,10 +350,12 @@ def too_large(config: Config) -> str:
 
 
 @exits.guarded(lambda config, workdir: too_large(config), resumes=True)
-def train_and_report(config: Config, workdir: str | os.PathLike):
+def train_and_report(
+  config: Config, workdir: str | os.PathLike, mesh: str = ''
+):
   """Trains as `run` does, prints the outcome; exit code 1 if members failed."""
   finished = results.finished(workdir, config) is not None
-  summary = run(config, workdir)
+  summary = run(config, workdir, mesh=mesh)
   del summary['time']
   print(
     f'{"Already finished: " * finished}{config.task} by {config.mixer}, test '
@@ -324,7 +367,12 @@ def train_and_report(config: Config, workdir: str | os.PathLike):
 
 def main():
   """Trains as the command line says."""
-  experiment.launch(Config, train_and_report, workdir='runs/population')
+  experiment.launch(
+    Config,
+    train_and_report,
+    workdir='runs/population',
+    mesh=experiment.Text('Spread the members over devices, as in members:4.'),
+  )
 
 
 if __name__ == '__main__':

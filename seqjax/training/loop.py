@@ -160,6 +160,16 @@ def follow(
   state: TrainState | None = None,
 ) -> Iterator[tuple[TrainState, dict[str, jax.Array]]]:
   """Runs `train` from a checked recipe."""
+  return _intervals(*started(recipe, key, learning_rate, state), recipe)
+
+
+def started(
+  recipe: Recipe,
+  key: jax.Array,
+  learning_rate: float | None,
+  state: TrainState | None = None,
+) -> tuple[Callable, TrainState]:
+  """Returns what runs an interval, and the state that the first begins with."""
   parts, task = recipe.parts, recipe.task
   if learning_rate is not None:
     optimizers.check_learning_rate(learning_rate)
@@ -179,8 +189,7 @@ def follow(
     run = functools.partial(
       interval.steps_on_host_batches, draw, most=recipe.log_every, parts=parts
     )
-  state = sharding.put(state, parts.mesh, parts.shard_states)
-  return _intervals(run, state, recipe)
+  return run, sharding.put(state, parts.mesh, parts.shard_states)
 
 
 def begin(
@@ -206,17 +215,31 @@ def begin(
 
 def _intervals(run: Callable, state: TrainState, recipe: Recipe):
   """Runs from one multiple of `log_every` to the next, up to `steps`."""
-  parts = recipe.parts
   for stop, is_end in stops(int(state.step), recipe):
     progress = run(interval.Progress.begin(state), stop)
-    check_finite(progress)
-    state, metrics = progress.state, {}
-    if is_end:
-      metrics = means(state.sums)
-      if optimizers.has_learning_rate(state.opt_state):
-        metrics['learning_rate'] = optimizers.learning_rate(state.opt_state)
-      state = sharding.put(_cleared(state), parts.mesh, parts.shard_states)
+    state, metrics = concluded(progress, is_end, recipe)
     yield state, metrics
+
+
+def concluded(
+  progress: interval.Progress, is_end: bool, recipe: Recipe
+) -> tuple[TrainState, dict[str, jax.Array]]:
+  """Returns state and metrics after a run of steps; NotFinite at a fault.
+
+  Args:
+    progress: after the steps.
+    is_end: whether an interval ends there, which has metrics.
+    recipe: of the run.
+  """
+  check_finite(progress)
+  state, metrics = progress.state, {}
+  if is_end:
+    metrics = means(state.sums)
+    if optimizers.has_learning_rate(state.opt_state):
+      metrics['learning_rate'] = optimizers.learning_rate(state.opt_state)
+    parts = recipe.parts
+    state = sharding.put(_cleared(state), parts.mesh, parts.shard_states)
+  return state, metrics
 
 
 def _cleared(state: TrainState) -> TrainState:

@@ -10,13 +10,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
 from jaxtyping import Float, Int
 
 from seqjax.errors import unknown
 from seqjax.ops.algorithms import by_platform
-from seqjax.training import interval, traced
+from seqjax.training import interval, meshes, sharding, traced
 from seqjax.training import optimizer as optimizers
-from seqjax.training.loop import NotFinite, check_finite, follow, stops
+from seqjax.training.loop import (
+  NotFinite,
+  check_finite,
+  concluded,
+  follow,
+  started,
+  stops,
+)
 from seqjax.training.recipe import Recipe
 from seqjax.training.state import (
   Parts,
@@ -59,6 +67,7 @@ def train_population(
   how: str = 'auto',
   pause: Callable[[int], int] | None = None,
   state: TrainState | None = None,
+  mesh: Mesh | None = None,
 ) -> Iterator[tuple[TrainState, dict[str, jax.Array]]]:
   """Trains a member for each key and its learning rate; yields as `train` does.
 
@@ -102,6 +111,9 @@ def train_population(
     how: 'auto', 'one_by_one', 'map' or 'vmap'.
     pause: as in `train`, asked once for all members.
     state: resume from it; members are the first axis of every leaf.
+    mesh: has the axis `members` alone. Each device trains an equal share of
+      them, one by one, with what is compiled for it, and sends nothing to the
+      others.
 
   Yields:
     The state and the metrics of `train`, with members as the first axis of
@@ -126,10 +138,12 @@ def train_population(
     ...   print(metrics['loss'].shape)
     (3,)
   """
-  how = resolve(how, task)
+  how = resolve(how, task, mesh)
   for rate in learning_rates:
     optimizers.check_learning_rate(rate)
   _check_members(keys, learning_rates, state)
+  if mesh is not None:
+    mesh = meshes.check_members(mesh, len(keys))
   if pause is not None:
     pause = functools.cache(pause)  # asked once for all members
   recipe = Recipe(model, task, optimizer, steps, batch_size, log_every, pause)
@@ -141,6 +155,9 @@ def train_population(
     }
     for i in range(len(keys))
   ]
+  if mesh is not None:
+    runs = [started(recipe, **member) for member in members]
+    return _over_devices(runs, recipe, mesh)
   if how == 'one_by_one':
     return _one_by_one([follow(recipe, **member) for member in members])
   states = _stack([_begin(recipe.parts, **member) for member in members])
@@ -173,6 +190,26 @@ def _one_by_one(runs):
 def _naming_faults(member, run):
   with _naming(member):
     yield from run
+
+
+def _over_devices(runs, recipe: Recipe, mesh: Mesh):
+  """Runs each member's interval on its device, all devices at a time."""
+  devices = np.repeat(mesh.devices.ravel(), len(runs) // mesh.size)
+  states = [
+    jax.device_put(state, device)
+    for (_, state), device in zip(runs, devices, strict=True)
+  ]
+  for stop, is_end in stops(int(states[0].step), recipe):
+    began = [
+      run(interval.Progress.begin(state), stop)
+      for (run, _), state in zip(runs, states, strict=True)
+    ]  # all of them, before one is waited for
+    ended = []
+    for i, progress in enumerate(began):
+      with _naming(i):
+        ended.append(concluded(progress, is_end, recipe))
+    states = [state for state, _ in ended]
+    yield sharding.members_together(ended, mesh)
 
 
 def _together(states: TrainState, recipe: Recipe, how: str):
@@ -237,14 +274,21 @@ def _stack(trees):
   return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
 
 
-def resolve(how: str, task) -> str:
-  """Returns the way that `how` stands for on this device.
+def resolve(how: str, task, mesh: Mesh | None = None) -> str:
+  """Returns the way that `how` stands for on this device, or on a mesh.
 
   Raises:
     ValueError: there is no such way, or the task cannot be trained by it.
   """
   if how not in HOW:
     raise ValueError(unknown('way to train a population', how, HOW))
+  if mesh is not None:
+    if how not in ('auto', 'one_by_one'):
+      raise ValueError(
+        'On a mesh, each device trains its members one by one, but '
+        f"how={how!r} was given: leave it out, or use 'one_by_one'."
+      )
+    return 'one_by_one'
   if not task.on_device and how in ('map', 'vmap'):
     raise ValueError(
       f'The batches of {task} are drawn on the host, which a population does '

@@ -5,16 +5,17 @@ send each other, but for single numbers, and for what passes along time where
 positions are cut. Parameters are on each device, or, at rest, in parts.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from seqjax.training.meshes import ROWS, TIME, size
+from seqjax.training.meshes import MEMBERS, ROWS, TIME, size
 from seqjax.training.state import TrainState
 from seqjax.typing import Batch
 
@@ -98,6 +99,22 @@ def split(batch: Batch, mesh: Mesh | None) -> Batch:
   everywhere = NamedSharding(mesh, P())
   batch = jax.lax.with_sharding_constraint(batch, everywhere)
   return jax.lax.with_sharding_constraint(batch, _of_batch(batch, mesh))
+
+
+def members_together(trees: Sequence[Any], mesh: Mesh) -> Any:
+  """Stacks the trees of members, each of which stays on its device."""
+  share = len(trees) // mesh.size
+  stacks = [
+    jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees[i : i + share])
+    for i in range(0, len(trees), share)
+  ]
+  sharding = NamedSharding(mesh, P(MEMBERS))
+
+  def join(*parts):
+    shape = len(trees), *parts[0].shape[1:]
+    return jax.make_array_from_single_device_arrays(shape, sharding, parts)
+
+  return jax.tree.map(join, *stacks)
 
 
 def gathered(tree: Any, mesh: Mesh | None) -> Any:

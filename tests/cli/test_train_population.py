@@ -12,6 +12,7 @@ from seqjax import experiment, results, training
 from seqjax.analysis import memory
 from seqjax.cli import build, train, train_population, trained
 from seqjax.results import table
+from tests import processes
 
 SMALL = train_population.Config(
   task='parity',
@@ -35,7 +36,9 @@ def without_time(path):
 def test_a_member_leaves_what_its_solo_run_leaves(tmp_path, capsys):
   """Scores, metrics and the checkpoint that other scripts read."""
   with pytest.raises(SystemExit) as exit:
-    train_population.train_and_report(SMALL, str(tmp_path / 'all'))
+    train_population.train_and_report(
+      SMALL, str(tmp_path / 'all'), mesh='members:1'
+    )
   assert exit.value.code == 0
   assert 'parity by mingru, test over seeds' in capsys.readouterr().out
   configs = train_population.members(SMALL)
@@ -60,6 +63,49 @@ def test_a_member_leaves_what_its_solo_run_leaves(tmp_path, capsys):
     )
     assert of_run.step == 4
     assert training.overall(scores) == summary['validation']
+
+
+@pytest.mark.slow
+def test_members_over_devices_leave_what_those_of_one_leave(
+  tmp_path, monkeypatch
+):
+  """Bit by bit; one that fails leaves the others on fewer devices."""
+  config = dataclasses.replace(
+    SMALL, how='one_by_one', learning_rates=(1e-3, 1e38), clip=0.0
+  )
+  fields = dataclasses.asdict(config) | {'learning_rates': '1e-3,1e38'}
+  options = [f'--{name}={value}' for name, value in fields.items()]
+  flags = os.environ.get('XLA_FLAGS', '')
+  flags += ' --xla_force_host_platform_device_count=4'
+  monkeypatch.setenv('XLA_FLAGS', flags)
+  spread = processes.call(
+    *('seqjax.cli.train_population', *options, '--mesh=members:4'),
+    f'--workdir={tmp_path / "spread"}',
+  )
+  assert spread.returncode == 1 and spread.stderr.count('FAILED') == 2
+  assert train_population.run(config, tmp_path / 'alone')['failed'] == 2
+  for path in ('metrics.jsonl', 'results.csv'):
+    spread, alone = (tmp_path / name / path for name in ('spread', 'alone'))
+    read = without_time if path.endswith('jsonl') else scores
+    assert repr(read(spread)) == repr(read(alone)) and len(read(alone)) == 2
+
+
+def scores(path):
+  return [(row['seed'], row['validation']) for row in table.read(path)]
+
+
+@pytest.mark.parametrize(
+  'mesh, message',
+  [
+    ('members:3', 'needs 3 devices, but there is 1'),
+    ('rows:1', "axis of a mesh 'rows'.* There are: members"),
+  ],
+)
+def test_a_mesh_that_cannot_be_is_refused(mesh, message, tmp_path):
+  """Before anything is written."""
+  with pytest.raises(ValueError, match=message):
+    train_population.run(SMALL, tmp_path / 'run', mesh=mesh)
+  assert not (tmp_path / 'run').exists()
 
 
 def test_the_rate_is_chosen_on_validation_and_the_seeds_summed_up(tmp_path):

@@ -154,6 +154,45 @@ def shared_states(task, mesh, mixers, folder):
   }
 
 
+def population(task, mixers):
+  """Which members of a population, on two devices, are their solo runs."""
+  rates = [1e-3, 3e-3, 1e-3, 3e-3]
+  keys = [jax.random.key(seed) for seed in range(len(rates))]
+  model = SequenceModel(task.input, task.output, mixers, dropout=0.1)
+  parts = {'model': model, 'task': task, 'optimizer': training.adamw(6)}
+  options = parts | {'steps': 6, 'batch_size': 8, 'log_every': 3}
+  train = functools.partial(
+    training.train_population, keys=keys, learning_rates=rates, **options
+  )
+  mesh = meshes.make({'members': 2})
+  (first, _), (last, metrics) = train(mesh=mesh)
+  ((resumed, _),) = train(mesh=mesh, state=first)
+  *_, (of_one_device, _) = train(how='one_by_one')
+  alone = []
+  for key, rate in zip(keys, rates, strict=True):
+    *_, solo = training.train(key=key, learning_rate=rate, **options)
+    alone.append(solo)
+  return {
+    'same': [
+      same(training.select_members(last, i), state)
+      and all(metrics[name][i] == of[name] for name in of)
+      for i, (state, of) in enumerate(alone)
+    ],
+    'others': [same(resumed, last), same(of_one_device, last)],
+    'losses': metrics['loss'].tolist(),
+    'devices': [
+      sorted(part.index[0].start or 0 for part in leaf.addressable_shards)
+      for leaf in jax.tree.leaves(last.params)
+    ],
+  }
+
+
+def same(a, b):
+  """Equal bit by bit."""
+  a, b = ([*jax.tree.leaves((x.params, x.opt_state))] for x in (a, b))
+  return all(np.array_equal(*pair) for pair in zip(a, b, strict=True))
+
+
 def error(function, *args, **options):
   try:
     function(*args, **options)
@@ -186,6 +225,7 @@ def main(corpus):
     'drawn, cut': case(recall, square, sums, carried=False),
     'fed, cut': case(text, square, sums, carried=True),
     'shared states': shared_states(recall, square, sums, f'{corpus}.run'),
+    'members': population(recall, mixers),
     'not finite': error(list, diverge),
   }
 

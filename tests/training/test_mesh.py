@@ -90,3 +90,11 @@ def test_devices_share_states_between_steps(seen):
   assert len(large) > 9 and max(size for size, _ in large) == 64
   assert all(held == [size // 4] * 8 for size, held in large)
   assert case['kept'] and all(case['kept'])
+
+
+def test_a_member_is_its_solo_run_bit_by_bit(seen):
+  """Two on each of two devices, where they stay; also when resumed."""
+  case = seen['members']
+  assert case['same'] == [True] * 4 and case['others'] == [True] * 2
+  assert all(starts == [0, 2] for starts in case['devices'])
+  assert len(set(case['losses'])) == 4

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import Mesh
 
 from seqjax import training
 from seqjax.models import model_for
@@ -198,6 +199,27 @@ def test_bad_arguments_are_refused_when_it_is_called(options, message):
   """Not at the first `next`."""
   with pytest.raises(ValueError, match=message):
     _population(**{'how': 'vmap'} | options)
+
+
+@pytest.mark.parametrize(
+  'axes, options, message',
+  [
+    (
+      {'members': 2},
+      {},
+      '2 members in a popul.*are 3: 4 would do, or members:1',
+    ),
+    ({'rows': 3}, {}, "axis of a mesh 'rows'.* There are: members"),
+    ({'members': 3}, {'how': 'vmap'}, "one by one, but how='vmap' was given"),
+  ],
+)
+def test_a_mesh_that_does_not_suit_a_population_is_refused(
+  axes, options, message
+):
+  """With what would."""
+  devices = np.full(tuple(axes.values()), jax.devices()[0])
+  with pytest.raises(ValueError, match=message):
+    _population(**{'how': 'auto'} | options, mesh=Mesh(devices, tuple(axes)))
 
 
 @pytest.mark.parametrize('how', ['one_by_one', 'vmap'])
