@@ -209,7 +209,8 @@ def _over_devices(runs, recipe: Recipe, mesh: Mesh):
       with _naming(i):
         ended.append(concluded(progress, is_end, recipe))
     states = [state for state, _ in ended]
-    yield sharding.members_together(ended, mesh)
+    together, metrics = sharding.members_together(ended, mesh)
+    yield together, {name: metrics[name] for name in ended[0][1]}
 
 
 def _together(states: TrainState, recipe: Recipe, how: str):
