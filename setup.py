@@ -16,6 +16,7 @@ _HOPPER = ['jax-linear-attention[cuda]>=0.1']
 _PEERS = ['equinox>=0.11']  # torch is compared with where it is installed
 _PLOT = ['matplotlib>=3.9']
 _REPORT = ['jinja2>=3.1']
+_SUBMITIT = ['submitit>=1.5.4']
 _TENSORBOARD = ['tensorboardX>=2.6.2.2']
 _TOKENIZERS = ['tokenizers>=0.20']
 _TRACKIO = ['trackio>=0.43']
@@ -80,6 +81,7 @@ setuptools.setup(
     'peers': _PEERS,
     'plot': _PLOT,
     'report': _REPORT,
+    'submitit': _SUBMITIT,
     'tensorboard': _TENSORBOARD,
     'tokenizers': _TOKENIZERS,
     'trackio': _TRACKIO,
@@ -91,6 +93,7 @@ setuptools.setup(
       + _EXPORT
       + _PLOT
       + _REPORT
+      + _SUBMITIT
       + _TENSORBOARD
       + _TOKENIZERS
     ),

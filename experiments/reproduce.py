@@ -11,7 +11,7 @@ The exit code is 0 only if every cell finished.
 
 With a scheduler that runs the cells as jobs of its own, --list prints their
 numbers, --cell=N runs one of them, and --report writes tables and page of those
-that have finished.
+that have finished. --executor=submitit submits them, and waits.
 """
 
 import contextlib
@@ -28,11 +28,12 @@ from typing import Any, NamedTuple
 from experiments import axes, beside, folders, page, report
 from experiments.folders import Experiment
 from seqjax import experiment, results
-from seqjax.cli import sweep
+from seqjax.cli import cell_jobs, sweep
 from seqjax.experiment import option
 from seqjax.launch import cell_pool, exits, process_environment
 from seqjax.results import table
 
+MODULE = 'experiments.reproduce'
 SUMMARY = 'summary.json'  # of a finished run
 Failure = tuple[str, str]  # a cell's folder, and why it failed
 
@@ -332,7 +333,7 @@ def in_checkout(workdir: str) -> pathlib.Path:
 @exits.guarded()
 def run(config: Config, workdir: str, **switches: bool | str):
   """Runs `reproduce` as a program: sentences and exit codes."""
-  asked = sweep.only_switch(switches)
+  asked = cell_jobs.only_switch(switches)
   of_job = config.preset, config.only
   chosen(*of_job)
   if asked == 'list':
@@ -340,16 +341,20 @@ def run(config: Config, workdir: str, **switches: bool | str):
     cells = [cell for job in jobs_of(*of_job, root) for cell in job.cells]
     return print(cell_pool.listed(cells))
   root = in_checkout(workdir)
-  if asked == 'cell':
-    return run_cell_alone(jobs_of(*of_job, root), switches['cell'])
+  if asked == 'executor':
+    cells = [cell for job in jobs_of(*of_job, root) for cell in job.cells]
+    options = switches.get('executor_options', '')
+    cell_jobs.run(MODULE, config, root, cells, options)
   with cell_pool.stoppable():
-    call = unfinished if asked == 'report' else None
+    if asked == 'cell':
+      return run_cell_alone(jobs_of(*of_job, root), switches['cell'])
+    call = unfinished if asked in ('report', 'executor') else None
     sys.exit(reproduce(*of_job, root, call))
 
 
 def main():
   sweep.restart_for_a_cell()
-  experiment.launch(Config, run, workdir='runs', **sweep.SWITCHES)
+  experiment.launch(Config, run, workdir='runs', **cell_jobs.SWITCHES)
 
 
 if __name__ == '__main__':

@@ -82,12 +82,12 @@ def _parse_value(owner: str, name: str, kind: Any, text: str) -> Any:
     )
   if name in DTYPES or kind is str:
     return text
-  value = _literal(text)
+  value = literal(text)
   errors.check_value(owner, name, kind, value, given=text)
   return value
 
 
-def _literal(text: str) -> Any:
+def literal(text: str) -> Any:
   """Returns what Python reads in a text; 1e3 is no whole number."""
   try:
     value = ast.literal_eval(text.strip())

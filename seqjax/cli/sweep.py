@@ -12,7 +12,7 @@ learning rate that validation chooses (see `seqjax.cli.seeds`).
 
 With a scheduler that runs the cells as jobs of its own, --list prints their
 numbers, --cell=N runs one of them, and --report makes the tables of those that
-have finished.
+have finished. --executor=submitit submits them, and waits.
 """
 
 import contextlib
@@ -21,10 +21,9 @@ import math
 import os
 import pathlib
 import sys
-from collections.abc import Mapping
 
 from seqjax import experiment, results
-from seqjax.cli import seeds
+from seqjax.cli import cell_jobs, seeds
 from seqjax.experiment import option
 from seqjax.launch import cell_pool, exits, gpus, process_environment
 from seqjax.launch.programs import Program
@@ -33,13 +32,7 @@ from seqjax.results.environment import ENVIRONMENT_COLUMNS
 from seqjax.results.json_files import read_json
 from seqjax.results.records import RUN, RUN_SECONDS
 
-SWITCHES = {
-  'list': 'Print the number and the folder of each cell, and run none.',
-  'cell': experiment.Text(
-    'Run this cell alone, by its number; in this process.'
-  ),
-  'report': 'Make the tables of the cells that have finished, and run none.',
-}
+MODULE = 'seqjax.cli.sweep'
 LAST = 5  # lines of a failed cell's log that are shown
 
 
@@ -154,8 +147,19 @@ def run_cell(config: Config, workdir: str, number: str):
   print(f'Finished: {cell.folder}')
 
 
-def report_cells(config: Config, workdir: str):
-  """Writes and prints the tables of the cells that have finished."""
+def submit(config: Config, workdir: str, options: str) -> int:
+  """Runs the cells as jobs, and reports them; returns how many have failed."""
+  _, cells = _cells(config, workdir)
+  cell_jobs.run(MODULE, config, workdir, cells, options)
+  return report_cells(config, workdir)
+
+
+def report_cells(config: Config, workdir: str) -> int:
+  """Writes and prints the tables of the cells that have finished.
+
+  Returns:
+    The number of the others.
+  """
   _, cells = _cells(config, workdir)
   waiting, failed = cell_pool.waiting(cells)
   root = pathlib.Path(workdir).absolute()
@@ -166,6 +170,7 @@ def report_cells(config: Config, workdir: str):
   _print_failures(unfinished, 'UNFINISHED')
   if rows:
     _summarize(config, cells, rows, root)
+  return len(unfinished)
 
 
 def _why_unfinished(cell: cell_pool.Cell) -> str:
@@ -237,31 +242,23 @@ def _columns(cells, rows) -> list[str]:
   return _differing(cells) + [name for name in rows[0] if name not in known]
 
 
-def only_switch(switches: Mapping[str, bool | str]) -> str | None:
-  """Returns the name of the switch that was given; None without any.
-
-  Raises:
-    ValueError: there are two.
-  """
-  given = [name for name, value in switches.items() if value]
-  if len(given) > 1:
-    raise ValueError(
-      'Of --list, --cell and --report one is given at a time, but '
-      f'{" and ".join(f"--{name}" for name in given)} were.'
-    )
-  return given[0] if given else None
-
-
 @exits.guarded(resumes=True)
 def run_and_exit(config: Config, workdir: str, **switches: bool | str):
   """Runs the sweep in the process environment of measurements; exits."""
-  asked = only_switch(switches)
+  asked = cell_jobs.only_switch(switches)
   if asked == 'list':
-    return print(cell_pool.listed(_cells(config, workdir)[1]))
+    print(cell_pool.listed(_cells(config, workdir)[1]))
+    return
   if asked == 'report':
-    return report_cells(config, workdir)
+    report_cells(config, workdir)
+    return
   if asked == 'cell':
-    return run_cell(config, workdir, switches['cell'])
+    with cell_pool.stoppable():
+      run_cell(config, workdir, switches['cell'])
+    return
+  if asked == 'executor':
+    options = switches.get('executor_options', '')
+    sys.exit(1 if submit(config, workdir, options) else 0)
   process_environment.apply()
   users = gpus.users(config.processes, os.environ)
   if users > 1:
@@ -285,7 +282,7 @@ def main():
     Config,
     run_and_exit,
     workdir='runs/sweep',
-    **SWITCHES,
+    **cell_jobs.SWITCHES,
   )
 
 

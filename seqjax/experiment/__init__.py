@@ -12,6 +12,7 @@ if __name__ == '__main__':
 from seqjax.experiment.command_line import (
   Choice,
   Text,
+  arguments,
   define_flags,
   from_flags,
   launch,
@@ -34,6 +35,7 @@ from seqjax.experiment.config import (
 __all__ = [
   'Choice',
   'Text',
+  'arguments',
   'check_types',
   'choose',
   'define_flags',

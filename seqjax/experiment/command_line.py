@@ -103,6 +103,18 @@ def define_flags(Config: type) -> absl_flags.FlagValues:
   return flags
 
 
+def arguments(config: Any) -> list[str]:
+  """Returns the command line that describes a config, less its defaults."""
+  flags = define_flags(type(config))
+  given = []
+  for field in dataclasses.fields(config):
+    value = getattr(config, field.name)
+    if repr(value) != repr(field.default):  # NaN is not equal to itself
+      flags[field.name].value = value
+      given.append(flags[field.name].serialize())
+  return given
+
+
 def from_flags(Config: type, flags: absl_flags.FlagValues) -> Any:
   """Returns the Config that parsed flags describe, validated."""
   fields = dataclasses.fields(Config)

@@ -1,5 +1,6 @@
 """seqjax-sweep: grids on the command line, failures, going on."""
 
+import contextlib
 import dataclasses
 import itertools
 import os
@@ -7,6 +8,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -245,6 +247,8 @@ def test_cells_run_as_jobs_of_their_own_and_are_reported(
     ({'cell': '4'}, 'numbers 0 to 3, but cell=4'),
     ({'cell': 'first'}, 'cell=first'),
     ({'cell': '1', 'report': True}, '--cell and --report were'),
+    ({'cell': '1', 'executor': 'submitit'}, '--cell and --executor were'),
+    ({'executor_options': 'timeout_min=1'}, 'add --executor=submitit'),
   ],
 )
 def test_a_cell_that_is_none_is_refused(
@@ -255,6 +259,81 @@ def test_a_cell_that_is_none_is_refused(
   with pytest.raises(SystemExit) as exit:
     sweep.run_and_exit(config, str(tmp_path / 'sweep'), **switches)
   assert exit.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_a_cell_of_any_script_ends_with_75_on_sigterm(
+  script, tmp_path, monkeypatch, capsys
+):
+  """So that a scheduler puts it back into the queue."""
+  monkeypatch.chdir(tmp_path)
+
+  def stop():
+    while not pathlib.Path('asleep').exists():
+      time.sleep(0.05)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+  threading.Thread(target=stop, daemon=True).start()
+  config = sweep.Config(str(script), 'kind=slow')
+  with pytest.raises(SystemExit) as exit:
+    sweep.run_and_exit(config, str(tmp_path / 'sweep'), cell='0')
+  assert exit.value.code == 75 and 'Stopped' in capsys.readouterr().err
+  pathlib.Path('awake').touch()
+  sweep.run_and_exit(config, str(tmp_path / 'sweep'), cell='0')
+
+
+class Job:
+  """A job that has run its command when it is submitted."""
+
+  job_id = '7'
+
+  def __init__(self, command):
+    arguments = [a.removeprefix('--').split('=', 1) for a in command[3:]]
+    values = dict(arguments)
+    workdir, cell = values.pop('workdir'), values.pop('cell')
+    assert command[:3] == [sys.executable, '-m', 'seqjax.cli.sweep']
+    with contextlib.suppress(RuntimeError):
+      sweep.run_and_exit(sweep.Config(**values), workdir, cell=cell)
+
+  def done(self):
+    return True
+
+
+def test_cells_are_submitted_as_jobs_and_reported(
+  script, tmp_path, monkeypatch, capsys
+):
+  """Those that have not finished; exit code 1 if one of them failed."""
+  submitted = []
+
+  def jobs(commands, folder, options):
+    submitted.append((len(commands), folder, options))
+    return list(map(Job, commands))
+
+  monkeypatch.setattr('seqjax.launch.submitted.jobs', jobs)
+  config = sweep.Config(str(script), 'kind=good,bad;seed=1,2', score='doubled')
+  workdir = str(tmp_path / 'sweep')
+  how = {'executor': 'submitit', 'executor_options': 'timeout_min=3,name=x'}
+  sweep.run_and_exit(config, workdir, cell='1')
+  with pytest.raises(SystemExit) as exit:
+    sweep.run_and_exit(config, workdir, **how)
+  said = capsys.readouterr()
+  assert exit.value.code == 1 and said.err.count('UNFINISHED') == 2
+  assert '2 of 4 cells have finished' in said.out
+  assert said.out.count('job 7: ') == 3
+  options = {'timeout_min': 3, 'name': 'x'}
+  assert submitted == [(3, tmp_path / 'sweep' / 'jobs', options)]
+
+
+@pytest.mark.slow
+def test_jobs_of_submitit_run_the_cells(script, tmp_path, capsys):
+  """By its executor for one machine."""
+  pytest.importorskip('submitit')
+  config = sweep.Config(str(script), 'kind=good,bad')
+  how = {'executor': 'submitit', 'executor_options': 'cluster=local'}
+  with pytest.raises(SystemExit) as exit:
+    sweep.run_and_exit(config, str(tmp_path / 'sweep'), **how)
+  said = capsys.readouterr()
+  assert exit.value.code == 1 and '1 of 2 cells have finished' in said.out
+  assert 'bad luck' in said.err
 
 
 @pytest.mark.parametrize('code', [0, 1, 75])

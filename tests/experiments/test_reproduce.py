@@ -8,6 +8,7 @@ import re
 import signal
 import threading
 import time
+import types
 
 import pytest
 
@@ -252,9 +253,24 @@ def test_cells_run_as_jobs_of_their_own_and_are_reported(
   with pytest.raises(SystemExit) as exit:
     reproduce.run(config, str(root), cell='99')
   assert exit.value.code == 2 and 'numbers 0 to' in capsys.readouterr().err
-  with pytest.raises(SystemExit) as exit:
-    reproduce.run(config, str(root), report=True)
-  said = capsys.readouterr()
-  assert exit.value.code == 1
-  assert said.err.count('It has not finished.') == len(listed)
+  submitted = []
+
+  def jobs(commands, *where):
+    submitted.append((commands, *where))
+    return [types.SimpleNamespace(job_id='7', done=bool)] * len(commands)
+
+  monkeypatch.setattr('seqjax.launch.submitted.jobs', jobs)
+  monkeypatch.setattr('seqjax.launch.submitted.wait', lambda jobs: None)
+  for switches in ({'report': True}, {'executor': 'submitit'}):
+    with pytest.raises(SystemExit) as exit:
+      reproduce.run(config, str(root), **switches)
+    said = capsys.readouterr()
+    assert exit.value.code == 1
+    assert said.err.count('It has not finished.') == len(listed)
+  ((commands, folder, _),) = submitted
+  assert len(commands) == len(listed) and folder == root / 'jobs'
+  assert commands[1][1:] == [
+    *('-m', 'experiments.reproduce', '--only=exact'),
+    *(f'--workdir={root}', '--cell=1'),
+  ]
   assert (root / 'first' / 'report' / 'index.html').exists()
