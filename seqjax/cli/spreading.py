@@ -58,5 +58,13 @@ def beginning(spread: Spread) -> Iterator[None]:
   if not spread.shard_states:
     yield
     return
-  with jax.default_device(jax.local_devices(backend='cpu')[0]):
+  with jax.default_device(_host()):
     yield
+
+
+def _host() -> jax.Device | None:
+  """Returns the host's own device; None where JAX is told to leave it out."""
+  try:
+    return jax.local_devices(backend='cpu')[0]
+  except RuntimeError:
+    return None

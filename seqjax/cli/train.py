@@ -223,7 +223,7 @@ def _train(
   stop_if_preempted,
 ) -> training.TrainState:
   """Returns the last state, whose checkpoint may still be being written."""
-  if not build.fits_memory(config, task, 1, *spread):
+  if not processes.from_first(build.fits_memory(config, task, 1, *spread)):
     raise MemoryError(build.too_large(config, *spread))
   with spreading.beginning(spread):
     state, patience = _restore(config, task, model, record, checkpoints)

@@ -210,10 +210,14 @@ def from_first(value: Any) -> Any:
 def arrays_from_first(tree: Any) -> Any:
   """Returns the first process's arrays in all of them, as NumPy's.
 
+  One after the other, for devices may be too small for all of them.
+
   Args:
     tree: of the same shapes and dtypes in each process; no PRNG keys.
   """
-  return multihost_utils.broadcast_one_to_all(tree) if are_several() else tree
+  if not are_several():
+    return tree
+  return jax.tree.map(multihost_utils.broadcast_one_to_all, tree)
 
 
 def first_alone(call: Callable[[], Any]) -> Any:

@@ -108,6 +108,42 @@ def test_sigterm_to_one_stops_both_and_one_goes_on_alone(tmp_path, alone):
 
 
 @pytest.mark.slow
+def test_rows_and_positions_of_a_hybrid_are_spread_over_processes(tmp_path):
+  """Four of them, which share states, too: 50 steps are those of one device.
+
+  SIGTERM stops all, and one device goes on.
+  """
+  options = {
+    'task': 'recall',
+    'task_options': 'num_facts=4,num_distractors=3,lag=15',
+    'mixer': 'mingru+lru+attention+gated_deltanet+tcn',
+    'layers': 5,
+    'context': 16,
+    'log_every': 10,
+    'learning_rate': 1e-3,
+  }
+  config = Config(**SMALL | options)
+  train.run(config, tmp_path / 'alone')
+  workdir = tmp_path / 'run'
+  spread = {'mesh': 'rows:2,time:2', 'shard_states': True}
+  children = start(workdir, count=4, **options | spread)
+  wait_for(pathlib.Path(f'{workdir}.0'), 'compiling the', children[0])
+  wait_for(workdir / 'metrics.jsonl', '"step": 50,', children[0])
+  children[2].send_signal(signal.SIGTERM)
+  codes, said = ended(workdir, children)
+  assert codes == [75] * 4, said
+  stopped = metrics(workdir)
+  alone = metrics(tmp_path / 'alone')
+  of_loss, of_others = 1e-5, 1e-2  # which small differences change more
+  for name in ('loss', 'validation', 'gradient_norm'):
+    given, expected = ([line[name] for line in x[:5]] for x in (stopped, alone))
+    tolerance = of_loss if name == 'loss' else of_others
+    np.testing.assert_allclose(given, expected, tolerance, err_msg=name)
+  summary = train.run(config, workdir)
+  assert summary['steps_taken'] == SMALL['steps'] > stopped[-1]['step']
+
+
+@pytest.mark.slow
 def test_two_processes_go_on_with_the_run_of_one(tmp_path, alone):
   """And say once that it has finished."""
   workdir = tmp_path / 'run'

@@ -17,7 +17,7 @@ from jax.sharding import AxisType, Mesh
 
 from seqjax import training
 from seqjax.models import SequenceModel
-from seqjax.nn import GRU, Attention
+from seqjax.nn import GRU, Attention, MinGRU
 from seqjax.nn.mixer import CausalMixer
 from seqjax.results.checkpoint import Checkpoints
 from seqjax.tasks import Recall
@@ -128,7 +128,7 @@ def shared_states(task, mesh, mixers, folder):
   alone = list(train())
   shared = list(train(mesh=mesh, shard_states=True))
   (first, _), (last, _) = shared
-  resumed = [list(train(state=first)), list(train(state=first, mesh=mesh))]
+  resumed = [list(train(state=first))]
   resumed += [list(train(state=alone[0][0], mesh=mesh, shard_states=True))]
   with Checkpoints(folder) as checkpoints:
     checkpoints.save(6, last, {})
@@ -200,17 +200,25 @@ def error(function, *args, **options):
     return str(raised)
 
 
-def main(corpus):
+def meshes_of_all():
+  """A row of all devices, and a square of them."""
   devices = np.array(jax.devices())
   # As jax.make_mesh makes it by default.
   mesh = Mesh(devices, ('rows',), axis_types=(AxisType.Explicit,))
-  recall = Recall(num_facts=4, num_distractors=3, lag=15)
+  return mesh, Mesh(devices.reshape(4, 2), ('rows', 'time'))
+
+
+RECALL = Recall(num_facts=4, num_distractors=3, lag=15)
+MIXERS = GRU(8), Attention(8, 16)
+
+
+def quick(corpus):
+  mesh, square = meshes_of_all()
   text = Text(corpus, sampling='sequential', length=6)
-  mixers, sums = (GRU(8), Attention(8, 16)), (RunningSum(8),)
-  model = SequenceModel(recall.input, recall.output, mixers, expansion=0)
+  model = SequenceModel(RECALL.input, RECALL.output, MIXERS, expansion=0)
   diverge = training.train(
     model,
-    recall,
+    RECALL,
     OPTIMIZER,
     KEY,
     steps=6,
@@ -218,17 +226,25 @@ def main(corpus):
     learning_rate=jnp.inf,
     mesh=mesh,
   )
-  square = Mesh(devices.reshape(4, 2), ('rows', 'time'))
+  sums = (RunningSum(8),)
   return {
-    'drawn': case(recall, mesh, mixers, carried=False),
-    'fed': case(text, mesh, mixers, carried=True),
-    'drawn, cut': case(recall, square, sums, carried=False),
+    'drawn': case(RECALL, mesh, MIXERS, carried=False),
+    'fed': case(text, mesh, MIXERS, carried=True),
     'fed, cut': case(text, square, sums, carried=True),
-    'shared states': shared_states(recall, square, sums, f'{corpus}.run'),
-    'members': population(recall, mixers),
+    'shared states': shared_states(RECALL, square, sums, f'{corpus}.run'),
     'not finite': error(list, diverge),
   }
 
 
+def slow(corpus):
+  del corpus
+  _, square = meshes_of_all()
+  hybrid = MinGRU(8), Attention(8, 16)
+  return {
+    'drawn, cut': case(RECALL, square, hybrid, carried=False),
+    'members': population(RECALL, MIXERS),
+  }
+
+
 if __name__ == '__main__':
-  print(json.dumps(main(sys.argv[1])))
+  print(json.dumps({'quick': quick, 'slow': slow}[sys.argv[2]](sys.argv[1])))
