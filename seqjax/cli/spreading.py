@@ -1,4 +1,4 @@
-"""How a run is spread over devices, which is no part of its config."""
+"""Spreads a run over devices, which is no part of its config."""
 
 import contextlib
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ SWITCHES = {
 
 
 class Spread(NamedTuple):
-  """What `training.train` takes to the same end.
+  """A mesh and what is shared over it, as `training.train` takes them.
 
   Attributes:
     mesh: over which batches are spread; None: one device.
