@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 from seqjax.errors import check_value
 from seqjax.training import meshes, sharding
 from seqjax.training.state import Parts
+from seqjax.typing import Batch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,21 +103,34 @@ def check_mesh(
     ValueError: it does not divide the batches of the task, or cuts rows that
       the model can only read as a whole.
   """
+  checked = meshes.check(mesh, batch_size)
   if meshes.TIME not in mesh.axis_names:
-    return meshes.check(mesh, batch_size)
-  check_streams(
+    return checked
+  check_unpooled(
     model,
     ', so that its rows cannot be cut among devices: use a mesh of rows alone, '
-    'or a SequenceModel of causal mixers',
+    'or a SequenceModel',
   )
-  return meshes.check(mesh, batch_size, _num_positions(task))
-
-
-def _num_positions(task: Any) -> int:
-  """Returns the number of positions of a row; nothing is compiled."""
-  draw = functools.partial(task.batch, jax.random.key(0), 0, 1)
+  draw = functools.partial(task.batch, jax.random.key(0), 0, batch_size)
   batch = jax.eval_shape(draw) if task.on_device else draw()
-  return sharding.num_positions_of(batch)
+  meshes.check(mesh, batch_size, sharding.num_positions_of(batch))
+  _check_layers(checked, model, batch)
+  return checked
+
+
+def _check_layers(mesh: Mesh, model: nn.Module, batch: Batch):
+  """Raises ValueError, as layers do that need whole rows; compiles nothing."""
+
+  def read(params, key, carry, inputs, segments):
+    return None, model.apply({'params': params}, inputs, segments)
+
+  def read_first(key, inputs, segments):
+    variables = model.init(key, inputs, segments)
+    cut = sharding.by_parts(read, mesh)
+    return cut(variables['params'], None, None, inputs, segments)
+
+  key = jax.random.key(0)
+  jax.eval_shape(read_first, key, batch.inputs, batch.segments)
 
 
 def check_carries(model, task):
@@ -127,17 +141,17 @@ def check_carries(model, task):
       f'before stood, but those of {task} do not: use a task that is '
       "sequential, such as Text(sampling='sequential')."
     )
-  check_streams(
+  check_unpooled(
     model,
     ' and has no carry that could be handed on: use a SequenceModel of causal '
     'mixers',
   )
+  model.initialize_carry(1)  # which says what cannot stream
 
 
-def check_streams(model: nn.Module, consequence: str):
+def check_unpooled(model: nn.Module, consequence: str):
   """Raises ValueError, with what follows, for a model of whole sequences."""
   if getattr(type(model), 'initialize_carry', None) is None:
     raise ValueError(
       f'A {type(model).__name__} reads whole sequences{consequence}.'
     )
-  model.initialize_carry(1)  # which says what cannot stream

@@ -85,10 +85,12 @@ def test_positions_are_not_cut_for_models_of_whole_sequences(name, message):
 
 
 def test_positions_are_not_cut_for_layers_that_see_all_of_them():
-  """By the sentence that says that they have no carry."""
+  """As they say, before anything is compiled."""
   mixers = (Bidirectional(4, mixer=GRU(4)),)
   model = SequenceModel(TASK.input, TASK.output, mixers)
-  with pytest.raises(ValueError, match='Bidirectional sees whole sequences'):
+  with pytest.raises(
+    ValueError, match="mesh axis 'time' cuts them into 2 parts"
+  ):
     _train(model, TASK, {'time': 2}, 2)
 
 
