@@ -61,6 +61,18 @@ def test_every_kind_of_field_is_read_from_the_command_line():
   assert parse(Config, '--cells=').cells == ()
 
 
+def test_a_config_is_written_as_a_command_line():
+  """Less its defaults; what is read from it is the config."""
+  config = Config(
+    cell='gru', cells=('elman', 'gru'), lengths=(3,), rate=2e-05, fast=True
+  )
+  written = experiment.arguments(config)
+  assert len(written) == 5 and parse(Config, *written) == config
+  assert experiment.arguments(Config()) == []
+  slow = dataclasses.replace(config, lengths=(), fast=False)
+  assert parse(Config, *experiment.arguments(slow)) == slow
+
+
 def test_two_experiments_live_in_one_process():
   """The same flag name means two things, and absl's own flags see neither."""
   assert parse(Config, '--seed=4').seed == 4

@@ -13,7 +13,6 @@ from jax.sharding import Mesh
 from seqjax.errors import check_value
 from seqjax.training import meshes, sharding
 from seqjax.training.state import Parts
-from seqjax.typing import Batch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,8 +103,14 @@ def check_mesh(
       the model can only read as a whole.
   """
   checked = meshes.check(mesh, batch_size)
-  if meshes.TIME not in mesh.axis_names:
-    return checked
+  if meshes.TIME in mesh.axis_names:
+    _check_cut(checked, model, task, batch_size)
+  return checked
+
+
+@functools.lru_cache(maxsize=8)  # every evaluation of a run asks again
+def _check_cut(mesh: Mesh, model: nn.Module, task: Any, batch_size: int):
+  """Raises ValueError unless positions can be cut; compiles nothing."""
   check_unpooled(
     model,
     ', so that its rows cannot be cut among devices: use a mesh of rows alone, '
@@ -114,12 +119,6 @@ def check_mesh(
   draw = functools.partial(task.batch, jax.random.key(0), 0, batch_size)
   batch = jax.eval_shape(draw) if task.on_device else draw()
   meshes.check(mesh, batch_size, sharding.num_positions_of(batch))
-  _check_layers(checked, model, batch)
-  return checked
-
-
-def _check_layers(mesh: Mesh, model: nn.Module, batch: Batch):
-  """Raises ValueError, as layers do that need whole rows; compiles nothing."""
 
   def read(params, key, carry, inputs, segments):
     return None, model.apply({'params': params}, inputs, segments)
@@ -129,8 +128,8 @@ def _check_layers(mesh: Mesh, model: nn.Module, batch: Batch):
     cut = sharding.by_parts(read, mesh)
     return cut(variables['params'], None, None, inputs, segments)
 
-  key = jax.random.key(0)
-  jax.eval_shape(read_first, key, batch.inputs, batch.segments)
+  # Layers that need whole rows refuse as they are traced.
+  jax.eval_shape(read_first, jax.random.key(0), batch.inputs, batch.segments)
 
 
 def check_carries(model, task):
