@@ -34,12 +34,20 @@ from seqjax.ops.linear_attention import delta_rule, gated_outer
 from seqjax.typing import Spec
 
 
-def named(cases):
+def named(cases, slow=()):
   """Parameters whose names are those of the cases."""
-  return [pytest.param(value, id=name) for name, value in cases.items()]
+  return [
+    pytest.param(value, id=name, marks=pytest.mark.slow if name in slow else ())
+    for name, value in cases.items()
+  ]
 
 
-@pytest.mark.parametrize('mixer', named(MIXERS | NONCAUSAL_MIXERS))
+# Delta rules in the convolved layer of `deltanet`; loops of their papers, and
+# the laws of their ops, are there without --slow.
+SLOW_MIXERS = {'deltaproduct', 'kda'}
+
+
+@pytest.mark.parametrize('mixer', named(MIXERS | NONCAUSAL_MIXERS, SLOW_MIXERS))
 def test_every_mixer_keeps_the_contract(mixer):
   """Parallel equals sequential, pieces stay apart, padding does not count."""
   testing.assert_mixer_contract(mixer(features=8, context=16))
@@ -98,15 +106,7 @@ SLOW_OPTIONS = {
 }
 
 
-@pytest.mark.parametrize(
-  'mixer',
-  [
-    pytest.param(
-      mixer, id=name, marks=pytest.mark.slow if name in SLOW_OPTIONS else ()
-    )
-    for name, mixer in OPTIONS.items()
-  ],
-)
+@pytest.mark.parametrize('mixer', named(OPTIONS, SLOW_OPTIONS))
 def test_every_option_keeps_the_contract(mixer):
   """What an option changes, it changes in every form alike."""
   testing.assert_mixer_contract(mixer)
