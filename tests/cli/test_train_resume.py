@@ -206,10 +206,10 @@ def test_sigterm_is_heard_while_a_run_is_scored(whole, tmp_path, capsys):
   """The last state is saved, and the same command scores it again."""
   score = train.held_out_score
 
-  def score_and_ask(*args):
+  def score_and_ask(*args, **options):
     if lines(tmp_path)[-1:] == whole[1][-1:]:
       os.kill(os.getpid(), signal.SIGTERM)
-    return score(*args)
+    return score(*args, **options)
 
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(train, 'held_out_score', score_and_ask)
@@ -242,9 +242,10 @@ def test_the_best_are_kept_however_seldom_a_run_saves(keep_best, tmp_path):
   drawn = {step: scores.random() for step in range(151)}
   drawn[40] = drawn[64] = 2.0  # of equals the first
   with pytest.MonkeyPatch.context() as patch:
-    score = lambda config, model, state, *args: train.HeldOut(  # noqa: E731
-      drawn[int(state.step)], 1.0
-    )
+
+    def score(config, model, state, *args, **options):
+      return train.HeldOut(drawn[int(state.step)], 1.0)
+
     patch.setattr(train, 'held_out_score', score)
     stop(config, tmp_path, after=(signals.Pace, 'reached'))
     stop(config, tmp_path)
@@ -573,7 +574,7 @@ def test_a_run_scores_no_more_rows_at_a_time(tmp_path, monkeypatch):
   """And always the same number of examples."""
   seen = []
 
-  def evaluate(*args, batches, batch_size, split, at_once):
+  def evaluate(*args, batches, batch_size, split, at_once, mesh):
     seen.append((split, batches * batch_size, at_once))
     return training.Scores({None: (0.5, 1.0)})
 
