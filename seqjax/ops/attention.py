@@ -6,6 +6,8 @@ entries that are not finite are replaced by zero before products with masked
 weights, where zero times NaN would be NaN.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
@@ -419,29 +421,48 @@ def _without_spreading(
   query and for the keys and values that it sees (`keys`, all arrays that have
   their positions); and for parameters.
   """
-  marks, dtype = finite.no_marks(query, 2), query.dtype
-
-  def before(cotangents, visible):
-    query, *others, marks = cotangents
-    of_keys, parameters = others[: len(keys)], others[len(keys) :]
-    lost = marks > 0
-    seen = jnp.any(visible & lost[..., None], axis=1)
-    return [
-      finite.nan_where(lost, query),
-      *(finite.nan_where(seen, array) for array in of_keys),
-      *(finite.nan_where(jnp.any(lost), array) for array in parameters),
-      jnp.zeros_like(marks),
-    ]
-
-  def after(cotangents):
-    lost = jnp.any(finite.flawed(cotangents[0]), axis=-1)
-    return [finite.zero_where(lost, cotangents[0]), lost.astype(dtype)]
-
+  marks = finite.no_marks(query, 2)
+  spread = functools.partial(_spread_back, len(keys))
   arrays = [query, *keys, *parameters, marks]
-  *inputs, tied = change_cotangents(arrays, before, visible)
-  y, _ = change_cotangents([read(*inputs), tied], after)
-  lost = flaws.query[..., None] | flaws.key[:, None]
-  return finite.nan_where(jnp.any(visible & lost, axis=-1), y)
+  *inputs, tied = change_cotangents(arrays, spread, visible)
+  y, _ = change_cotangents([read(*inputs), tied], _mark_cotangents)
+  return _put_back(flaws, visible, y)
+
+
+@jax.jit
+def _mark_cotangents(cotangents):
+  """Replaces cotangents that are not finite by zero, and marks them."""
+  y, marks = cotangents
+  lost = jnp.any(finite.not_finite(y), axis=-1)
+  y = finite.where_any(lost, lambda y: finite.zero_where(lost, y), y)
+  return [y, lost.astype(marks.dtype)]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _spread_back(num_keys, cotangents, visible):
+  """Makes NaN of the cotangents of what marked outputs depend on."""
+  *others, marks = cotangents
+  lost = marks > 0
+
+  def spread(query, *others):
+    keys, parameters = others[:num_keys], others[num_keys:]
+    seen = jnp.any(visible & lost[..., None], axis=1)
+    keys = (finite.nan_where(seen, array) for array in keys)
+    parameters = (jnp.full_like(array, jnp.nan) for array in parameters)
+    return finite.nan_where(lost, query), *keys, *parameters
+
+  return [*finite.where_any(lost, spread, *others), jnp.zeros_like(marks)]
+
+
+@jax.jit
+def _put_back(flaws, visible, y):
+  """Makes NaN of outputs whose query has a flaw, or sees one."""
+
+  def put(y):
+    lost = flaws.query[..., None] | flaws.key[:, None]
+    return finite.nan_where(jnp.any(visible & lost, axis=-1), y)
+
+  return finite.where_any(flaws, put, y)
 
 
 def _read(

@@ -6,8 +6,9 @@ zero before such a product, and NaN is put back where they are to be seen. The
 same is done to cotangents, which the transposed product multiplies by the mask.
 """
 
+import functools
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,10 +21,16 @@ from seqjax.typing import Array, Segments
 
 
 def flawed(*vectors: Float[Array, '*B _']) -> Bool[Array, '*B']:
-  """Marks where a vector, of any of the arrays, is not finite.
+  """Marks where a vector, of any of the arrays, is not finite."""
+  return _materialized(not_finite(*vectors))
 
-  By its product with zeros, which is NaN there, and which takes XLA a third of
-  the time of other sums on a CPU. The barrier keeps zeros from being folded.
+
+def not_finite(*vectors: Float[Array, '*B _']) -> Bool[Array, '*B']:
+  """Computes `flawed` anew for every use: for conditions, not selections.
+
+  By the vectors' products with zeros, which are NaN there, and which take XLA a
+  third of the time of other sums on a CPU. The barrier keeps zeros from being
+  folded.
   """
 
   def product(array):
@@ -31,7 +38,7 @@ def flawed(*vectors: Float[Array, '*B _']) -> Bool[Array, '*B']:
     zeros = jnp.zeros(array.shape[-1:], array.dtype)
     return jnp.matmul(array, jax.lax.optimization_barrier(zeros))
 
-  return _materialized(jnp.isnan(sum(product(array) for array in vectors)))
+  return jnp.isnan(sum(product(array) for array in vectors))
 
 
 @jax.jit  # also outside of jit, where a condition is compiled at every call
@@ -67,6 +74,14 @@ class Flaws(NamedTuple):
 
   query: Bool[Array, 'B T']
   key: Bool[Array, 'B S']
+
+
+class Flawed(NamedTuple):
+  """Marks the heads of what is not finite: see `repaired`."""
+
+  carry: Bool[Array, 'B H']
+  read: Bool[Array, 'B T H']
+  entering: Bool[Array, 'B T H']
 
 
 class Reach(NamedTuple):
@@ -112,7 +127,7 @@ def _reach(before, flaws, segments):
   return Reach(reached[:, 1:], reached[:, -1])
 
 
-def reach_back(
+def _reach_back(
   after: Bool[Array, 'B H'],
   flaws: Bool[Array, 'B T H'],
   segments: Segments | None,
@@ -128,8 +143,44 @@ def reach_back(
   if segments is not None:  # it begins, seen from its end, before a start
     start = jnp.pad(segments.start[:, ::-1], ((0, 0), (1, 0)))
     segments = Segments(start, jnp.ones_like(start))
-  reached = reach(after, flaws, segments).outputs
+  reached = _reach(after, flaws, segments).outputs
   return Reach(reached[:, -2::-1], reached[:, -1])
+
+
+@jax.jit
+def repaired(
+  flaws: Flawed,
+  carry: Float[Array, 'B H K V'],
+  read: Float[Array, 'B T H _'],
+  entering: Sequence[Float[Array, 'B T H _']],
+  segments: Segments | None,
+) -> tuple[Array, Array, list[Array], Reach]:
+  """Replaces what is not finite by zero, and marks what that reaches.
+
+  Args:
+    flaws: marks what is not finite.
+    carry: what a recurrence begins with.
+    read: what reads the state, of its own position alone.
+    entering: what enters the state, and what the state decays by.
+    segments: segments of the rows, or None.
+  """
+  of_carry, of_read, of_entering = flaws
+
+  def repair(carry, read, entering):
+    found = _reach(of_carry, of_entering, segments)
+    found = found._replace(outputs=found.outputs | of_read)
+    entering = [zero_where(of_entering, array) for array in entering]
+    return (
+      zero_where(of_carry, carry),
+      zero_where(of_read, read),
+      entering,
+      found,
+    )
+
+  def keep(*arrays):
+    return *arrays, Reach(jnp.zeros_like(of_entering), jnp.zeros_like(of_carry))
+
+  return jax.lax.cond(any_of(flaws), repair, keep, carry, read, entering)
 
 
 def put_back(
@@ -139,8 +190,41 @@ def put_back(
   segments: Segments | None,
 ) -> tuple[Float[Array, 'B H K V'], Float[Array, 'B T H V']]:
   """Puts NaN into the last states and outputs that are reached."""
-  y = zero_padding(nan_where(reach.outputs, y), segments)
-  return nan_where(reach.last, carry), y
+  carry, y = _put_back(reach, carry, y)
+  return carry, zero_padding(y, segments)
+
+
+@jax.jit
+def _put_back(reach, carry, y):
+  def put(carry, y):
+    return nan_where(reach.last, carry), nan_where(reach.outputs, y)
+
+  return where_any(reach, put, carry, y)
+
+
+def where_any(marks: Any, change: Callable[..., Any], *arrays: Any) -> Any:
+  """Returns `change(*arrays)` if anything is marked, else the arrays.
+
+  A condition, which takes no time where nothing is, as it nearly always is; a
+  selection would read and write all arrays. For callers within `jax.jit`:
+  outside of it a condition is compiled at every call.
+
+  Args:
+    marks: a tree of masks.
+    change: returns arrays like those that it is given.
+    arrays: one or several.
+  """
+
+  def keep(*arrays):
+    return arrays if len(arrays) > 1 else arrays[0]
+
+  return jax.lax.cond(any_of(marks), change, keep, *arrays)
+
+
+def any_of(marks: Any) -> Bool[Array, '']:
+  """Tells whether anything is marked in any mask of a tree."""
+  flags = [jnp.any(mask) for mask in jax.tree.leaves(marks)]
+  return functools.reduce(jnp.logical_or, flags)
 
 
 def no_marks(array: Float[Array, '...'], ndim: int) -> Float[Array, '...']:
@@ -171,30 +255,37 @@ def shield(
     segments: segments of the rows, or None.
   """
   marks = [no_marks(array, array.ndim - 1) for array in (operands[0], carry)]
-  dtype = carry.dtype
-
-  def before(cotangents, segments):
-    carry, query, *others, read, last = cotangents
-    spoilt = _materialized(read > 0)
-    reached = reach_back(jnp.any(last > 0, axis=-1), spoilt, segments)
-    return [
-      nan_where(reached.last, carry),
-      nan_where(spoilt, query),
-      *(nan_where(reached.outputs, other) for other in others),
-      jnp.zeros_like(read),
-      jnp.zeros_like(last),
-    ]
-
-  def after(cotangents):
-    last, y, *_ = cotangents
-    spoilt = [flawed(y), flawed(last)]
-    return [
-      zero_where(spoilt[1], last),
-      zero_where(spoilt[0], y),
-      *(marked.astype(dtype) for marked in spoilt),
-    ]
-
-  inputs = change_cotangents([carry, *operands, *marks], before, segments)
+  given = [carry, *operands, *marks]
+  inputs = change_cotangents(given, _spread_back, segments)
   outputs = compute(*inputs[:-2])
-  last, y, *_ = change_cotangents([*outputs, *inputs[-2:]], after)
+  last, y, *_ = change_cotangents([*outputs, *inputs[-2:]], _mark_cotangents)
   return last, y
+
+
+@jax.jit
+def _mark_cotangents(cotangents):
+  """Replaces cotangents that are not finite by zero, and marks them."""
+  last, y, *marks = cotangents
+  spoilt = not_finite(y), not_finite(last)
+
+  def clear(last, y):
+    return zero_where(spoilt[1], last), zero_where(spoilt[0], y)
+
+  last, y = where_any(spoilt, clear, last, y)
+  marks = (m.astype(a.dtype) for m, a in zip(spoilt, marks, strict=True))
+  return [last, y, *marks]
+
+
+@jax.jit
+def _spread_back(cotangents, segments):
+  """Makes NaN of the cotangents of all that what is marked depends on."""
+  *others, read, last = cotangents
+  spoilt = read > 0, jnp.any(last > 0, axis=-1)
+
+  def spread(carry, query, *others):
+    reached = _reach_back(spoilt[1], spoilt[0], segments)
+    others = (nan_where(reached.outputs, other) for other in others)
+    return nan_where(reached.last, carry), nan_where(spoilt[0], query), *others
+
+  changed = where_any(spoilt, spread, *others)
+  return [*changed, jnp.zeros_like(read), jnp.zeros_like(last)]

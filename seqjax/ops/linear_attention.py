@@ -332,7 +332,7 @@ def _rate_axes(time, rate):
 def _flawed(*operands):
   """Marks where an operand is not finite; of the last, a decay, -inf is."""
   *others, log_decay = operands
-  return finite.flawed(*others, chunks.bounded(log_decay))
+  return finite.not_finite(*others, chunks.bounded(log_decay))
 
 
 def _without_flaws(carry, operands, segments):
@@ -341,13 +341,15 @@ def _without_flaws(carry, operands, segments):
   Operands are the query, others that enter the state, and the log decay.
   """
   query, *others = operands
-  flawed, unread = _flawed(*others), finite.flawed(query)
-  before = jnp.any(finite.flawed(carry), axis=-1)
-  reach = finite.reach(before, flawed, segments)
-  others = [finite.zero_where(flawed, operand) for operand in others]
-  operands = [finite.zero_where(unread, query), *others]
-  reach = reach._replace(outputs=reach.outputs | unread)
-  return finite.zero_where(before, carry), operands, reach
+  flaws = finite.Flawed(
+    jnp.any(finite.not_finite(carry), axis=-1),
+    finite.not_finite(query),
+    _flawed(*others),
+  )
+  carry, query, others, reach = finite.repaired(
+    flaws, carry, query, others, segments
+  )
+  return carry, [query, *others], reach
 
 
 def _scan(step, carry, operands, segments):
