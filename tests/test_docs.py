@@ -1,5 +1,6 @@
 """The code on the pages of docs/ runs, and the site is built from them."""
 
+import dataclasses
 import doctest
 import html
 import importlib
@@ -13,15 +14,20 @@ import subprocess
 import sys
 import time
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
+from jax.sharding import Mesh
 
 from seqjax import experiment
 from seqjax.cli import build, export, train
 from seqjax.nn import MIXERS, NONCAUSAL_MIXERS
+from seqjax.training import meshes
 
 ROOT = pathlib.Path(__file__).parent.parent
 DOCS = ROOT / 'docs'
+FIELDS = [field.name for field in dataclasses.fields(train.Config)]
 # What the code of a page leaves behind: a name, and its shape.
 RESULTS = {
   'index.md': ('y', (4, 100, 32)),
@@ -127,6 +133,25 @@ def test_every_command_that_trains_is_a_config():
     config = experiment.from_flags(train.Config, flags)
     if 'text' not in config.task:
       build.make(config)
+
+
+def test_every_mesh_of_a_command_divides_its_batches():
+  """On the page of several devices; what devices there are is not asked."""
+  text = (DOCS / 'scale.md').read_text(encoding='utf-8').replace('\\\n', ' ')
+  commands = re.findall(r'seqjax-train (--task=.*--mesh=.*)', text)
+  commands = [command for command in commands if '--task=text' not in command]
+  assert len(commands) >= 2
+  for command in commands:
+    given = [x for x in command.split() if x.startswith('--')]
+    config = {x for x in given if x[2:].split('=')[0] in FIELDS}
+    flags = experiment.define_flags(train.Config)
+    flags(['train.py', *config])
+    config = experiment.from_flags(train.Config, flags)
+    axes = re.findall(r'(\w+):(\d+)', command.split('--mesh=')[1].split()[0])
+    devices = np.full([int(size) for _, size in axes], jax.devices()[0])
+    mesh = Mesh(devices, [name for name, _ in axes])
+    task, _ = build.make(config)
+    meshes.check(mesh, config.batch_size, build.num_positions(task))
 
 
 @pytest.fixture(scope='module')

@@ -38,7 +38,7 @@ def parse(text: str, among: Iterable[str] = OF_TRAINING) -> Mesh:
   sizes = {}
   for part in text.split(','):
     found = _PART.fullmatch(part.strip())
-    if not found or found[1] in sizes or found[2] == '0':
+    if not found or found[1] in sizes or int(found[2]) == 0:
       raise ValueError(
         'A mesh is written as axes with their numbers of devices, each once, '
         f'as in rows:2,time:4, but {text!r} was given.'

@@ -28,6 +28,7 @@ def test_a_mesh_is_read_from_text():
     ('rows', "as in rows:2,time:4, but 'rows' was given"),
     ('rows:two', 'as in rows:2,time:4'),
     ('rows:0', 'as in rows:2,time:4'),
+    ('rows:2,time:00', 'as in rows:2,time:4'),
     ('rows:2,rows:2', 'each once'),
     ('rows:-1,time:-1', 'so of rows and time'),
     ('row:2', "a mesh 'row'. Did you mean 'rows'. There are: rows, time"),
