@@ -10,7 +10,7 @@ from seqjax.errors import check_fields, unknown
 from seqjax.models import checks, specs
 from seqjax.models.stack import Stack
 from seqjax.nn.mixer import SequenceLayer
-from seqjax.ops import pooling
+from seqjax.ops import over_time, pooling
 from seqjax.ops.segments import (
   check,
   chosen,
@@ -143,6 +143,7 @@ class MLPClassifier(nn.Module):
     lengths: Int[Array, 'B'] | None = None,
   ) -> Float[Array, 'B C']:
     checks.one_array(self, x)
+    over_time.check_whole('MLPClassifier')
     segments = chosen(segments, lengths, x)
     batch_size, num_positions = x.shape[:2]
     check(segments, batch_size, num_positions)

@@ -9,7 +9,7 @@ import pytest
 from jax.sharding import AxisType, PartitionSpec
 
 from seqjax import testing
-from seqjax.models import SequenceModel
+from seqjax.models import MLPClassifier, SequenceModel
 from seqjax.nn import (
   GRU,
   MIXERS,
@@ -144,6 +144,7 @@ def described(leaf):
     (RecurrentLayers((GRU(8),), bidirectional=True), {}, 'Reading a row back'),
     (CrossAttention(8), {}, 'CrossAttention needs all'),
     (Attention(8, 16), {'return_weights': True}, 'A table of attention weigh'),
+    (MLPClassifier(Spec((8,)), 2, 6, 4), {}, 'MLPClassifier needs all'),
   ],
 )
 def test_what_cannot_be_cut_is_refused(layer, options, said):
