@@ -14,8 +14,9 @@
 #SBATCH --ntasks=1
 #SBATCH --gpus-per-task=1
 #SBATCH --output=slurm-%A_%a.log
+cell="${SLURM_ARRAY_TASK_ID:?is not set: submit it with --array=0-5, say}"
 code=0
-srun --ntasks=1 seqjax-sweep --cell="$SLURM_ARRAY_TASK_ID" "$@" || code=$?
+srun --ntasks=1 seqjax-sweep --cell="$cell" "$@" || code=$?
 if [ "$code" -eq 75 ]; then
   exec scontrol requeue "$SLURM_JOB_ID"
 fi

@@ -17,6 +17,7 @@ from seqjax.cli import sweep
 from seqjax.launch import cell_pool
 from seqjax.results import table
 
+ARRAY = pathlib.Path(__file__).parents[2] / 'scripts' / 'slurm_array.sh'
 PROGRAM = """
 import dataclasses, pathlib, time
 from seqjax import results
@@ -336,6 +337,22 @@ def test_jobs_of_submitit_run_the_cells(script, tmp_path, capsys):
   assert 'bad luck' in said.err
 
 
+def test_a_job_that_is_no_array_runs_nothing(tmp_path):
+  """Rather than all cells, as without a number."""
+  (tmp_path / 'srun').write_text('#!/bin/sh\necho "$@" > asked\n')
+  (tmp_path / 'srun').chmod(0o755)
+  kept = {k: v for k, v in os.environ.items() if not k.startswith('SLURM')}
+  ended = subprocess.run(
+    ['bash', str(ARRAY), '--grid=seed=0,1'],
+    cwd=tmp_path,
+    env=kept | {'PATH': f'{tmp_path}:{os.environ["PATH"]}'},
+    capture_output=True,
+    text=True,
+  )
+  assert ended.returncode and 'submit it with --array' in ended.stderr
+  assert not (tmp_path / 'asked').exists()
+
+
 @pytest.mark.parametrize('code', [0, 1, 75])
 def test_a_task_of_an_array_that_was_stopped_is_queued_again(code, tmp_path):
   """With stand-ins for the scheduler's programs."""
@@ -345,9 +362,8 @@ def test_a_task_of_an_array_that_was_stopped_is_queued_again(code, tmp_path):
   }.items():
     (tmp_path / name).write_text(f'#!/bin/sh\n{text}\n')
     (tmp_path / name).chmod(0o755)
-  array = pathlib.Path(__file__).parents[2] / 'scripts' / 'slurm_array.sh'
   ended = subprocess.run(
-    ['bash', str(array), '--grid=seed=0,1'],
+    ['bash', str(ARRAY), '--grid=seed=0,1'],
     cwd=tmp_path,
     env=os.environ
     | {'PATH': f'{tmp_path}:{os.environ["PATH"]}'}
