@@ -103,7 +103,7 @@ def evaluate(
   across = meshes.size(mesh, meshes.ROWS)
   here = math.ceil(batch_size / across)  # rows for each device
   if mesh is not None:
-    mesh = recipe.check_mesh(mesh, model, task, here * across)
+    mesh = recipe.check_mesh(mesh, model, task, here * across, split)
   most = here if at_once is None else max(1, at_once // across)
   rows = across * _rows(here, most)
   carry = _first_carry(model, task, here * across) if carried else None

@@ -94,29 +94,35 @@ def check_spread(
 
 
 def check_mesh(
-  mesh: Mesh, model: nn.Module, task: Any, batch_size: int
+  mesh: Mesh,
+  model: nn.Module,
+  task: Any,
+  batch_size: int,
+  split: str = 'train',
 ) -> Mesh:
   """Returns the mesh, its axes left to the compiler.
 
   Raises:
-    ValueError: it does not divide the batches of the task, or cuts rows that
-      the model can only read as a whole.
+    ValueError: it does not divide the task's batches of this split, or cuts
+      rows that the model can only read as a whole.
   """
   checked = meshes.check(mesh, batch_size)
   if meshes.TIME in mesh.axis_names:
-    _check_cut(checked, model, task, batch_size)
+    _check_cut(checked, model, task, batch_size, split)
   return checked
 
 
 @functools.lru_cache(maxsize=8)  # every evaluation of a run asks again
-def _check_cut(mesh: Mesh, model: nn.Module, task: Any, batch_size: int):
+def _check_cut(
+  mesh: Mesh, model: nn.Module, task: Any, batch_size: int, split: str
+):
   """Raises ValueError unless positions can be cut; compiles nothing."""
   check_unpooled(
     model,
     ', so that its rows cannot be cut among devices: use a mesh of rows alone, '
     'or a SequenceModel',
   )
-  draw = functools.partial(task.batch, jax.random.key(0), 0, batch_size)
+  draw = functools.partial(task.batch, jax.random.key(0), 0, batch_size, split)
   batch = jax.eval_shape(draw) if task.on_device else draw()
   meshes.check(mesh, batch_size, sharding.num_positions_of(batch))
 

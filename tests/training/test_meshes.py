@@ -1,5 +1,7 @@
 """Meshes as they are written, and what they refuse before anything compiles."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from seqjax import training
 from seqjax.models import SequenceModel, model_for
 from seqjax.nn import GRU, Bidirectional
 from seqjax.tasks import TASKS, Recall
-from seqjax.training import meshes
+from seqjax.training import meshes, recipe
 
 TASK = Recall(num_facts=4, num_distractors=3, lag=15)
 
@@ -93,6 +95,27 @@ def test_positions_are_not_cut_for_layers_that_see_all_of_them():
     ValueError, match="mesh axis 'time' cuts them into 2 parts"
   ):
     _train(model, TASK, {'time': 2}, 2)
+
+
+@dataclasses.dataclass(frozen=True)
+class LongerToScore:
+  """Rows of 16 positions to train on, and of 17 to score."""
+
+  on_device = True
+
+  def batch(self, key, step, batch_size, split='train'):
+    lag = TASK.lag + (split != 'train')
+    task = dataclasses.replace(TASK, lag=lag)
+    return task.batch(key, step, batch_size, split)
+
+
+def test_a_mesh_divides_the_rows_that_are_scored():
+  """Which may be longer than those of training."""
+  model, task = model_for(TASK, (GRU(4),)), LongerToScore()
+  mesh = Mesh(np.full((2,), jax.devices()[0]), ('time',))
+  recipe.check_mesh(mesh, model, task, 2)
+  with pytest.raises(ValueError, match='there are 17: 18 would do, or time:1'):
+    training.evaluate(model, {}, task, batches=1, batch_size=2, mesh=mesh)
 
 
 def test_states_are_shared_by_several_devices():
