@@ -82,8 +82,8 @@ def check_spread(
     raise ValueError(
       f'In {jax.process_count()} processes (jax.process_count()), train '
       f'needs a mesh over all devices, of which there are '
-      f'{jax.device_count()}, but that given has {_devices(mesh)}: make '
-      "it by jax.make_mesh((jax.device_count(),), ('rows',))."
+      f'{jax.device_count()}, but that given has {_devices(mesh)}: '
+      "training.meshes.parse('rows:-1') makes one, as --mesh=rows:-1 does."
     )
   if shard_states and meshes.size(mesh, meshes.ROWS) == 1:
     raise ValueError(

@@ -474,5 +474,7 @@ def test_one_of_several_processes_is_refused(monkeypatch):
   """Without a mesh over the devices of all, each would train alone."""
   monkeypatch.setattr(jax, 'process_count', lambda: 2)
   model = model_for(TASK, (GRU(4),))
-  with pytest.raises(ValueError, match='In 2 processes .* a mesh over all'):
+  with pytest.raises(
+    ValueError, match='In 2 processes .* a mesh over all .*rows:-1'
+  ):
     training.train(model, TASK, OPTIMIZER, KEY, steps=1, batch_size=2)
