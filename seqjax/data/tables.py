@@ -64,8 +64,8 @@ def read_table(
 
   Raises:
     FileNotFoundError: there is no such file.
-    ValueError: it is empty, a line has more or fewer fields, the header names
-      other columns, or a label is none; says which line.
+    ValueError: it is empty, a line has more or fewer fields or no text, the
+      header names other columns, or a label is none; says which line.
   """
   path = pathlib.Path(path)
   if not path.is_file():
@@ -81,7 +81,7 @@ def read_table(
     if named != list(columns):
       raise ValueError(
         f'{path} should begin with the columns {", ".join(columns)}, but '
-        f'begins with {", ".join(named)}.'
+        f'begins with {", ".join(map(repr, named))}.'
       )
     begins, ends = begins[1:], ends[1:]
   if not len(begins):
@@ -94,9 +94,14 @@ def read_table(
     )
   ]
   kept = [columns.index(name) for name in texts]
-  return LabelledTexts(
-    content, begins[:, kept], ends[:, kept], np.array(labels, np.int32)
-  )
+  begins, ends = begins[:, kept], ends[:, kept]
+  blank = np.flatnonzero(np.all(begins == ends, axis=1))
+  if len(blank):
+    raise ValueError(
+      f'{path} should hold a text in each line, but line '
+      f'{blank[0] + 1 + header} has none.'
+    )
+  return LabelledTexts(content, begins, ends, np.array(labels, np.int32))
 
 
 def _fields(

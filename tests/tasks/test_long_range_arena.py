@@ -283,7 +283,11 @@ def change(path, function):
   ('basic_val.tsv', lambda b: b.replace(b'\r\n(', b'\r\n\t(', 1),
    r'basic_val.tsv should have 2 fields .*but line 2 has 3\.'),
   ('basic_val.tsv', lambda b: b.replace(b'Source', b'Text'),
-   'begin with the columns Source, Target, but begins with Text, Target'),
+   "begin with the columns Source, Target, but begins with 'Text', 'Target'"),
+  ('basic_val.tsv', lambda b: b'\xef\xbb\xbf' + b,
+   r"Source, Target, but begins with '\\ufeffSource', 'Target'"),
+  ('basic_val.tsv', lambda b: b + b'\t1\r\n',
+   'basic_val.tsv should hold a text in each line, but line 10 has none'),
   ('basic_val.tsv', lambda b: b''.join(b.splitlines(True)[:1]), 'no example'),
   ('basic_val.tsv', lambda b: b'', 'basic_val.tsv is empty'),
   ('basic_test.tsv', lambda b: b.rstrip() + b'x\r\n',
@@ -387,9 +391,11 @@ def test_a_table_is_searched_in_parts(tmp_path, monkeypatch):
   """With the same lines, whatever their size; the last may have no end."""
   monkeypatch.setattr('seqjax.data.tables.AT_ONCE', 3)
   path = tmp_path / 'table.tsv'
-  path.write_text('0\tab\n1\t\n2.0\tcde', encoding='utf-8')
-  table = read_table(path, ('n', 't'), ('t',), 'n', 3, header=False)
-  assert [table.texts(i) for i in range(3)] == [[b'ab'], [b''], [b'cde']]
+  path.write_text('0\tab\tx\n1\t\ty\n2.0\tcde\t', encoding='utf-8')
+  names = 'n', 't', 'u'
+  table = read_table(path, names, names[1:], 'n', 3, header=False)
+  texts = [[b'ab', b'x'], [b'', b'y'], [b'cde', b'']]
+  assert [table.texts(i) for i in range(3)] == texts
   assert table.labels.tolist() == [0, 1, 2]
 
 
