@@ -30,7 +30,7 @@ class LinOSS(CausalMixer):
   """y'' = -A y + B x_t and v_t = Re(C y_t) + D x_t, a diagonal A.
 
   Linear oscillatory state spaces (Rusch & Rus, 2025, section 2): N complex
-  oscillators, A = relu(a) so that none can grow between forces, at steps dt =
+  oscillators, A = relu(a) so that no spring pushes outwards, at steps dt =
   sigmoid(s) of their own. Parameters begin as in the authors' code
   (tk-rusch/linoss at 83e6318): a and s uniform in 0..1, B and C uniform, D
   normal. The system alone: norm, activation and gate around it are left to the
@@ -39,7 +39,8 @@ class LinOSS(CausalMixer):
   Attributes:
     algorithm: how `ops.oscillators` computes it.
     state_size: N.
-    discretization: 'im', which loses energy, or 'imex', which keeps it.
+    discretization: 'im', which loses energy, or 'imex', which keeps it while
+      dt^2 A is below 4, as it is at the beginning; nothing holds it there.
   """
 
   algorithm: str = 'auto'
