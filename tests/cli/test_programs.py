@@ -78,7 +78,7 @@ def test_a_bad_command_line_is_one_sentence_and_exit_code_2(
 
 
 @pytest.mark.parametrize('name, argument, said', [
-  ('train', '--mixer=LSTM', "'LSTM'. Did you mean 'lstm'? 25 names "),
+  ('train', '--mixer=LSTM', "'LSTM'. Did you mean 'lstm'? 30 names "),
   ('train', '--steps=x', "--steps takes an integer, but 'x' was given."),
   ('train', '--corpus=x', 'A corpus is what the task text reads'),
   ('train_population', '--task=parety', "Did you mean 'parity'?"),
@@ -86,7 +86,7 @@ def test_a_bad_command_line_is_one_sentence_and_exit_code_2(
   ('evaluate', '--split=tst', "Did you mean 'test'?"),
   ('evaluate', '--workdir=none', "There is no run in 'none'"),
   ('generate', '--workdir=none', "There is no run in 'none'"),
-  ('sweep', '--grid=mixer=LSTM', "'LSTM'. Did you mean 'lstm'? 25 names "),
+  ('sweep', '--grid=mixer=LSTM', "'LSTM'. Did you mean 'lstm'? 30 names "),
   ('sweep', '--cores=9999', '1 processes of 9999 cores each'),
   ('prepare_data', '--prepare=mnst', "Did you mean 'mnist'?"),
 ])  # fmt: skip
