@@ -40,7 +40,7 @@ def draw(rows: Rows, path: str):
   """
   found = {
     f'{mixer} {machine}'.strip(): each
-    for machine, part in plotting.by_machine(rows).items()
+    for machine, part in _by_machine(rows).items()
     for mixer, each in claims.entries(part).items()
   }
   parts = themes(claims.properties(found))
@@ -55,6 +55,22 @@ def draw(rows: Rows, path: str):
     _panel(panel, found, names)
   plotting.footer(figure, rows, NOTE)
   plotting.save(figure, path)
+
+
+def _by_machine(rows: Rows) -> dict[str, Rows]:
+  """Groups rows by machine, unless each measured cells that others did not.
+
+  Times are compared within one machine alone, so that all are from the same.
+  """
+  cells = {(row['mixer'], row['property'], row['seed']) for row in rows}
+  timed = {
+    row['device']
+    for row in rows
+    if row['property'] in (timings.EXPONENT, timings.TOKEN)
+  }
+  if len(cells) == len(rows) and len(timed) < 2:
+    return {'': rows}
+  return plotting.by_machine(rows)
 
 
 def themes(names: Sequence[str]) -> dict[str, list[str]]:

@@ -308,3 +308,17 @@ def test_two_machines_have_two_rows_of_the_heat_map(tmp_path):
   plot.draw(rows, str(tmp_path / 'figure.svg'))
   drawn = (tmp_path / 'figure.svg').read_text()
   assert 'lstm cpu' in drawn and 'lstm gpu' in drawn
+
+
+def test_mixers_of_two_machines_are_on_one_card(tmp_path):
+  """Unless a time, which cannot be compared, was measured on both."""
+
+  def drawn(name):
+    ours = table([1.0], True, ['lstm'], name)
+    theirs = table([1.0], True, ['mine'], name)
+    rows = ours + [row | {'device': 'gpu'} for row in theirs]
+    plot.draw(rows, str(tmp_path / 'figure.svg'))
+    return (tmp_path / 'figure.svg').read_text()
+
+  assert 'mine gpu' not in drawn('parity: at 8x')
+  assert 'mine gpu' in drawn(timings.TOKEN)
