@@ -1,4 +1,4 @@
-"""What is counted in a process that has several devices."""
+"""Counts of what programs send, in a process that has several devices."""
 
 from seqjax.analysis import communication
 from seqjax.nn import MIXERS

@@ -36,7 +36,7 @@ def ring(length: int, features: int) -> tuple[int, int]:
   ],
 )
 def test_bytes_are_those_counted_by_hand(mixer, forward, training):
-  """Of one row of 1,024 positions, over four devices."""
+  """Counts for one row of 1,024 positions, over four devices."""
   found = call(communicated.count, (mixer, 1024))
   assert found[:2] == (forward, training)
   if isinstance(mixer, MinGRU):

@@ -302,7 +302,7 @@ class Job:
 def test_cells_are_submitted_as_jobs_and_reported(
   script, tmp_path, monkeypatch, capsys
 ):
-  """Those that have not finished; exit code 1 if one of them failed."""
+  """Submits those that have not finished; exit code 1 if one failed."""
   submitted = []
 
   def jobs(commands, folder, options):
@@ -326,7 +326,7 @@ def test_cells_are_submitted_as_jobs_and_reported(
 
 @pytest.mark.slow
 def test_jobs_of_submitit_run_the_cells(script, tmp_path, capsys):
-  """By its executor for one machine."""
+  """Runs cells by its executor for one machine."""
   pytest.importorskip('submitit')
   config = sweep.Config(str(script), 'kind=good,bad')
   how = {'executor': 'submitit', 'executor_options': 'cluster=local'}

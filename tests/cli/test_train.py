@@ -93,7 +93,7 @@ def test_memory_is_that_of_one_device_of_a_mesh(monkeypatch):
 
 
 def _bytes_on_the_other_of_two(config, task) -> int:
-  """Of states before and after; the parameters before are gathered."""
+  """Compares states before and after; the parameters before are gathered."""
   state = build.initial_state(config, task, build.make(config)[1])
   trees = state.params, state.opt_state, state.opt_state
   return sum(

@@ -47,7 +47,7 @@ def merged(word, pair):
 
 
 def test_the_most_frequent_pair_is_merged_first():
-  """By counting pairs in words, each with the space before it."""
+  """Merges by counting pairs in words, each with the space before it."""
   words = ['ab', *[' ab'] * 9, *[' abc'] * 6, *[' xab'] * 4, ' bcbc', ' bc']
   words += [' xyz'] * 3
   counts = collections.Counter(tuple(word) for word in words)
@@ -85,7 +85,7 @@ def test_any_text_comes_back_and_its_bytes_are_counted(corpus):
 
 
 def test_subwords_are_fitted_to_the_training_part_alone(tmp_path):
-  """What stands in the other parts does not change one merge."""
+  """Merges do not change by what stands in the other parts."""
   fitted = []
   for end in ('xyxyxy' * 50, 'vwvwvw' * 50):
     path = tmp_path / end[:2]

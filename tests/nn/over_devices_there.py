@@ -1,4 +1,4 @@
-"""What tests of cut positions compute in a process with several devices."""
+"""Computations for tests of cut positions, on several devices."""
 
 from unittest import mock
 

@@ -85,7 +85,7 @@ def test_any_number_of_devices_will_do(mixer, devices):
 
 @pytest.mark.parametrize('bug', over_devices_there.BUGS)
 def test_every_planted_bug_breaks_the_law(bug):
-  """What is sent, and to whom, is seen."""
+  """Readings of a program show what is sent, and to whom."""
   call = functools.partial(another_process.call, devices=DEVICES)
   broken = call(over_devices_there.check, bug)
   assert broken and broken[0] == testing.OVER_DEVICES, broken

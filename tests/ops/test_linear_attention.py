@@ -167,7 +167,7 @@ def test_every_algorithm_is_the_loop(case, algorithm, num_positions):
   'num_positions', [29, pytest.param(290, marks=pytest.mark.slow)]
 )
 def test_chunks_have_the_gradients_of_the_scan(case, num_positions):
-  """Of the carry and of every operand, forwards and backwards.
+  """Derivatives of the carry and of every operand, in both directions.
 
   Of 290 positions, derivatives compute a few at a time again.
   """

@@ -67,7 +67,7 @@ def test_every_algorithm_solves_the_equations(algorithm, discretization):
 
 @pytest.mark.parametrize('discretization', DISCRETIZATIONS)
 def test_steps_are_the_sequence(discretization):
-  """Of real forces too, whose oscillators are real."""
+  """Agrees for real forces too, whose oscillators are real."""
   carry, force, *system = draw()
   with jax.enable_x64(True):
     for part in (np.asarray, np.real):
