@@ -120,3 +120,14 @@ def _load(path: str | os.PathLike) -> Any:
       return dict(found) if isinstance(found, Mapping) else found
   except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
     raise ValueError(f'{path} is no file of NumPy arrays: {error}.') from error
+
+
+def within(tokens: Integer[np.ndarray, 'T'], size: int) -> np.ndarray:
+  """Returns tokens of a corpus; ValueError where one is not below the size."""
+  tokens = np.asarray(tokens)
+  outside = tokens[(tokens < 0) | (tokens >= size)]
+  if outside.size:
+    raise ValueError(
+      f'Tokens of this corpus lie in 0..{size - 1}, but {outside[0]} was given.'
+    )
+  return tokens

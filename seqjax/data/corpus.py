@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Integer
 
-from seqjax.data.arrays import read_tokens
+from seqjax.data.arrays import read_tokens, within
 from seqjax.data.files import (
   MARK,
   PART,
@@ -70,13 +70,7 @@ class Vocabulary(NamedTuple):
     return _tokens(_code_points(text), self.characters)
 
   def decode(self, tokens: Integer[np.ndarray, 'T']) -> str:
-    tokens = np.asarray(tokens)
-    outside = tokens[(tokens < 0) | (tokens >= self.size)]
-    if outside.size:
-      raise ValueError(
-        f'Tokens of this corpus lie in 0..{self.size - 1}, but {outside[0]} '
-        'was given.'
-      )
+    tokens = within(tokens, self.size)
     if self.count is not None:
       return ' '.join(map(str, tokens.tolist()))
     if self.characters is None:

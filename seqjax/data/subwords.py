@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Integer, UInt8
 
+from seqjax.data.arrays import within
 from seqjax.errors import needs
 
 FEWEST = 256  # tokens: every byte has one
@@ -54,13 +55,7 @@ class Subwords(NamedTuple):
     return np.concatenate(tokens) if tokens else np.empty(0, small)
 
   def decode(self, tokens: Integer[np.ndarray, 'T']) -> str:
-    tokens = np.asarray(tokens)
-    outside = tokens[(tokens < 0) | (tokens >= self.size)]
-    if outside.size:
-      raise ValueError(
-        f'Tokens of this corpus lie in 0..{self.size - 1}, but {outside[0]} '
-        'was given.'
-      )
+    tokens = within(tokens, self.size)
     return _tokenizer(self.text).decode(
       tokens.tolist(), skip_special_tokens=False
     )

@@ -47,7 +47,7 @@ def wait_for(path, job):
   'told, code', [(0, 0), (1, 3)], ids=['the command', 'the job']
 )
 def test_what_was_stopped_is_queued_again(told, code, tmp_path, monkeypatch):
-  """Ends with 75, whether the command was told to end or submitit's process."""
+  """Covers an end that the command is told of, and one that its job is."""
   pytest.importorskip('submitit')
   monkeypatch.chdir(tmp_path)
   monkeypatch.setattr(submitted, 'POLL_SECONDS', 0.1)
