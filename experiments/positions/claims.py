@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from experiments.positions import scores
 from experiments.positions.main import ENOUGH, MLP
@@ -308,7 +308,7 @@ def above(
   """
   above_low = 1 + 1e-9
   near = [above_low * b.low for b in ours] + [times * b.high for b in theirs]
-  ranks = stats.rankdata(near)
+  ranks = scipy.stats.rankdata(near)
   ranks, others = ranks[: len(ours)], ranks[len(ours) :]
   if ranks.mean() <= others.mean():
     return 1.0

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from numbers import Real
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from seqjax.analysis.statistics import COVERAGE, Interval, mean_interval
 from seqjax.typing import Array
@@ -33,7 +33,7 @@ def share_interval(
       'A share is of 1 trial or more and has at most as many successes, but '
       f'{successes} of {count} were given.'
     )
-  share, z = successes / count, float(stats.norm.ppf((1 + coverage) / 2))
+  share, z = successes / count, float(scipy.stats.norm.ppf((1 + coverage) / 2))
   middle, square = 2 * count * share + z**2, 2 * (count + z**2)
   low, high = (
     (middle + sign * (1 + z * math.sqrt(max(inner, 0.0)))) / square
@@ -56,7 +56,7 @@ def shares_differ(
   """
   table = [[ours, of_ours - ours], [theirs, of_theirs - theirs]]
   alternative = 'greater' if greater else 'two-sided'
-  return float(stats.fisher_exact(table, alternative).pvalue)
+  return float(scipy.stats.fisher_exact(table, alternative).pvalue)
 
 
 def means_differ(
@@ -67,7 +67,7 @@ def means_differ(
   All ways to deal the numbers to the two groups are tried, up to 10,000; then
   as many at random. `greater` asks whether our mean is the greater one.
   """
-  test = stats.permutation_test(
+  test = scipy.stats.permutation_test(
     (np.asarray(ours, float), np.asarray(theirs, float)),
     lambda a, b, axis: np.mean(a, axis=axis) - np.mean(b, axis=axis),
     permutation_type='independent',
@@ -96,13 +96,13 @@ def difference_interval(
   difference = float(ours.mean() - theirs.mean())
   if np.ptp(ours) == np.ptp(theirs) == 0:
     return Interval(difference, difference, difference)
-  # Not by stats.ttest_ind, which warns where one side is constant.
+  # Not by scipy.stats.ttest_ind, which warns where one side is constant.
   errors = [np.var(side, ddof=1) / len(side) for side in (ours, theirs)]
   parts = [
     e**2 / (len(s) - 1) for e, s in zip(errors, (ours, theirs), strict=True)
   ]
   freedom = sum(errors) ** 2 / sum(parts)
-  quantile = float(stats.t.ppf((1 + coverage) / 2, freedom))
+  quantile = float(scipy.stats.t.ppf((1 + coverage) / 2, freedom))
   half = quantile * math.sqrt(sum(errors))
   return Interval(difference, difference - half, difference + half)
 
@@ -132,7 +132,7 @@ def ratio_differs(ratios: Sequence | Array, margin: Real = 1) -> float:
   gaps = np.log(np.asarray(ratios, float)) - math.log(margin)
   if np.ptp(gaps) == 0:
     return float(gaps[0] == 0)
-  return float(stats.ttest_1samp(gaps, 0).pvalue)
+  return float(scipy.stats.ttest_1samp(gaps, 0).pvalue)
 
 
 def smallest_level(

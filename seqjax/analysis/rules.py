@@ -17,8 +17,8 @@ from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from jaxtyping import Bool, Float
-from scipy import stats
 
 from seqjax.analysis import contrasts, verdicts
 from seqjax.analysis.statistics import (
@@ -106,7 +106,7 @@ def most(
   By a two-sided sign test of whether a seed does so with probability 1/2.
   """
   yes, of = int(np.sum(votes)), len(votes)
-  p = float(stats.binomtest(yes, of).pvalue)
+  p = float(scipy.stats.binomtest(yes, of).pvalue)
   told = {'effect': effect, 'p': p, 'votes': (yes, of)}
   if p < level:
     return Answer(2 * yes > of, **told)

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy import stats
 
 from seqjax.typing import Array
 
@@ -72,7 +72,7 @@ def median_interval(samples: Sequence | Array) -> Interval:
       f'but there are {len(samples)}.'
     )
   median = float(np.median(samples))
-  test = stats.quantile_test(samples, q=median, p=0.5)
+  test = scipy.stats.quantile_test(samples, q=median, p=0.5)
   return Interval(median, *map(float, test.confidence_interval(COVERAGE)))
 
 
@@ -89,14 +89,14 @@ def mean_interval(
     raise ValueError(
       f'An interval of the mean needs 2 samples or more, but got {samples}.'
     )
-  mean, error = float(numbers.mean()), float(stats.sem(numbers))
+  mean, error = float(numbers.mean()), float(scipy.stats.sem(numbers))
   half = student_quantile(len(numbers) - 1, coverage) * error
   return Interval(mean, mean - half, mean + half)
 
 
 def student_quantile(freedom: int, coverage: float = COVERAGE) -> float:
   """Returns the upper end of Student's t with `freedom` degrees."""
-  return float(stats.t.ppf((1 + coverage) / 2, freedom))
+  return float(scipy.stats.t.ppf((1 + coverage) / 2, freedom))
 
 
 def bootstrap_interval(
@@ -125,7 +125,7 @@ def interquartile_mean(samples: Sequence | Array) -> float:
   Deep Reinforcement Learning at the Edge of the Statistical Precipice, 2021,
   section 4).
   """
-  return float(stats.trim_mean(_numbers(samples), 0.25))
+  return float(scipy.stats.trim_mean(_numbers(samples), 0.25))
 
 
 def summarize(
@@ -196,7 +196,7 @@ def ranks(
 
 def _ranks(values: Float[np.ndarray, '*R K']) -> Float[np.ndarray, '*R K']:
   """Ranks the values of each row, largest first; equals share a mean rank."""
-  return stats.rankdata(-values, axis=-1)
+  return scipy.stats.rankdata(-values, axis=-1)
 
 
 def _probabilities(
@@ -207,7 +207,7 @@ def _probabilities(
   Equals share their places evenly.
   """
   first, last = (
-    stats.rankdata(-values, method, axis=1)[:, :, None]
+    scipy.stats.rankdata(-values, method, axis=1)[:, :, None]
     for method in ('min', 'max')
   )
   places = np.arange(1, values.shape[1] + 1)
@@ -230,7 +230,7 @@ def _resampled(
       'A bootstrap needs at least 2 samples and 1 resample, '
       f'but was given {len(samples)} and {resamples}.'
     )
-  return stats.bootstrap(
+  return scipy.stats.bootstrap(
     (samples,),
     statistic,
     n_resamples=resamples,
