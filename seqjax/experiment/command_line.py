@@ -21,7 +21,7 @@ from absl import app
 from absl import flags as absl_flags
 
 from seqjax.errors import MOST_LISTED, Catalog, Note, unknown
-from seqjax.experiment import pipes
+from seqjax.experiment import compilation_cache, pipes
 from seqjax.experiment.config import (
   SCALARS,
   check_fields,
@@ -140,6 +140,8 @@ def launch(
   The options of JAX's own configuration are taken, too, as in
   --jax_debug_nans; they are no part of the config.
 
+  What is compiled is kept for the next time, as `compilation_cache.keep` says.
+
   A program whose output nobody reads any more, as in `program | head`, ends
   without a word.
 
@@ -188,6 +190,7 @@ def launch(
   def main(config):
     # absl shows all that libraries tell, such as which backends there are not.
     logging.getLogger('jax').setLevel(logging.WARNING)
+    compilation_cache.keep()
     chosen = {name: flags[name].value for name in switches}
     folder = [] if workdir is None else [flags['workdir'].value]
     with _notes():
