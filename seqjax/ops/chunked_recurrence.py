@@ -97,9 +97,18 @@ def _blank_trace(cell, state, length: int) -> _Trace:
   return _Trace(states, tuple(rows(i, length) for i in gates))
 
 
-def _chunk_size(batch_size: int) -> int:
-  """Positions whose rows make good matmuls of weights and gradients."""
-  return min(max(ROWS // max(batch_size, 1), SHORTEST), LONGEST)
+def _chunk_size(batch_size: int, length: int) -> int:
+  """Positions whose rows make good matmuls of weights and gradients.
+
+  Chunks are all of one size where there is a size like that, since a rest of
+  another size is compiled for itself.
+  """
+  size = min(max(ROWS // max(batch_size, 1), SHORTEST), LONGEST)
+  if length < 2 * size:
+    return max(length, 1)
+  near = range(size - size // 2, size + size // 2)
+  even = [number for number in near if length % number == 0]
+  return min(even, key=lambda number: abs(number - size), default=size)
 
 
 def _forward_chunks(cell, weights, state, trace, x, segments):
@@ -114,7 +123,7 @@ def _forward_chunks(cell, weights, state, trace, x, segments):
     return _chunk(cell, weights, *carry, begin, *part), carry[0]
 
   carry, befores = (state, trace), []
-  for size, begins in _chunks(length, _chunk_size(batch_size)):
+  for size, begins in _chunks(length, _chunk_size(batch_size, length)):
     carry, before = jax.lax.scan(functools.partial(chunk, size), carry, begins)
     befores.append(before)
   return *carry, befores
@@ -207,7 +216,7 @@ def _unroll_backward(cell, residuals, gradients):
     return (gradient, totals, _paste(dx, dx_chunk, begin)), None
 
   carry = gradient, totals, dx
-  parts = _chunks(length, _chunk_size(batch_size))
+  parts = _chunks(length, _chunk_size(batch_size, length))
   befores = [None] * len(parts) if isinstance(saved, _Trace) else saved
   for (size, begins), before in reversed(
     list(zip(parts, befores, strict=True))
