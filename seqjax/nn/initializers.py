@@ -35,7 +35,7 @@ def side_by_side(init: Callable) -> Callable:
   def initialize(key, shape, dtype):
     *leading, size, width = shape
     keys = jax.random.split(key, math.prod(leading) * (width // size))
-    blocks = jnp.stack([init(k, (size, size), dtype) for k in keys])
+    blocks = jax.lax.map(lambda k: init(k, (size, size), dtype), keys)
     blocks = blocks.reshape(*leading, -1, size, size)
     return jnp.moveaxis(blocks, -3, -2).reshape(shape)
 
