@@ -24,13 +24,14 @@ from seqjax.cli.train_config import (
   parts_of,
   with_options,
 )
-from seqjax.launch import memory_limits
+from seqjax.launch import ahead, memory_limits
 from seqjax.models import model_for
 from seqjax.nn import NONCAUSAL_MIXERS
 from seqjax.results import json_files
 from seqjax.tasks import TASKS
 from seqjax.tasks.task import Metric
-from seqjax.training import meshes, recipe, sharding
+from seqjax.training import evaluation, interval, meshes, recipe, sharding
+from seqjax.training.state import Parts
 from seqjax.typing import Batch
 
 SCORED_ROWS = 64  # of a batch; four of validation, sixteen of test
@@ -120,10 +121,13 @@ def check_model(task, model: nn.Module, config: Config):
   """
   if config.carried:
     recipe.check_carries(model, task)
-  batch = example(task)
-  key = jax.random.key(0)
+  optimizer(config)  # whose errors are not the mixer's
+  key, batch = jax.random.key(0), example(task)
   with refusing(f'the mixer {config.mixer}'):
-    jax.eval_shape(model.init, key, batch.inputs, batch.segments)
+    if task.on_device:  # what is traced here is not traced again
+      state_shapes(config, task, model)
+    else:
+      jax.eval_shape(model.init, key, batch.inputs, batch.segments)
 
 
 def example(task, batch_size: int = 1, split: str = 'train') -> Batch:
@@ -173,6 +177,33 @@ def state_shapes(config: Config, task, model) -> training.TrainState:
   """Returns `initial_state`, or its shapes where they take no data to know."""
   begin = functools.partial(initial_state, config, task, model)
   return jax.eval_shape(begin) if task.on_device else begin()
+
+
+def compiling(config: Config, task, model, mesh: Mesh | None) -> ahead.Ahead:
+  """Begins to compile what training and validation will call.
+
+  On one device, and where the task makes its batches there: else nothing.
+  """
+  if mesh is not None or not task.on_device:
+    return ahead.Ahead()
+  state = state_shapes(config, task, model)
+  steps = interval.lowered(
+    state,
+    parts=Parts(model, task, optimizer(config)),
+    batch_size=config.batch_size,
+  )
+  score = functools.partial(
+    evaluation.lowered,
+    model,
+    jax.eval_shape(training.averaged_params, state),
+    task,
+    batch_size=SCORED_ROWS,
+    at_once=rows_at_once(config),
+  )
+  return ahead.Ahead(
+    training=steps.compile,
+    validation=lambda: score().compile(),
+  )
 
 
 def check_data(task, extra: dict[str, Any], workdir: str | os.PathLike):

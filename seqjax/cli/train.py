@@ -188,9 +188,12 @@ def _run(
       raise_if_preempted, preempted, checkpoints, config, workdir
     )
     parts = task, model, record, checkpoints, tracking
-    state = _train(
-      config, *parts, spread, profile, preempted, stop_if_preempted
-    )
+    if not processes.from_first(build.fits_memory(config, task, 1, *spread)):
+      raise MemoryError(build.too_large(config, *spread))
+    with build.compiling(config, task, model, spread.mesh) as ahead:
+      state = _train(
+        config, *parts, spread, profile, preempted, stop_if_preempted, ahead
+      )
     held_out = {}
     _say('scoring validation and test ...')
     for split, batches in {'validation': 4, 'test': 16}.items():
@@ -221,10 +224,9 @@ def _train(
   profile,
   preempted,
   stop_if_preempted,
+  ahead,
 ) -> training.TrainState:
   """Returns the last state, whose checkpoint may still be being written."""
-  if not processes.from_first(build.fits_memory(config, task, 1, *spread)):
-    raise MemoryError(build.too_large(config, *spread))
   with spreading.beginning(spread):
     state, patience = _restore(config, task, model, record, checkpoints)
   state = sharding.put(state, *spread)
@@ -251,12 +253,14 @@ def _train(
   costly = spread.shard_states and processes.are_several()  # to put together
   states = _states(config, task, model, state, pause, spread)
   with watch, _keeping_the_last(saver):
+    ahead.wait('training')
     for state, metrics in states:
       step = int(state.step)
       pace.reached(step)
       watch.reached(step)
       score = None
       if metrics:
+        ahead.wait('validation')
         validation = held_out_score(
           config, model, state, task, mesh=spread.mesh
         )

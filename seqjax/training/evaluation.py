@@ -144,6 +144,35 @@ def evaluate(
   return found
 
 
+def lowered(
+  model: nn.Module,
+  params: Any,
+  task: Any,
+  *,
+  batch_size: int,
+  split: str = 'validation',
+  at_once: int | None = None,
+) -> jax.stages.Lowered:
+  """Returns what `evaluate` calls with the same arguments on one device.
+
+  Parameters may be shapes, and the task makes its batches on the device. Once
+  that is compiled, `evaluate` does not compile it again.
+  """
+  static, numbers = traced.split(task)
+  return _drawn_scores.lower(
+    params,
+    None,
+    0,
+    numbers,
+    model=model,
+    task=static,
+    rows=_rows(batch_size, at_once or batch_size),
+    batch_size=batch_size,
+    split=split,
+    mesh=None,
+  )
+
+
 def evaluate_loss(
   model: nn.Module,
   params: Any,

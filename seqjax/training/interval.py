@@ -47,6 +47,21 @@ def steps_on_device(
   )
 
 
+def lowered(
+  state: TrainState, *, parts: Parts, batch_size: int
+) -> jax.stages.Lowered:
+  """Returns what `steps_on_device` calls, for a state or for its shapes.
+
+  Once that is compiled, `steps_on_device` does not compile it again.
+  """
+  task, numbers = traced.split(parts.task)
+  parts = parts._replace(task=task)
+  progress = jax.eval_shape(Progress.begin, state)
+  return _steps_on_device.lower(
+    progress, 0, numbers, parts=parts, batch_size=batch_size
+  )
+
+
 @functools.partial(jax.jit, static_argnames=('parts', 'batch_size'))
 def _steps_on_device(
   progress, stop, numbers: traced.Numbers, *, parts: Parts, batch_size: int

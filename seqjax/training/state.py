@@ -153,10 +153,11 @@ def check_fits(
 ):
   """Raises ValueError unless a run of these could have made the state."""
   drawn = None if task.on_device else task.batch(state.key, 0, 1)
-  parts = Parts(model, task, optimizer)
-  made = functools.partial(
-    _init, parts=parts, carried_rows=carried_rows, norms=norms
-  )
+  parts = Parts(model, traced.split(task)[0], optimizer)
+
+  def made(key, drawn, learning_rate):
+    return _init(key, drawn, learning_rate, parts, carried_rows, norms)
+
   held = optimizers.has_learning_rate(state.opt_state)
   expected = jax.eval_shape(made, state.key, drawn, 0.0 if held else None)
   expected = _leaves(expected)
