@@ -30,7 +30,7 @@ SMALL = train_population.Config(
 
 def without_time(path):
   lines = [json.loads(line) for line in path.read_text().splitlines()]
-  return [{k: v for k, v in line.items() if k != 'time'} for line in lines]
+  return [{k: line[k] for k in sorted(line) if k != 'time'} for line in lines]
 
 
 def test_a_member_leaves_what_its_solo_run_leaves(tmp_path, capsys):
