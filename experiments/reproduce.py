@@ -14,15 +14,17 @@ numbers, --cell=N runs one of them, and --report writes tables and page of those
 that have finished. --executor=submitit submits them, and waits.
 """
 
+import collections
 import contextlib
 import dataclasses
 import functools
+import itertools
 import os
 import pathlib
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from experiments import axes, beside, folders, page, report
@@ -69,8 +71,9 @@ class Config:
   )
 
 
-def run_cell(name: str, config: Any, folder: str):
-  """Runs one cell in a worker process, by the experiment's own `run`."""
+def run_cell(named: tuple[str, Any], folder: str):
+  """Runs a cell of the experiment of that name in a worker process."""
+  name, config = named
   folders.find(name).main.run(config, folder)
 
 
@@ -84,37 +87,78 @@ def run_cells(
     entries: a dict of mixers, which other processes cannot import: cells then
       run in this process, one after the other.
   """
-  cells = job.cells
-  waiting, refused = cell_pool.waiting(cells)
-  failed = [(cell.folder, why) for cell, why in refused]
-  kept = len(cells) - len(waiting) - len(failed)
-  print(
-    f'{job.found.name}: {len(cells)} cells, of which {kept} have finished and '
-    f'are skipped. Results are written to {job.root}; what a cell prints, to '
-    f'{cell_pool.LOG} in its folder.',
-    flush=True,
-  )
-  with process_environment.applied():
-    ended = cell_pool.watched(
-      _ended(job, waiting, entries), len(cells), len(waiting), job.found.name
-    )
-    with contextlib.closing(ended):
-      failed += [(cell.folder, why) for cell, why in ended if why]
+  ((_, failed),) = run_jobs([job], entries)
   return failed
 
 
-def _ended(job: Job, waiting, entries):
+def run_jobs(
+  jobs: Sequence[Job], entries: Mapping[str, Callable] | None = None
+) -> Iterator[tuple[Job, list[Failure]]]:
+  """Runs the cells of several experiments, which share processes.
+
+  Those of an experiment that needs the machine alone follow by themselves.
+
+  Args:
+    jobs: which cells.
+    entries: as in `run_cells`.
+
+  Yields:
+    A job whose cells have ended, while others still run, and those that failed.
+  """
+  sharing = [job for job in jobs if not job.found.alone]
+  alone = [[job] for job in jobs if job.found.alone]
+  for together in [sharing, *alone] if sharing else alone:
+    yield from _run_together(together, entries)
+
+
+def _run_together(jobs: Sequence[Job], entries):
+  """Runs the cells of jobs that may run side by side; yields as `run_jobs`."""
+  failed, groups, left = {}, [], collections.Counter()
+  for job in jobs:
+    name, cells = job.found.name, job.cells
+    waiting, refused = cell_pool.waiting(cells)
+    failed[name] = [(cell.folder, why) for cell, why in refused]
+    left[name] = len(waiting)
+    kept = len(cells) - len(waiting) - len(refused)
+    print(
+      f'{name}: {len(cells)} cells, of which {kept} have finished and are '
+      f'skipped. Results are written to {job.root}; what a cell prints, to '
+      f'{cell_pool.LOG} in its folder.',
+      flush=True,
+    )
+    named = [cell._replace(config=(name, cell.config)) for cell in waiting]
+    groups += job.found.groups(named, key=lambda cell: cell.config[1])
+  yield from ((j, failed[j.found.name]) for j in jobs if not left[j.found.name])
+  of_name = {job.found.name: job for job in jobs}
+  total = sum(len(job.configs) for job in jobs)
+  label = jobs[0].found.name if len(jobs) == 1 else f'{len(jobs)} experiments'
+  with process_environment.applied():
+    ended = cell_pool.watched(
+      _ended(jobs, groups, entries), total, left.total(), label
+    )
+    with contextlib.closing(ended):
+      for cell, why in ended:
+        name, _ = cell.config
+        failed[name] += [(cell.folder, why)] if why else []
+        left[name] -= 1
+        if not left[name]:
+          yield of_name[name], failed[name]
+
+
+def _ended(jobs: Sequence[Job], groups, entries):
   """Yields (cell, why it failed or None) as cells end."""
   if entries is None:
-    groups = job.found.groups(waiting, key=lambda cell: cell.config)
-    call = functools.partial(run_cell, job.found.name)
     yield from cell_pool.run(
-      call, groups, processes=_processes(job.found), apart=job.found.apart
+      run_cell,
+      groups,
+      processes=_processes(jobs[0].found),
+      apart=any(job.found.apart for job in jobs),
     )
     return
-  for cell in waiting:
-    call = functools.partial(job.found.main.run, mixers=entries)
-    yield cell, cell_pool.attempt(call, cell)
+  for cell in itertools.chain(*groups):
+    name, config = cell.config
+    call = functools.partial(folders.find(name).main.run, mixers=entries)
+    yield cell, cell_pool.attempt(call, cell._replace(config=config))
 
 
 def _processes(found: Experiment) -> int:
@@ -246,22 +290,25 @@ def run_cell_alone(jobs: Sequence[Job], number: str):
   cells = [cell for job in jobs for cell in job.cells]
   config, folder = cell = cell_pool.numbered(cells, number)
   pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
-  run_cell(names[cells.index(cell)], config, folder)
+  run_cell((names[cells.index(cell)], config), folder)
   print(f'Finished: {folder}')
 
 
-def unfinished(job: Job) -> list[Failure]:
-  """Returns the cells that have not finished."""
-  waiting, refused = cell_pool.waiting(job.cells)
-  failed = [(cell.folder, why) for cell, why in refused]
-  return failed + [(cell.folder, 'It has not finished.') for cell in waiting]
+def unfinished(jobs: Sequence[Job]) -> Iterator[tuple[Job, list[Failure]]]:
+  """Yields each job and the cells that have not finished."""
+  for job in jobs:
+    waiting, refused = cell_pool.waiting(job.cells)
+    failed = [(cell.folder, why) for cell, why in refused]
+    failed += [(cell.folder, 'It has not finished.') for cell in waiting]
+    yield job, failed
 
 
 def reproduce(
   preset: str,
   only: Sequence[str],
   workdir: pathlib.Path,
-  run: Callable[[Job], list[Failure]] | None = None,
+  run: Callable[[Sequence[Job]], Iterable[tuple[Job, list[Failure]]]]
+  | None = None,
 ) -> int:
   """Runs a whole job; returns the exit code.
 
@@ -269,18 +316,18 @@ def reproduce(
     preset: of the cells.
     only: experiments that take part; without any, all that have the preset.
     workdir: where results are written.
-    run: returns the cells of an experiment that failed, once they have ended;
-      None: runs them.
+    run: gives each job once its cells have ended, and those that failed; None:
+      runs them.
   """
-  began, parts, said = time.monotonic(), [], []
+  began, parts, said = time.monotonic(), {}, {}
   jobs = jobs_of(preset, only, workdir)
   committed = preset in folders.COMMITTED and not only
-  for job in jobs:
-    failures = (run or run_cells)(job)
-    to = job.found.folder if committed else job.root
-    said.append(conclude(job, failures, to))
-    parts.append(part(job, failures, to, page.command(job.found, preset)))
-  print('\n\n'.join(said))
+  for job, failures in (run or run_jobs)(jobs):
+    name, to = job.found.name, job.found.folder if committed else job.root
+    said[name] = conclude(job, failures, to)
+    parts[name] = part(job, failures, to, page.command(job.found, preset))
+  parts = [parts[job.found.name] for job in jobs]
+  print('\n\n'.join(said[job.found.name] for job in jobs))
   subject = f'results of the preset {preset}'
   print(write_page(parts, workdir / preset / 'report', subject, committed))
   print(f'\n{preset}: {(time.monotonic() - began) / 60:.1f} minutes.')

@@ -121,7 +121,7 @@ def test_a_mixer_of_a_module_takes_part_by_its_name(tmp_path):
     found, **found.axes('full') | small | {'mixers': (name,)}
   )
   folder = reproduce.Job(found, [config], tmp_path).folder(config)
-  reproduce.run_cell('gradients', config, str(folder))
+  reproduce.run_cell(('gradients', config), str(folder))
   said = reproduce.publish(reproduce.Job(found, [config], tmp_path), tmp_path)
   assert name in said and 'settings differ' in said
   assert name in (tmp_path / 'results.csv').read_text()

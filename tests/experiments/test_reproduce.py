@@ -118,6 +118,49 @@ def test_a_cell_that_an_earlier_version_finished_is_kept(tmp_path):
   ]
 
 
+def test_experiments_share_processes_but_those_that_need_the_machine_alone(
+  tmp_path, monkeypatch
+):
+  """Each is handed on when its own last cell has ended, not after the others'.
+
+  One that has finished is handed on at once; failures stay with their own.
+  """
+  pools, done = [], []
+
+  def pool(call, groups, *, processes, apart):
+    cells = list(itertools.chain(*groups))
+    pools.append(({cell.config[0] for cell in cells}, processes))
+    for cell in cells:
+      done.append(cell.config[0])
+      yield cell, 'why' if cell.config[0] == 'exact' else None
+
+  monkeypatch.setattr(cell_pool, 'run', pool)
+  names = ('costs', 'exact', 'recall', 'peers')
+  found = {name: folders.find(name) for name in names}
+  configs = {
+    'costs': [Config() for Config in [found['costs'].main.Config]],
+    'exact': axes.cells(EXACT, **EXACT.axes('first'))[:2],
+    'recall': [main.Config(lag=8, **SMALL)],
+    'peers': [],
+  }
+  jobs = [
+    reproduce.Job(found[name], configs[name], tmp_path / name) for name in names
+  ]
+  ended = []
+  for job, failed in reproduce.run_jobs(jobs):
+    ended.append((job.found.name, len(failed), tuple(done)))
+  assert [(name, failures) for name, failures, _ in ended] == [
+    *(('exact', 2), ('recall', 0), ('costs', 0), ('peers', 0))
+  ]
+  assert ended[0][2] == ('exact', 'exact')  # and recall had not ended
+  assert [names for names, _ in pools] == [
+    {'exact', 'recall'},
+    {'costs'},
+    set(),
+  ]
+  assert pools[1][1] == 1
+
+
 @pytest.mark.slow
 def test_a_worker_that_is_killed_does_not_take_the_others_with_it(tmp_path):
   """Its cells are tried once more, and the rest goes on."""
@@ -143,8 +186,10 @@ def published(monkeypatch, tmp_path):
     written = []
     monkeypatch.setattr(
       reproduce,
-      'run_cells',
-      lambda job: [('cell', 'why')] * (job.found.name in fails),
+      'run_jobs',
+      lambda jobs: [
+        (job, [('cell', 'why')] * (job.found.name in fails)) for job in jobs
+      ],
     )
     monkeypatch.setattr(
       reproduce, 'publish', lambda job, to: written.append(to) or ''
@@ -248,7 +293,7 @@ def test_cells_run_as_jobs_of_their_own_and_are_reported(
   assert len(listed) == len(axes.cells(EXACT, **EXACT.axes('first')))
   assert not root.exists()
   reproduce.run(config, str(root), cell='1')
-  ((name, _, folder),) = ran
+  (((name, _), folder),) = ran
   assert name == 'exact' and listed[1].split()[1:] == ['waiting', folder]
   with pytest.raises(SystemExit) as exit:
     reproduce.run(config, str(root), cell='99')
