@@ -7,6 +7,8 @@ from typing import NamedTuple
 from experiments.peers import (
   attention,
   attention_layer,
+  decoding,
+  generating,
   linear,
   masked,
   recurrent,
@@ -25,6 +27,8 @@ class Case(NamedTuple):
     sizes: what the problem's arrays are made of.
     works: what is done with it.
     timed: whether it is; or only its memory is measured.
+    once: True: one process measures it, instead of several in every
+      environment.
     against: the JAX peer that the bars speak of; None: the best one.
   """
 
@@ -32,6 +36,7 @@ class Case(NamedTuple):
   sizes: Mapping[str, int]
   works: tuple[str, ...] = WORKS
   timed: bool = True
+  once: bool = False
   against: str | None = None
 
 
@@ -44,6 +49,7 @@ class Bar(NamedTuple):
     jax, torch: the bar against a JAX peer and against torch; None: no bar.
     quantity: 'seconds' or 'resident_bytes'.
     environment: the process environment it holds in; None: any.
+    instruction_set: the one it holds for; None: any.
   """
 
   cases: tuple[str, ...]
@@ -52,6 +58,7 @@ class Bar(NamedTuple):
   torch: float | None = None
   quantity: str = 'seconds'
   environment: str | None = None
+  instruction_set: str | None = None
 
 
 def _layer(family: str, batch_size: int, features: int) -> Case:
@@ -80,6 +87,29 @@ def _training(kind: str) -> Case:
   return Case(contestants, sizes, (training.WORK,))
 
 
+def _decoding(layer: str, batch_size: int, past: int, **sizes: int) -> Case:
+  sizes = {'batch_size': batch_size, 'past': past, 'tokens': TOKENS, **sizes}
+  contestants = functools.partial(decoding.contestants, layer)
+  return Case(contestants, sizes, (decoding.WORK,))
+
+
+def _families(batch_size: int, past: int) -> Case:
+  sizes = {'batch_size': batch_size, 'features': 64, 'past': past}
+  sizes['tokens'] = TOKENS
+  return Case(decoding.families, sizes, (decoding.WORK,), once=True)
+
+
+def _generating(kind: str, batch_size: int) -> Case:
+  sizes = {'batch_size': batch_size, 'features': 64, 'prompt': 16}
+  sizes['tokens'] = 4 * TOKENS
+  contestants = functools.partial(generating.contestants, kind)
+  return Case(contestants, sizes, (decoding.WORK,))
+
+
+TOKENS = 32  # of a call, so that launching it costs nothing beside them
+BATCHES = (1, 16)
+PASTS = (64, 1024, 16384)
+
 CASES = {
   'lstm-b16-h64': _layer('lstm', 16, 64),
   'lstm-b16-h256': _layer('lstm', 16, 256),
@@ -90,6 +120,7 @@ CASES = {
   'gru-b64-h64': _layer('gru', 64, 64),
   'elman-b16-h64': _layer('elman', 16, 64),
   'elman-b16-h256': _layer('elman', 16, 256),
+  'elman-b64-h64': _layer('elman', 64, 64),
   'attention-t1024': Case(attention.contestants, _heads(1024)),
   'attention-t2048': Case(attention.contestants, _heads(2048)),
   'attention-t4096': Case(
@@ -105,15 +136,50 @@ CASES = {
   'masks-attention': _masked('attention', 4, 1024),
   'training-lstm': _training('lstm'),
   'training-transformer': _training('transformer'),
+  **{
+    f'decoding-{layer}-b{batch_size}': _decoding(
+      layer, batch_size, 0, features=256
+    )
+    for layer in decoding.RECURRENT
+    for batch_size in BATCHES
+  },
+  **{
+    f'decoding-attention-b{batch_size}-p{past}': _decoding(
+      'attention', batch_size, past, features=64, heads=4
+    )
+    for batch_size in BATCHES
+    for past in PASTS
+  },
+  **{
+    f'decoding-families-b{batch_size}-p{past}': _families(batch_size, past)
+    for batch_size in BATCHES
+    for past in (min(PASTS), max(PASTS))
+  },
+  **{
+    f'generate-{kind}-b{batch_size}': _generating(kind, batch_size)
+    for kind in ('lstm', 'transformer')
+    for batch_size in BATCHES
+  },
 }
 
 # One case of each kind, at sizes that show only that everything runs.
 _SMALL = {'batch_size': 2, 'features': 8, 'length': 16}
 _SMALL_HEADS = {'batch_size': 2, 'heads': 2, 'head_size': 8, 'length': 16}
+_SMALL_DECODING = {'batch_size': 2, 'features': 8, 'past': 16, 'tokens': 4}
+_SMALL_MODEL = {'batch_size': 2, 'features': 64, 'prompt': 12, 'tokens': 8}
+
+
+def _small(name: str) -> dict[str, int]:
+  if name.startswith('attention'):
+    return _SMALL_HEADS
+  if name.startswith('decoding'):
+    heads = {'heads': 2} if 'attention' in name else {}
+    return _SMALL_DECODING | heads
+  return _SMALL_MODEL if name.startswith('generate') else _SMALL
+
+
 QUICK = {
-  f'quick_{name}': CASES[name]._replace(
-    sizes=_SMALL_HEADS if name.startswith('attention') else _SMALL
-  )
+  f'quick_{name}': CASES[name]._replace(sizes=_small(name))
   for name in (
     'lstm-b16-h64',
     'gru-b16-h64',
@@ -125,34 +191,48 @@ QUICK = {
     'masks-gru',
     'training-lstm',
     'training-transformer',
+    *(f'decoding-{layer}-b16' for layer in decoding.RECURRENT),
+    'decoding-attention-b1-p64',
+    'generate-lstm-b1',
+    'generate-transformer-b1',
   )
 }
 EVERY = {**CASES, **QUICK}
 FAMILIES = tuple(dict.fromkeys(name.partition('-')[0] for name in CASES))
 
-_LSTM = ('lstm-b16-h64', 'lstm-b16-h256', 'lstm-b64-h64')
 _ATTENTION = ('attention-t1024', 'attention-t2048')
 _LINEAR = ('linear-b16-n64-t1024', 'linear-b4-n256-t4096')
 _MASKED = tuple(name for name in CASES if name.startswith('masks'))
+_STEPS = tuple(
+  name
+  for name, case in CASES.items()
+  if decoding.WORK in case.works and 'families' not in name
+)
 _BACKWARD = 'forward+backward'
 
 BARS = (
-  Bar(_LSTM, 'forward', 1.0, 1.1),
-  Bar(_LSTM[:2], _BACKWARD, 0.72, 1.1),
-  Bar(_LSTM[2:], _BACKWARD, 0.70, 0.75, environment='default'),
+  Bar(('lstm-b16-h64', 'lstm-b64-h64'), 'forward', 1.0, 1.1),
+  Bar(('lstm-b16-h256',), 'forward', 0.95, 1.05),
+  Bar(('lstm-b16-h64', 'lstm-b16-h256'), _BACKWARD, 0.72, 1.1),
+  Bar(('lstm-b64-h64',), _BACKWARD, 0.70, 0.75, environment='default'),
+  Bar(('lstm-b64-h64',), _BACKWARD, 0.70),
   Bar(('lstm-b1-h256',), 'forward', 0.65, 0.85),
   Bar(('lstm-b1-h256',), _BACKWARD, 0.65, 1.0),
-  Bar(('gru-b16-h64', 'gru-b16-h256'), _BACKWARD, 0.70, 0.55),
-  Bar(('gru-b64-h64',), _BACKWARD, 1.0, 0.55),
+  Bar(('gru-b16-h64', 'gru-b16-h256', 'gru-b64-h64'), _BACKWARD, 0.70, 0.55),
   Bar(('elman-b16-h64', 'elman-b16-h256'), _BACKWARD, 0.65, 0.45),
-  Bar(_ATTENTION, 'forward', 0.45, 0.60),
-  Bar(_ATTENTION, _BACKWARD, 0.35, 0.60),
+  Bar(('elman-b64-h64',), _BACKWARD, 0.70, 0.45),
+  *(
+    Bar(_ATTENTION, work, 0.35, against_torch, instruction_set=name)
+    for work in WORKS
+    for name, against_torch in (('AVX2', 0.75), ('AVX-512', 0.55))
+  ),
   Bar(('attention-t4096',), _BACKWARD, 0.05, 1.0, quantity='resident_bytes'),
   Bar(_LINEAR, _BACKWARD, 0.40),
-  Bar(_MASKED, _BACKWARD, 1.15),
+  Bar(_MASKED, _BACKWARD, 1.10),
   Bar(_MASKED, _BACKWARD, 1.05, quantity='resident_bytes'),
   Bar(('training-lstm',), training.WORK, 0.80),
   Bar(('training-transformer',), training.WORK, 1.0),
+  Bar(_STEPS, decoding.WORK, 0.50, 1.0),
 )
 
 

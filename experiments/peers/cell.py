@@ -20,6 +20,7 @@ import jax
 from experiments.peers import contestant
 from experiments.peers.cases import EVERY, WORKS
 from experiments.peers.contestant import OURS, Contestant
+from experiments.peers.decoding import WORK as DECODING
 from experiments.peers.training import WORK as TRAINING
 from seqjax import experiment, results
 from seqjax.analysis import memory, timing
@@ -37,7 +38,7 @@ class Config:
     'lstm-b16-h64', 'Problem to solve.', among=EVERY, named=True
   )
   work: str = option(
-    'forward', 'Work to do.', among=(*WORKS, TRAINING), named=True
+    'forward', 'Work to do.', among=(*WORKS, TRAINING, DECODING), named=True
   )
   environment: str = option(
     'default',
@@ -129,7 +130,7 @@ def _times(
     timings[whole] = _less(timings[whole], timings.pop(name))
   return {
     name: {
-      'seconds': measured.median,
+      'seconds': measured.median / made[name].tokens,
       'ratio': timing.ratio(timings[OURS], measured).value,
       'compile_seconds': measured.compile_seconds,
       'share_of_peak': measured.share_of_peak,

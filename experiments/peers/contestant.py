@@ -24,7 +24,8 @@ class Contestant(NamedTuple):
   `read` names the outputs: arrays of one name have one shape in all libraries.
   `overhead` is called with the same, and does what is not the library's work.
   `flops` are those of the matmuls that the work needs at least; None: those
-  that are found in the function.
+  that are found in the function. A call takes `tokens` steps of decoding, and
+  its time is divided by them.
   """
 
   function: Callable | timing.Eager
@@ -32,6 +33,7 @@ class Contestant(NamedTuple):
   read: Callable[[Any], dict[str, Array]]
   overhead: timing.Eager | None = None
   flops: int | None = None
+  tokens: int = 1
 
 
 Makers = dict[str, Callable[[], Contestant]]

@@ -55,3 +55,45 @@ class LinenAttention(nn.Module):
       self.num_heads, use_bias=False, deterministic=True, name='attention'
     )
     return attention(x + jnp.expand_dims(table, 0), mask=mask)
+
+
+class LinenStepLSTM(nn.Module):
+  """One position of an LSTM, whose state is in the collection 'cache'."""
+
+  @nn.compact
+  def __call__(self, x):
+    batch_size, _, features = x.shape
+    cell = nn.OptimizedLSTMCell(features, name='cell')
+    zeros = jnp.zeros((batch_size, features))
+    state = self.variable('cache', 'state', lambda: (zeros, zeros))
+    after, y = cell(state.value, x[:, 0])
+    if not self.is_initializing():
+      state.value = after
+    return jnp.expand_dims(y, 1)
+
+
+class LinenStepAttention(nn.Module):
+  """One position of `LinenAttention`, after those in the collection 'cache'.
+
+  It is initialised with as many positions as the cache will hold.
+  """
+
+  num_heads: int
+  length: int
+
+  @nn.compact
+  def __call__(self, x):
+    shape = self.length, x.shape[-1]
+    table = self.param('table', nn.initializers.normal(0.02), shape)
+    place = self.variable('cache', 'place', lambda: jnp.int32(0))
+    attention = nn.MultiHeadDotProductAttention(
+      self.num_heads,
+      use_bias=False,
+      deterministic=True,
+      decode=True,
+      name='attention',
+    )
+    y = attention(x + jnp.expand_dims(table[place.value], (0, 1)))
+    if not self.is_initializing():
+      place.value += 1
+    return y

@@ -191,12 +191,12 @@ def _torch(problem: Problem) -> Contestant:
   return torch_call.differentiable(
     problem.work,
     forward,
-    (problem.x, *_to_torch(problem.weights)),
+    (problem.x, *to_torch(problem.weights)),
     functools.partial(_from_torch, problem),
   )
 
 
-def _to_torch(weights: Mapping[str, jax.Array]) -> list[jax.Array]:
+def to_torch(weights: Mapping[str, jax.Array]) -> list[jax.Array]:
   """Torch adds two biases: the second is zero but for a GRU's inner one."""
   second = jnp.zeros_like(weights['bias'])
   if 'candidate_bias' in weights:

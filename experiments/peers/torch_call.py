@@ -25,17 +25,17 @@ def differentiable(
 
   def outputs(*arrays):
     with torch.no_grad():
-      return _to_jax([forward(*_to_torch(arrays))])
+      return to_jax([forward(*_to_torch(arrays))])
 
   def gradients(*arrays):
     tensors = [tensor.requires_grad_() for tensor in _to_torch(arrays)]
     loss = forward(*tensors).square().mean()
-    return _to_jax([loss, *torch.autograd.grad(loss, tensors)])
+    return to_jax([loss, *torch.autograd.grad(loss, tensors)])
 
   def hand_over(*arrays):
     first, *others = _to_torch(arrays)
     back = [first] if work == 'forward' else [first, first, *others]
-    return _to_jax(back)
+    return to_jax(back)
 
   def read(given):
     if work == 'forward':
@@ -54,7 +54,8 @@ def _to_torch(arrays) -> list:
   return [torch.from_dlpack(array) for array in arrays]
 
 
-def _to_jax(tensors) -> list[jax.Array]:
+def to_jax(tensors) -> list[jax.Array]:
+  """Hands tensors over, once a GPU has computed them."""
   import torch
 
   if torch.cuda.is_available():

@@ -44,11 +44,11 @@ def contestants(
   ours = SequenceModel(spec, spec, (mixer,) * LAYERS)
   theirs = LinenModel(VOCAB, features, make_linen)
   params = ours.init(jax.random.key(1), tokens[:, :-1])['params']
-  to_linen = functools.partial(_to_linen, mixer)
+  into_linen = functools.partial(to_linen, mixer)
   return {
-    'seqjax': functools.partial(_contestant, ours, params, tokens, to_linen),
+    'seqjax': functools.partial(_contestant, ours, params, tokens, into_linen),
     'flax.linen': functools.partial(
-      _contestant, theirs, to_linen(params), tokens, lambda params: params
+      _contestant, theirs, into_linen(params), tokens, lambda params: params
     ),
   }
 
@@ -94,7 +94,7 @@ def _contestant(model, params, tokens, read_params) -> Contestant:
   return Contestant(step, (params, _OPTIMIZER.init(params), tokens), read)
 
 
-def _to_linen(mixer, params: Mapping[str, Any]) -> dict[str, Any]:
+def to_linen(mixer, params: Mapping[str, Any]) -> dict[str, Any]:
   """Parameters, or their gradients, of ours as Linen's model has them."""
   stack = params['stack']
   blocks = {

@@ -1,0 +1,132 @@
+"""Generates greedily with a language model of two layers.
+
+Ours is `generate`. Linen's is a jitted step, called in a loop of Python that
+reads the prompt token by token, as its layers decode, and then its own tokens.
+"""
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.peers import training
+from experiments.peers.contestant import Contestant, Makers
+from experiments.peers.decoding import WORK
+from experiments.peers.linen_models import (
+  LAYERS,
+  LinenModel,
+  LinenStepAttention,
+  LinenStepLSTM,
+)
+from seqjax.analysis import timing
+from seqjax.models import SequenceModel, generate
+from seqjax.nn import LSTM, Attention
+from seqjax.typing import Spec
+
+VOCAB = training.VOCAB
+
+
+def contestants(
+  kind: str,
+  work: str,
+  *,
+  batch_size: int,
+  features: int,
+  prompt: int,
+  tokens: int,
+) -> Makers:
+  """Returns what makes each contestant, by name.
+
+  Args:
+    kind: 'lstm' or 'transformer'.
+    work: WORK of `decoding`, the only one.
+    batch_size, features: sizes of the model's inputs.
+    prompt: number of tokens that are read first.
+    tokens: number of tokens that are generated.
+  """
+  assert work == WORK
+  length = prompt + tokens
+  mixer = (
+    LSTM(features)
+    if kind == 'lstm'
+    else Attention(
+      features, length, num_heads=training.HEADS, positions='learned'
+    )
+  )
+  spec = Spec(vocab=VOCAB)
+  model = SequenceModel(spec, spec, (mixer,) * LAYERS)
+  begun = np.random.default_rng(0).integers(VOCAB, size=(batch_size, prompt))
+  begun = jnp.asarray(begun, jnp.int32)
+  params = _random(model, begun)
+  return {
+    'seqjax': functools.partial(_seqjax, model, params, begun, tokens),
+    'flax.linen': functools.partial(
+      _linen, mixer, params, begun, tokens, length
+    ),
+  }
+
+
+def _random(model: SequenceModel, prompt: jax.Array) -> dict[str, Any]:
+  """Matrices so large that tokens depend on those before them."""
+  params = model.init(jax.random.key(0), prompt)['params']
+  return jax.tree.map(lambda p: 3 * p if p.ndim > 1 else p, params)
+
+
+def _seqjax(model, params, prompt, tokens: int) -> Contestant:
+  key = jax.random.key(0)
+
+  def call(params, prompt):
+    return generate(
+      model, {'params': params}, key, prompt, tokens, temperature=0.0
+    )
+
+  return Contestant(
+    timing.Eager(call),
+    (params, prompt),
+    lambda outputs: {'tokens': outputs},
+    tokens=tokens,
+  )
+
+
+def _linen(
+  mixer, params: Mapping[str, Any], prompt, tokens: int, length: int
+) -> Contestant:
+  features = mixer.features
+  make = (
+    LinenStepLSTM
+    if isinstance(mixer, LSTM)
+    else functools.partial(LinenStepAttention, mixer.num_heads, length)
+  )
+  model = LinenModel(VOCAB, features, make)
+  whole = jax.ShapeDtypeStruct((len(prompt), length), jnp.int32)
+  shapes = jax.eval_shape(model.init, jax.random.key(0), whole)['cache']
+
+  @jax.jit
+  def empty():
+    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+
+  @functools.partial(jax.jit, donate_argnums=1)
+  def step(params, cache, token):
+    variables = {'params': params, 'cache': cache}
+    logits, after = model.apply(variables, token[:, None], mutable=['cache'])
+    return after['cache'], jnp.argmax(logits[:, 0], axis=-1)
+
+  def loop(params, prompt):
+    cache, outputs = empty(), []
+    for t in range(prompt.shape[1] + tokens - 1):
+      token = prompt[:, t] if t < prompt.shape[1] else outputs[-1]
+      cache, token = step(params, cache, token)
+      if t >= prompt.shape[1] - 1:
+        outputs.append(token)
+    return outputs
+
+  args = training.to_linen(mixer, params), prompt
+  return Contestant(
+    timing.Eager(loop),
+    args,
+    lambda outputs: {'tokens': jnp.stack(outputs, axis=1)},
+    tokens=tokens,
+  )
