@@ -25,9 +25,12 @@ from experiments.peers.training import WORK as TRAINING
 from seqjax import experiment, results
 from seqjax.analysis import memory, timing
 from seqjax.experiment import option
+from seqjax.results import processor
 
 ENVIRONMENTS = ('default', 'tuned')
 CORES = ('one', 'all')
+AVX2 = '--xla_cpu_max_isa=AVX2'
+INSTRUCTIONS = ('native', 'AVX2')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +49,11 @@ class Config:
     among=ENVIRONMENTS,
   )
   cores: str = option('all', 'Cores that the process has.', among=CORES)
+  instructions: str = option(
+    'native',
+    'Vector instructions: the widest there are, or AVX2 at most.',
+    among=INSTRUCTIONS,
+  )
   process: int = option(0, 'Number of this one of several equal processes.')
   rounds: int = option(11, 'Number of times each is timed, at least 11.')
   resident: bool = option(
@@ -94,9 +102,22 @@ def _describe(name: str, sizes: Mapping[str, int]) -> dict[str, Any]:
     'contestant': name,
     'version': _version(contestant.library(name)),
     **sizes,
+    'instruction_set': instruction_set(os.environ),
     'glibc_tunables': os.environ.get('GLIBC_TUNABLES', 'none'),
     'xla_flags': os.environ.get('XLA_FLAGS', 'none'),
   }
+
+
+def instruction_set(environment: Mapping[str, str]) -> str | None:
+  """Returns the widest vector instructions of a process with this environment.
+
+  None on an accelerator, and where the system does not say.
+  """
+  if jax.default_backend() != 'cpu':
+    return None
+  if AVX2 in environment.get('XLA_FLAGS', '').split():
+    return 'AVX2'
+  return processor.processor().get('instruction_set')
 
 
 def _version(library: str) -> str:

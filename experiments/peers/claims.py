@@ -7,7 +7,8 @@ from experiments.peers import medians
 from seqjax.results import table
 
 COLUMNS = (
-  *('case', 'work', 'environment', 'cores', 'contestant'),
+  *('case', 'work', 'environment', 'cores', 'instruction_set'),
+  'contestant',
   *('value', 'low', 'high', 'ratio', 'ratio_low', 'ratio_high'),
   *('opponent', 'bar', 'missed_by'),
 )
@@ -15,6 +16,7 @@ COLUMNS = (
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> str:
   """Returns a table per quantity, and how many aims are met."""
+  rows = [{'instruction_set': None} | dict(row) for row in rows]
   held = [row for row in rows if row['bar'] is not None]
   met = sum(row['met'] for row in held)
   tables = [

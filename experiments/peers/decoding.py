@@ -87,24 +87,17 @@ def families(
   tokens: int,
   mixers: Mapping[str, Any] | None = None,
 ) -> Makers:
-  """Returns what makes each mixer that has a step; 'seqjax' is the LSTM.
+  """Returns what makes each mixer of the catalogue; 'seqjax' is the LSTM.
 
-  Nothing is compared but times: they compute different things.
+  They compute different things, so that only times are compared.
   """
   assert work == WORK
-  entries = MIXERS if mixers is None else mixers
-  made = {
-    name: make(features=features, context=past + tokens)
-    for name, make in entries.items()
-  }
-  streams = {
-    f'seqjax {name}': mixer
-    for name, mixer in made.items()
-    if isinstance(mixer, CausalMixer)
-  }
+  made = {'seqjax': LSTM(features)}
+  for name, make in (mixers or MIXERS).items():
+    made[f'seqjax {name}'] = make(features=features, context=past + tokens)
   return {
     name: functools.partial(_mixer, mixer, batch_size, past, tokens)
-    for name, mixer in {'seqjax': LSTM(features), **streams}.items()
+    for name, mixer in made.items()
   }
 
 

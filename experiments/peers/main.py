@@ -6,7 +6,8 @@
 The first command measures many cells and ends with tables and a figure; the
 second is one cell. Every cell is a process of its own, started with the default
 process environment or with that of `seqjax.launch.process_environment`, on one
-core with one thread for every library, or on all cores.
+core with one thread for every library, or on all cores; with the processor's
+widest vector instructions, or with AVX2 at most.
 """
 
 import contextlib
@@ -17,7 +18,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from experiments import command, folders
@@ -25,26 +26,46 @@ from experiments.peers import cell
 from experiments.peers.cell import Config
 from seqjax import errors, experiment, results
 from seqjax.launch import process_environment
+from seqjax.results import processor
 
 TIMEOUT = 1800  # seconds for a cell
+_WIDTH = '--xla_cpu_prefer_vector_width=256'  # of AVX2, in bits
 
 
 def run(config: Config, workdir: str) -> dict[str, Any]:
   """Measures one cell in a process of its own; a finished one is kept.
 
   Raises:
+    ValueError: the processor has no AVX2.
     RuntimeError: the process failed; says why.
   """
   experiment.validate(config)
+  check_instructions(config)
   done = results.finished(workdir, config)
   return _measure(config, pathlib.Path(workdir)) if done is None else done
 
 
 def check(config: Config):
-  """Raises ModuleNotFoundError, which names the extra, without the peers."""
-  del config
+  """Checks that the peers are there, and the instructions.
+
+  Raises:
+    ModuleNotFoundError: no peers; names the extra.
+    ValueError: the processor has no AVX2.
+  """
   with errors.needs('peers'):
     import equinox  # noqa: F401
+  check_instructions(config)
+
+
+def check_instructions(config: Config):
+  """Raises ValueError for AVX2 on a processor without it."""
+  widest = processor.processor().get('instruction_set')
+  if config.instructions == 'AVX2' and widest not in ('AVX-512', 'AVX2'):
+    raise ValueError(
+      'instructions=AVX2 needs a processor that has AVX2, but the widest '
+      f'vector instructions of this one are {widest or "unknown"}; use '
+      'instructions=native.'
+    )
 
 
 def _measure(config: Config, folder: pathlib.Path) -> dict[str, Any]:
@@ -92,9 +113,10 @@ def environment_of(config: Config, cache: pathlib.Path) -> dict[str, str]:
   if shutil.which('nvidia-smi'):
     variables.setdefault('JAX_DEFAULT_MATMUL_PRECISION', 'highest')
     variables.setdefault('NVIDIA_TF32_OVERRIDE', '0')
-  if config.environment == 'default':
-    variables = process_environment.without(variables)
-  else:
+  variables = process_environment.without(variables)
+  if config.instructions == 'AVX2':
+    variables |= narrow(variables)
+  if config.environment == 'tuned':  # beside the flags that are there
     variables |= process_environment.for_children(variables)
   if config.cores == 'one':
     given = variables.get('XLA_FLAGS', '')
@@ -103,6 +125,17 @@ def environment_of(config: Config, cache: pathlib.Path) -> dict[str, str]:
       'OMP_NUM_THREADS': '1',
     }
   return variables
+
+
+def narrow(environment: Mapping[str, str]) -> dict[str, str]:
+  """Returns the variables that keep XLA and torch to AVX2."""
+  flags = (environment.get('XLA_FLAGS', ''), cell.AVX2, _WIDTH)
+  return {
+    'XLA_FLAGS': ' '.join(filter(None, flags)),
+    'ATEN_CPU_CAPABILITY': 'avx2',
+    'ONEDNN_MAX_CPU_ISA': 'AVX2',
+    'MKL_ENABLE_INSTRUCTIONS': 'AVX2',
+  }
 
 
 @contextlib.contextmanager

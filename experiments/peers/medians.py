@@ -13,8 +13,11 @@ RATIOS = {'seconds': 'ratio', 'resident_bytes': 'resident_ratio'}
 
 _VALUE = ('value', 'low', 'high')
 _RATIO = ('ratio', 'ratio_low', 'ratio_high')
-_CELL = ('case', 'work', 'environment', 'cores')
-_SIZES = ('batch_size', 'features', 'heads', 'head_size', 'length')
+_CELL = ('case', 'work', 'environment', 'cores', 'instruction_set')
+_SIZES = (
+  *('batch_size', 'features', 'heads', 'head_size', 'length'),
+  *('past', 'prompt', 'tokens'),
+)
 _WHERE = (
   *('version', 'device', 'cpus', 'jax', 'precision', 'commit'),
   *('glibc_tunables', 'xla_flags'),
@@ -58,13 +61,13 @@ def _is_jax_peer(name: str) -> bool:
 def _grouped(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]):
   groups = {}
   for row in rows:
-    groups.setdefault(tuple(row[c] for c in columns), []).append(row)
+    groups.setdefault(tuple(row.get(c) for c in columns), []).append(row)
   return list(groups.values())
 
 
 def _place(cell: Sequence[Mapping[str, Any]]) -> tuple:
   """Cases in the order of their table."""
-  case, *others = (cell[0][column] for column in _CELL)
+  case, *others = (cell[0].get(column) or '' for column in _CELL)
   return list(EVERY).index(case), *others
 
 
@@ -73,8 +76,7 @@ def _medians(rows: Sequence[Mapping[str, Any]], quantity: str) -> Row:
   first = rows[0]
   row = {
     'quantity': quantity,
-    **{column: first[column] for column in (*_CELL, 'contestant')},
-    **{column: first.get(column) for column in _SIZES},
+    **{column: first.get(column) for column in (*_CELL, 'contestant', *_SIZES)},
     'processes': len(rows),
     **_spread(_VALUE, [row[quantity] for row in rows]),
   }
@@ -120,6 +122,7 @@ def _bar(row: Row, opponent: str | None) -> float | None:
       and row['work'] == bar.work
       and row['quantity'] == bar.quantity
       and bar.environment in (None, row['environment'])
+      and bar.instruction_set in (None, row['instruction_set'])
     ):
       return {'JAX': bar.jax, 'torch': bar.torch}.get(opponent)
   return None

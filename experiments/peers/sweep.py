@@ -4,9 +4,10 @@ import shutil
 from collections.abc import Sequence
 
 from experiments.peers import cases, medians
-from experiments.peers.cell import CORES, ENVIRONMENTS, Config
+from experiments.peers.cell import CORES, ENVIRONMENTS, INSTRUCTIONS, Config
 from seqjax import experiment
 from seqjax.launch import process_environment
+from seqjax.results import processor
 
 ALONE = True  # times are taken with nothing else on the machine
 
@@ -22,6 +23,13 @@ def cores() -> tuple[str, ...]:
   return CORES[1:] if shutil.which('nvidia-smi') else CORES
 
 
+def instructions() -> tuple[str, ...]:
+  """Returns both kinds of vector instructions, where there is AVX-512."""
+  widest = processor.processor().get('instruction_set')
+  several = widest == 'AVX-512' and not shutil.which('nvidia-smi')
+  return INSTRUCTIONS if several else INSTRUCTIONS[:1]
+
+
 HELP = {
   'families': f'Families of cases: {", ".join(cases.FAMILIES)}.',
   'processes': 'Number of processes per cell, of which medians are taken.',
@@ -31,6 +39,7 @@ PRESETS = {
     'families': cases.FAMILIES,
     'environments': environments(),
     'cores': cores(),
+    'instructions': instructions(),
     'processes': 5,  # of which medians are taken
   }
 }
@@ -40,25 +49,27 @@ def cells(
   families: Sequence[str],
   environments: Sequence[str],
   cores: Sequence[str],
+  instructions: Sequence[str],
   processes: int,
 ) -> list[Config]:
   """Returns every cell; processes outermost, so that slow drifts hit all alike.
 
-  Resident memory is measured once, in the first process of the first
-  environment and number of cores: it hardly varies, and compares only within
-  one process.
+  Resident memory is measured once per kind of instructions, in the first
+  process of the first environment and number of cores: it hardly varies, and
+  compares only within one process.
   """
   for name in families:
     experiment.choose(dict.fromkeys(cases.FAMILIES), name, 'family')
-  once = (0, environments[0], cores[0])
+  first = (0, environments[0], cores[0])
   return [
     Config(
       case=name,
       work=work,
       environment=environment,
       cores=count,
+      instructions=kind,
       process=process,
-      resident=(process, environment, count) == once,
+      resident=(process, environment, count) == first and not case.once,
     )
     for process in range(processes)
     for name, case in cases.CASES.items()
@@ -66,7 +77,8 @@ def cells(
     for work in case.works
     for environment in environments
     for count in cores
-    if case.timed or (process, environment, count) == once
+    for kind in instructions
+    if (case.timed and not case.once) or (process, environment, count) == first
   ]
 
 

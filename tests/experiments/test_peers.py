@@ -14,6 +14,7 @@ from experiments.peers import (
   cases,
   cell,
   contestant,
+  decoding,
   main,
   medians,
   plot,
@@ -21,6 +22,7 @@ from experiments.peers import (
 )
 from seqjax import results
 from seqjax.launch import cell_pool, process_environment
+from seqjax.nn import MIXERS
 from seqjax.results import table
 
 WHERE = {
@@ -48,6 +50,7 @@ def process_row(name: str, seconds: float, **columns):
     'work': 'forward+backward',
     'environment': 'default',
     'cores': 'one',
+    'instruction_set': 'AVX-512',
   }
   return {'contestant': name, **where, **WHERE, **measured, **columns}
 
@@ -77,6 +80,33 @@ def test_all_contestants_compute_the_same(name):
     others = {'jax.lax.scan', 'flax.linen', 'seqjax unmasked'}
     assert 'seqjax' in made and others & set(made)
     contestant.check_same(made)
+
+
+def test_every_mixer_decodes_in_the_table_of_families():
+  """Each is there; two of them are run."""
+  sizes = {'batch_size': 2, 'features': 8, 'past': 8, 'tokens': 4}
+  made = decoding.families(decoding.WORK, **sizes)
+  assert set(made) == {'seqjax', *(f'seqjax {name}' for name in MIXERS)}
+  for name in ('seqjax', 'seqjax attention'):
+    entry = made[name]()
+    outputs = entry.function(*entry.args)
+    assert outputs.shape == (4, 2, 8) and jnp.all(jnp.isfinite(outputs))
+
+
+def test_a_time_of_decoding_is_one_of_a_token(tmp_path):
+  """The call is as long as all of its tokens; ratios stay."""
+
+  def made(tokens):
+    function = contestant.timing.Eager(jax.jit(lambda x: x @ x))
+    entry = contestant.Contestant(function, (jnp.eye(64),), None, tokens=tokens)
+    return {contestant.OURS: entry}
+
+  timings = contestant.timing.Timing(1.0, (8.0,) * 11, None, None, None)
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(cell.timing, 'compare', lambda *_, **__: {'seqjax': timings})
+    for tokens in (1, 4):
+      row = cell._times(made(tokens), 11)['seqjax']
+      assert (row['seconds'], row['ratio']) == (8.0 / tokens, 1.0)
 
 
 def test_a_contestant_that_computes_something_else_is_refused():
@@ -127,13 +157,33 @@ def test_bars_are_held_to_the_best_jax_peer_and_to_torch():
     ({'device': 'NVIDIA H100'}, 0),
     ({'environment': 'tuned'}, 2),
     ({'case': 'lstm-b64-h64'}, 2),
-    ({'case': 'lstm-b64-h64', 'environment': 'tuned'}, 0),
+    ({'case': 'lstm-b64-h64', 'environment': 'tuned'}, 1),
+    ({'case': 'attention-t1024'}, 2),
+    ({'case': 'attention-t1024', 'instruction_set': None}, 0),
   ],
 )
 def test_bars_hold_on_one_core_of_a_cpu_and_where_they_say(columns, bars):
   """All cores and accelerators stand beside them."""
   rows = medians.summarize(process_rows(**columns))
   assert sum(row['bar'] is not None for row in rows) == bars
+
+
+def test_instruction_sets_are_held_apart():
+  """Medians, bars of their own, and rows from before there were several."""
+  sets = ('AVX-512', 'AVX2', None)
+  rows = medians.summarize(
+    row
+    for scale, name in enumerate(sets, 1)
+    for row in process_rows(case='attention-t1024', instruction_set=name)
+    if row.update(seconds=scale * row['seconds']) is None
+  )
+  torch = {r['instruction_set']: r for r in rows if r['contestant'] == 'torch'}
+  assert {n: r['value'] for n, r in torch.items()} == {
+    'AVX-512': 2.0,
+    'AVX2': 4.0,
+    None: 6.0,
+  }
+  assert [torch[name]['bar'] for name in sets] == [0.55, 0.75, None]
 
 
 def test_every_bar_is_one_of_a_case_that_measures_it():
@@ -145,17 +195,24 @@ def test_every_bar_is_one_of_a_case_that_measures_it():
 
 
 def test_cells_are_repeated_but_for_memory():
-  """Resident memory once a work; what is not timed runs once in all."""
-  configs = sweep.cells(cases.FAMILIES, cell.ENVIRONMENTS, cell.CORES, 3)
+  """Resident memory once a work and kind of instructions.
+
+  What is not timed runs no more often.
+  """
+  configs = sweep.cells(
+    cases.FAMILIES, cell.ENVIRONMENTS, cell.CORES, cell.INSTRUCTIONS, 3
+  )
   assert len(configs) == len(set(configs))
   for name, case in cases.CASES.items():
     of_case = [config for config in configs if config.case == name]
-    assert len(of_case) == len(case.works) * (12 if case.timed else 1)
-    assert sum(config.resident for config in of_case) == len(case.works)
-  few = sweep.cells(['gru'], ['default'], ['one'], 1)
+    first = 2 * len(case.works)
+    few = case.once or not case.timed
+    assert len(of_case) == first * (1 if few else 12)
+    assert sum(c.resident for c in of_case) == first * (not case.once)
+  few = sweep.cells(['gru'], ['default'], ['one'], ['native'], 1)
   assert {c.case for c in few} == {n for n in cases.CASES if 'gru-' in n[:4]}
   with pytest.raises(ValueError, match="'grru'. Did you mean 'gru'"):
-    sweep.cells(['grru'], ['default'], ['one'], 1)
+    sweep.cells(['grru'], ['default'], ['one'], ['native'], 1)
 
 
 def test_one_core_means_one_thread_for_every_library(tmp_path, monkeypatch):
@@ -175,6 +232,45 @@ def test_one_core_means_one_thread_for_every_library(tmp_path, monkeypatch):
       assert len(os.sched_getaffinity(0)) == 1
       raise KeyError
     assert os.sched_getaffinity(0) == before
+
+
+@pytest.mark.parametrize('environment', cell.ENVIRONMENTS)
+def test_avx2_is_asked_of_every_library(environment, tmp_path, monkeypatch):
+  """Also in the tuned environment, whose vectors are wider elsewhere."""
+  monkeypatch.setenv('XLA_FLAGS', '--xla_foo=1')
+  monkeypatch.setattr(
+    process_environment,
+    'for_children',
+    lambda given: {'XLA_FLAGS': add_width(given['XLA_FLAGS'])},
+  )
+
+  def add_width(flags):
+    return process_environment._append(flags, process_environment.FLAGS, ' ')
+
+  config = cell.Config(environment=environment, instructions='AVX2')
+  found = main.environment_of(config, tmp_path)
+  assert found['XLA_FLAGS'] == (
+    '--xla_foo=1 --xla_cpu_max_isa=AVX2 --xla_cpu_prefer_vector_width=256'
+  )
+  assert found['ATEN_CPU_CAPABILITY'] == 'avx2'
+  assert found['ONEDNN_MAX_CPU_ISA'] == 'AVX2'
+  assert found['MKL_ENABLE_INSTRUCTIONS'] == 'AVX2'
+  if jax.default_backend() == 'cpu':
+    assert cell.instruction_set(found) == 'AVX2'
+  native = main.environment_of(cell.Config(environment=environment), tmp_path)
+  assert 'AVX2' not in str(native.values())
+
+
+def test_a_processor_without_avx2_is_not_asked_for_it(tmp_path, monkeypatch):
+  """One sentence, before anything starts; and no axis of two values."""
+  known = {'name': 'old', 'instruction_set': 'SSE2'}
+  monkeypatch.setattr(main.processor, 'processor', lambda: known)
+  with pytest.raises(ValueError, match='needs a processor that has AVX2.*SSE2'):
+    main.run(cell.Config(instructions='AVX2'), str(tmp_path / 'cell'))
+  assert not (tmp_path / 'cell').exists()
+  assert sweep.instructions() == ('native',)
+  if jax.default_backend() == 'cpu':
+    assert cell.instruction_set({}) == 'SSE2'
 
 
 def test_the_default_environment_has_nothing_of_the_tuned_one(tmp_path):
