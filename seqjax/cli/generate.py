@@ -32,6 +32,11 @@ class Config:
   """The options of sampling, and of the search for the best text."""
 
   prompt: str = option('', 'Text to begin with.')
+  longest_prompt: int = option(
+    0,
+    'Length that prompts are padded to: what was compiled for one then serves '
+    'all that are no longer; 0 pads none.',
+  )
   num_tokens: int = option(200, 'Number of tokens to generate.')
   temperature: float = option(
     1.0, 'Divisor of the logits; 0 takes the likeliest token.'
@@ -119,6 +124,7 @@ def _continue(
       prompt,
       config.num_tokens,
       beams=config.beams,
+      longest_prompt=config.longest_prompt or None,
       length_penalty=config.length_penalty,
       stop_token=stop_token,
     )
@@ -129,6 +135,7 @@ def _continue(
     key,
     prompt,
     config.num_tokens,
+    longest_prompt=config.longest_prompt or None,
     temperature=config.temperature,
     top_k=config.top_k or None,
     top_p=None if config.top_p == 1 else config.top_p,
@@ -167,7 +174,8 @@ def too_large(config: Config, workdir: str) -> str:
   """Returns the message for exhausted memory: what is needed, what fits."""
   run_of = trained.load_trained(workdir, config.checkpoint)
   limit = memory.available_memory()
-  given = max(1, len(_encode(config.prompt, run_of.task, 'prompt')))
+  given = len(_encode(config.prompt, run_of.task, 'prompt'))
+  given = max(1, config.longest_prompt, given)
   fits = memory_limits.largest_half(
     lambda size: bytes_needed(run_of, size, config.num_tokens, config.beams),
     limit,

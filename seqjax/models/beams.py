@@ -42,6 +42,7 @@ def beam_search(
   beams: int,
   prompt_lengths: Int[Array, 'B'] | None = None,
   prompt_valid: Bool[Array, 'B T'] | None = None,
+  longest_prompt: int | None = None,
   source: Shaped[Array, 'B S *I'] | None = None,
   source_segments: Segments | None = None,
   length_penalty: float | Float[Array, ''] = 0.0,
@@ -71,7 +72,8 @@ def beam_search(
       begin token.
     num_tokens: N.
     beams: K, the hypotheses kept per row; more are slower and find better ones.
-    prompt_lengths, prompt_valid, source, source_segments: as in `generate`.
+    prompt_lengths, prompt_valid, longest_prompt, source, source_segments: as
+      in `generate`.
     length_penalty: 0 compares log-probabilities, of which short hypotheses have
       the higher; the larger it is, the better for long ones.
     stop_token: a hypothesis ends with this token.
@@ -107,6 +109,9 @@ def beam_search(
   checks.beams(beams)
   checks.length_penalty(length_penalty)
   checks.stop_token(stop_token, model.output.vocab)
+  prompt, prompt_lengths, prompt_valid = prompt_lib.pad(
+    prompt, prompt_lengths, prompt_valid, longest_prompt
+  )
   begun = prompt_lib.make(
     model, prompt, prompt_lengths, source, source_segments, prompt_valid
   )

@@ -40,6 +40,7 @@ def generate(
   *,
   prompt_lengths: Int[Array, 'B'] | None = None,
   prompt_valid: Bool[Array, 'B T'] | None = None,
+  longest_prompt: int | None = None,
   source: Shaped[Array, 'B S *I'] | None = None,
   source_segments: Segments | None = None,
   temperature: float | Float[Array, ''] = 1.0,
@@ -67,6 +68,9 @@ def generate(
       at padding, wherever it stands: on the left, as tokenizers may put it, or
       anywhere else. The tokens that follow are those after a prompt without
       padding.
+    longest_prompt: pads the prompt to this length, on the host, so that what
+      was compiled for one prompt serves all that are no longer. It changes no
+      token.
     source, source_segments: what a Seq2Seq reads first.
     temperature, top_k, top_p: as in `seqjax.ops.sampling.sample`; temperature 0
       is greedy.
@@ -80,8 +84,8 @@ def generate(
 
   Raises:
     ValueError: the model cannot stream, gives no tokens or does not read them,
-      the prompt or one of its rows is empty, both lengths and a mask are given,
-      or a number is outside its range.
+      the prompt or one of its rows is empty or longer than `longest_prompt`,
+      both lengths and a mask are given, or a number is outside its range.
 
   Example:
     >>> import jax
@@ -101,6 +105,9 @@ def generate(
   checks.num_steps(num_tokens)
   rule = _Sampling(temperature, top_k, top_p, stop_token, pad_token)
   rule.check(model.output.vocab)
+  prompt, prompt_lengths, prompt_valid = prompt_lib.pad(
+    prompt, prompt_lengths, prompt_valid, longest_prompt
+  )
   begun = prompt_lib.make(
     model, prompt, prompt_lengths, source, source_segments, prompt_valid
   )

@@ -1,9 +1,12 @@
 """Prompts, which a model reads before it continues by itself."""
 
+import numbers
 from typing import Any, NamedTuple
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Bool, Int, Shaped
 
 from seqjax.models import checks
@@ -65,6 +68,42 @@ def check_writer(model: nn.Module):
       f'values of shape {list(model.output.shape)}; use rollout instead.'
     )
   check_vocabularies(model)
+
+
+def pad(tokens, lengths, valid, longest: int | None) -> tuple[Any, Any, Any]:
+  """Returns a prompt of tokens [B T] as one of `longest` positions.
+
+  Concrete arrays are padded on the host, where nothing is compiled for T.
+
+  Args:
+    tokens, lengths, valid: the prompt, with lengths, a mask, or neither.
+    longest: the length to pad to; None: nothing is padded.
+
+  Raises:
+    ValueError: the prompt is longer, or not [B T], or a length is outside of
+      1..T.
+  """
+  checks.rows(tokens)
+  batch_size, num_positions = tokens.shape
+  if longest is None or num_positions < 1:
+    return tokens, lengths, valid
+  if not isinstance(longest, numbers.Integral) or longest < num_positions:
+    raise ValueError(
+      'longest_prompt is a whole number, at least the positions of the prompt, '
+      f'but longest_prompt={longest} was given with {num_positions} of them.'
+    )
+
+  def padded(array):
+    library = jnp if isinstance(array, jax.core.Tracer) else np
+    return library.pad(array, ((0, 0), (0, longest - num_positions)))
+
+  if valid is not None:
+    checks.valid(valid, batch_size, num_positions)
+    return padded(tokens), lengths, padded(valid)
+  if lengths is None:
+    lengths = np.full(batch_size, num_positions)
+  checks.lengths(lengths, batch_size, 1, num_positions)
+  return padded(tokens), lengths, None
 
 
 def make(

@@ -44,6 +44,16 @@ def test_the_likeliest_token_is_temperature_0_and_top_k_1(workdir):
   assert len(texts) == 1
 
 
+def test_a_padded_prompt_gives_the_same_text(workdir):
+  """To a sample and to a search; a longer one is refused."""
+  for options in ({'seed': 3}, {'beams': 2}):
+    config = dataclasses.replace(TEN, **options)
+    padded = dataclasses.replace(config, longest_prompt=9)
+    assert generate.run(padded, workdir) == generate.run(config, workdir)
+  with pytest.raises(ValueError, match='longest_prompt=3 was given with 4'):
+    generate.run(dataclasses.replace(TEN, longest_prompt=3), workdir)
+
+
 def test_text_ends_before_what_stops_it(workdir):
   """One character or several; a prompt may hold them."""
   text = generate.run(TEN, workdir)

@@ -1,5 +1,7 @@
 """What models go on with by themselves, against whole sequences."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -251,6 +253,42 @@ def test_a_row_ends_where_its_logits_are_no_numbers():
     np.testing.assert_array_equal(tokens[row, end + 1 :], NO_TOKEN)
 
 
+class Traced(Elman):
+  """Counts how often a prompt of it is traced."""
+
+  def unroll(self, carry, x, segments=None):
+    TRACED.append(x.shape)
+    return super().unroll(carry, x, segments)
+
+
+TRACED = []
+
+
+def test_one_compiled_program_serves_prompts_of_all_lengths_up_to_a_bound():
+  """With the tokens of prompts that are not padded, a mask or lengths given."""
+  model = SequenceModel(TOKENS, TOKENS, (Traced(8), Attention(8, 64)))
+  rng = np.random.default_rng(0)
+  variables = random_variables(model, jnp.ones((1, 1), jnp.int32))
+
+  def both(length, **options):
+    """Tokens after a padded prompt, and what gives them without padding."""
+    prompt = rng.integers(7, size=(2, length))
+    call = functools.partial(
+      generate, model, variables, KEY, prompt, 4, **options
+    )
+    return np.asarray(call(longest_prompt=6)), call
+
+  pairs = [both(4)]
+  once = len(TRACED)
+  pairs += [both(1), both(6)]
+  pairs.append(both(4, prompt_lengths=np.array([2, 4])))
+  mask = np.array([[False, True, False, True], [True] * 4])
+  pairs.append(both(4, prompt_valid=mask))
+  assert once > 0 and len(TRACED) == once
+  for padded, plain in pairs:
+    np.testing.assert_array_equal(padded, plain())
+
+
 class Counted(Elman):
   """Says how often it was stepped."""
 
@@ -370,6 +408,12 @@ def test_every_causal_mixer_goes_on(name):
     ({'top_p': np.float32(np.nan)}, 'top_p is a probability'),
     ({'stop_token': 7}, r'one of the tokens 0\.\.6, but 7'),
     ({'prompt_lengths': np.array([0])}, r'1 numbers in 1..2.*\[0\]'),
+    ({'longest_prompt': 1}, 'longest_prompt=1 was given with 2'),
+    ({'longest_prompt': 2.5}, 'a whole number.*longest_prompt=2.5'),
+    (
+      {'longest_prompt': 9, 'prompt_lengths': np.array([3])},
+      r'1 numbers in 1..2.*\[3\]',
+    ),
     ({'source': np.zeros((1, 2))}, 'SequenceModel takes no source='),
   ],
 )
