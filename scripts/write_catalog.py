@@ -7,6 +7,7 @@ docs/experiments.md the questions, docs/limits.md the benchmark.
 """
 
 import pathlib
+from typing import Any
 
 from experiments import folders
 from experiments.peers import benchmark
@@ -47,8 +48,16 @@ def questions() -> str:
 
 def benchmark_table() -> str:
   """Returns the ten rows of the committed benchmark."""
-  rows = table.read(folders.ROOT / 'peers' / 'results.csv')
-  return benchmark.markdown(rows)
+  return benchmark.markdown(benchmark.lines(_measured()))
+
+
+def whole_benchmark() -> str:
+  """Returns the rows of all sizes of the committed benchmark."""
+  return benchmark.markdown(benchmark.every_line(_measured()))
+
+
+def _measured() -> list[dict[str, Any]]:
+  return table.read(folders.ROOT / 'peers' / 'results.csv')
 
 
 def tasks_page() -> str:
@@ -60,6 +69,7 @@ TABLES = {
   'mixers': ('mixers.md', mixers.markdown),
   'experiments': ('experiments.md', questions),
   'benchmark': ('limits.md', benchmark_table),
+  'benchmark of all sizes': ('limits.md', whole_benchmark),
 }
 
 

@@ -1,6 +1,6 @@
-"""Picks the ten rows of the benchmark, losses first."""
+"""Picks the ten rows of the benchmark, losses first, and lists all sizes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from experiments.peers import contestant
@@ -15,6 +15,17 @@ LAYERS = {
   'attention': 'attention',
   'attention_layer': 'attention layer',
   'linear': 'linear recurrence',
+  'transformer': 'transformer',
+}
+MODELS = ('training', 'generate')  # families whose cases are whole models
+UNKNOWN = 'unknown'  # instruction set of rows that do not say theirs
+LEGEND = {
+  'task': 'task',
+  'shape': 'shape',
+  'instructions': 'instruction set',
+  'library': 'fastest other library',
+  'time': 'time of seqjax / its time',
+  'memory': 'memory of seqjax / its memory',
 }
 
 Rows = Sequence[Mapping[str, Any]]
@@ -24,35 +35,53 @@ class Line(NamedTuple):
   """The time of seqjax over that of the fastest other library at one task.
 
   Attributes:
-    task: what is computed, and at which sizes.
+    task: the layer and the work.
+    shape: its sizes.
+    instructions: the instruction set of both.
     library: the fastest of the others.
     ratio: the median over processes; above 1 seqjax is slower.
     low, high: the range over processes.
+    memory: the resident memory of seqjax over that library's, where it was
+      measured.
   """
 
   task: str
+  shape: str
+  instructions: str
   library: str
   ratio: float
   low: float
   high: float
+  memory: float | None
 
 
 def lines(rows: Rows) -> list[Line]:
-  """Returns the worst sizes for seqjax, by layer and kind of work.
+  """Returns the worst size for seqjax per layer and kind of work.
 
   The ten with the largest ratios, in that order.
   """
   worst = {}
+  for line in every_line(rows):  # the worst come first
+    worst.setdefault(line.task, line)
+  return list(worst.values())[:SHOWN]
+
+
+def every_line(rows: Rows) -> list[Line]:
+  """Returns a line per task, shape and instruction set, losses first."""
+  fastest = {}
   for row in compared(rows):
-    kind = family(row['case']), row['work']
-    if kind not in worst or row['ratio'] > worst[kind]['ratio']:
-      worst[kind] = row
-  ranked = sorted(worst.values(), key=lambda row: -row['ratio'])[:SHOWN]
+    place = row['case'], row['work'], row.get('instruction_set')
+    if place not in fastest or row['ratio'] > fastest[place]['ratio']:
+      fastest[place] = row
+  ranked = sorted(fastest.values(), key=lambda row: -row['ratio'])
   return [
     Line(
-      _described(row),
+      task(row),
+      shape(row),
+      row.get('instruction_set') or UNKNOWN,
       row['contestant'],
       *(row[name] for name in ('ratio', 'ratio_low', 'ratio_high')),
+      _memory(rows, row),
     )
     for row in ranked
   ]
@@ -68,36 +97,63 @@ def compared(rows: Rows) -> Rows:
   return [
     row
     for row in timed
-    if row['ratio'] is not None
+    if row.get('ratio') is not None
     and contestant.library(row['contestant']) != contestant.OURS
   ]
 
 
-def markdown(rows: Rows) -> str:
-  """Returns the lines as a table for a page."""
-  found = [
+def _memory(rows: Rows, row: Mapping[str, Any]) -> float | None:
+  """Returns the ratio of resident memory beside a ratio of times.
+
+  It is measured in one environment alone, since it hardly varies.
+  """
+  same = ('case', 'work', 'contestant', 'instruction_set', 'device')
+  found = table.select(
+    rows, quantity='resident_bytes', **{name: row.get(name) for name in same}
+  )
+  return found[0]['ratio'] if found else None
+
+
+def markdown(found: Iterable[Line]) -> str:
+  """Returns lines as a table for a page."""
+  shown = [
     {
-      'task': line.task,
-      'fastest other library': line.library,
-      'time of seqjax / its time': (
-        f'{line.ratio:.2f} [{line.low:.2f}, {line.high:.2f}]'
-      ),
+      LEGEND['task']: line.task,
+      LEGEND['shape']: line.shape,
+      LEGEND['instructions']: line.instructions,
+      LEGEND['library']: line.library,
+      LEGEND['time']: f'{line.ratio:.2f} [{line.low:.2f}, {line.high:.2f}]',
+      LEGEND['memory']: '-' if line.memory is None else f'{line.memory:.2f}',
     }
-    for line in lines(rows)
+    for line in found
   ]
-  return table.markdown(found, list(found[0])) if found else 'No times.'
+  return table.markdown(shown, list(LEGEND.values())) if shown else 'No times.'
 
 
-def _described(row: Mapping[str, Any]) -> str:
-  """Returns 'LSTM, forward: batch 16, 256 features, 256 positions'."""
+def task(row: Mapping[str, Any]) -> str:
+  """Returns 'LSTM, forward' or 'LSTM model, training step'."""
   name, _, kind = row['case'].removeprefix('quick_').partition('-')
-  what = f'{kind} model' if name == 'training' else LAYERS[name]
+  kind = kind.partition('-')[0]
+  if name in MODELS:
+    return f'{LAYERS[kind]} model, {row["work"]}'
+  layer = kind if name == 'decoding' else family(row['case'])
+  return f'{LAYERS[layer]}, {row["work"]}'
+
+
+def shape(row: Mapping[str, Any]) -> str:
+  """Returns 'batch 16, 256 features, 256 positions'."""
   sizes = []
   if row['batch_size'] is not None:
     sizes.append(f'batch {row["batch_size"]}')
   if row['heads'] is not None:
-    sizes.append(f'{row["heads"]} heads of {row["head_size"]}')
-  if row['features'] is not None:
+    size = row['head_size'] or row['features'] // row['heads']
+    sizes.append(f'{row["heads"]} heads of {size}')
+  elif row['features'] is not None:
     sizes.append(f'{row["features"]} features')
-  sizes.append(f'{row["length"]} positions')
-  return f'{what}, {row["work"]}: {", ".join(sizes)}'
+  if row['length'] is not None:
+    sizes.append(f'{row["length"]} positions')
+  if row.get('past'):
+    sizes.append(f'after {row["past"]} positions')
+  if row.get('prompt'):
+    sizes.append(f'prompt of {row["prompt"]} tokens')
+  return ', '.join(sizes)

@@ -8,6 +8,7 @@ from experiments.peers import (
   attention,
   attention_layer,
   decoding,
+  decoding_families,
   generating,
   linear,
   masked,
@@ -96,7 +97,7 @@ def _decoding(layer: str, batch_size: int, past: int, **sizes: int) -> Case:
 def _families(batch_size: int, past: int) -> Case:
   sizes = {'batch_size': batch_size, 'features': 64, 'past': past}
   sizes['tokens'] = TOKENS
-  return Case(decoding.families, sizes, (decoding.WORK,), once=True)
+  return Case(decoding_families.contestants, sizes, (decoding.WORK,), once=True)
 
 
 def _generating(kind: str, batch_size: int) -> Case:

@@ -7,21 +7,23 @@ of a recurrent layer costs does not depend on the past.
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from experiments.peers import recurrent, torch_call
 from experiments.peers.contestant import Contestant, Makers
 from seqjax.analysis import decoding, timing
-from seqjax.nn import GRU, LSTM, MIXERS, Attention, CausalMixer, Elman, to_flax
+from seqjax.nn import GRU, LSTM, Attention, CausalMixer, Elman, to_flax
 from seqjax.nn.attention import AttentionCarry
 from seqjax.ops.recurrence import LSTMCarry
 
 WORK = 'decoding'
 RECURRENT = {'elman': Elman, 'gru': GRU, 'lstm': LSTM}
+_TORCH_CELLS = {'elman': 'RNNCell', 'gru': 'GRUCell', 'lstm': 'LSTMCell'}
 
 
 class Problem(NamedTuple):
@@ -60,8 +62,6 @@ def contestants(
     heads: number of attention's heads.
   """
   assert work == WORK
-  from experiments.peers import decoding_torch
-
   is_attention = layer == 'attention'
   mixer = (
     _attention(features, past + tokens, heads)
@@ -69,47 +69,12 @@ def contestants(
     else RECURRENT[layer](features)
   )
   problem = _problem(mixer, batch_size, past, tokens)
-  return {
-    'seqjax': functools.partial(_seqjax, problem),
-    'flax.linen': functools.partial(
-      _linen_attention if is_attention else _linen_recurrent, problem
-    ),
-    'torch': functools.partial(decoding_torch.contestant, problem),
+  makers = {
+    'seqjax': _seqjax,
+    'flax.linen': _linen_attention if is_attention else _linen_recurrent,
+    'torch': _torch_attention if is_attention else _torch_recurrent,
   }
-
-
-def families(
-  work: str,
-  *,
-  batch_size: int,
-  features: int,
-  past: int,
-  tokens: int,
-  mixers: Mapping[str, Any] | None = None,
-) -> Makers:
-  """Returns what makes each mixer of the catalogue; 'seqjax' is the LSTM.
-
-  They compute different things, so that only times are compared.
-  """
-  assert work == WORK
-  made = {'seqjax': LSTM(features)}
-  for name, make in (mixers or MIXERS).items():
-    made[f'seqjax {name}'] = make(features=features, context=past + tokens)
-  return {
-    name: functools.partial(_mixer, mixer, batch_size, past, tokens)
-    for name, mixer in made.items()
-  }
-
-
-def _mixer(mixer: CausalMixer, batch_size: int, past: int, tokens: int):
-  """One mixer with random parameters and a random carry."""
-  shapes = decoding.decoding_shapes(mixer, batch_size, tokens)
-
-  def steps(*args):
-    return decoding.decode(mixer, *args)[1]
-
-  args = tuple(decoding.filled(shapes, past))
-  return Contestant(steps, args, lambda y: {}, tokens=tokens)
+  return {n: functools.partial(make, problem) for n, make in makers.items()}
 
 
 def _attention(features: int, context: int, heads: int) -> Attention:
@@ -153,10 +118,10 @@ def _seqjax(problem: Problem) -> Contestant:
     return decoding.decode(mixer, {'params': weights}, carry(past), x)[1]
 
   args = problem.weights, problem.past, problem.x
-  return Contestant(steps, args, read, tokens=len(problem.x))
+  return Contestant(steps, args, _read, tokens=len(problem.x))
 
 
-def read(outputs) -> dict[str, jax.Array]:
+def _read(outputs) -> dict[str, jax.Array]:
   """Names the outputs, which may be a list of one per token."""
   return {'outputs': jnp.stack([*outputs])}
 
@@ -179,7 +144,7 @@ def _linen_recurrent(problem: Problem) -> Contestant:
     return outputs
 
   args = variables['params']['cell'], carry, [*problem.x]
-  return Contestant(timing.Eager(loop), args, read, tokens=len(problem.x))
+  return Contestant(timing.Eager(loop), args, _read, tokens=len(problem.x))
 
 
 def _linen_attention(problem: Problem) -> Contestant:
@@ -205,4 +170,80 @@ def _linen_attention(problem: Problem) -> Contestant:
   past = {f'cached_{name}': array for name, array in problem.past.items()}
   past['cache_index'] = jnp.int32(problem.length)
   args = problem.weights, past, [*problem.x]
-  return Contestant(timing.Eager(loop), args, read, tokens=len(problem.x))
+  return Contestant(timing.Eager(loop), args, _read, tokens=len(problem.x))
+
+
+def _torch_recurrent(problem: Problem) -> Contestant:
+  import torch
+
+  (name,) = (
+    name for name, kind in RECURRENT.items() if type(problem.mixer) is kind
+  )
+  size, past = problem.mixer.features, problem.past
+  cell = getattr(torch.nn, _TORCH_CELLS[name])(size, size).requires_grad_(False)
+
+  def loop(x, weights, states):
+    for parameter, weight in zip(cell.parameters(), weights, strict=True):
+      parameter.data = weight
+    state = tuple(states) if name == 'lstm' else states[0]
+    outputs = []
+    for x_t in x.unbind():
+      state = cell(x_t, state)
+      outputs.append(state[0] if name == 'lstm' else state)
+    return outputs
+
+  weights = recurrent.to_torch(problem.weights)
+  states = [past[part] for part in ('hidden', 'cell') if part in past]
+  return _torch(loop, (problem.x, weights, states))
+
+
+def _torch_attention(problem: Problem) -> Contestant:
+  """Its cache has heads before positions, and one more is seen each time."""
+  import torch
+
+  heads, size = problem.mixer.num_heads, problem.mixer.features
+  attend = torch.nn.functional.scaled_dot_product_attention
+
+  def loop(x, into, out, keys, values):
+    keys, values, outputs = keys.clone(), values.clone(), []
+    for place, x_t in enumerate(x.unbind(), problem.length):
+      split = (x_t @ into).view(len(x_t), 3, heads, size // heads)
+      query, key, value = split.unbind(1)
+      keys[:, :, place], values[:, :, place] = key, value
+      seen = keys[:, :, : place + 1], values[:, :, : place + 1]
+      y = attend(query[:, :, None], *seen)
+      outputs.append(y.reshape(len(x_t), size) @ out)
+    return outputs
+
+  kernels = {n: layer['kernel'] for n, layer in problem.weights.items()}
+  into = [kernels[n].reshape(size, size) for n in ('query', 'key', 'value')]
+  cache = [jnp.swapaxes(problem.past[n], 1, 2) for n in ('key', 'value')]
+  out = kernels['out'].reshape(size, size)
+  args = problem.x, jnp.concatenate(into, axis=1), out, *cache
+  return _torch(loop, args)
+
+
+def _torch(loop: Callable, args: tuple) -> Contestant:
+  """Handing over arrays, and outputs back, is not torch's work."""
+  import torch
+
+  x = args[0]
+
+  def given(arrays):
+    return jax.tree.map(torch.from_dlpack, arrays)
+
+  @torch.inference_mode()
+  def call(*arrays):
+    return torch_call.to_jax([torch.stack(loop(*given(arrays)))])
+
+  @torch.inference_mode()
+  def hand_over(*arrays):
+    return torch_call.to_jax([given(arrays)[0]])
+
+  return Contestant(
+    timing.Eager(call),
+    args,
+    lambda outputs: _read(outputs[0]),
+    timing.Eager(hand_over),
+    tokens=len(x),
+  )

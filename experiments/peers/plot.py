@@ -17,7 +17,7 @@ NOTE = (
 def draw(rows: Sequence[Mapping[str, Any]], path: str):
   """Draws a row for each of the ten lines of the benchmark, losses first."""
   found = [
-    (f'{line.task}{f", {machine}" if machine else ""}', line)
+    (_label(line, machine), line)
     for machine, part in plotting.by_machine(rows).items()
     for line in benchmark.lines(part)
   ]
@@ -25,8 +25,7 @@ def draw(rows: Sequence[Mapping[str, Any]], path: str):
   figure, (area,) = plotting.new(
     TITLE, columns=1, width=7.2, height=1.4 + 0.42 * len(found)
   )
-  labels = [label.replace(': ', '\n', 1) for label, _ in found]
-  plotting.names_axis(area, labels)
+  plotting.names_axis(area, [label for label, _ in found])
   area.tick_params(axis='y', labelsize=8)
   compared = benchmark.compared(rows)
   cores = ' and '.join(dict.fromkeys(row['cores'] for row in compared))
@@ -54,3 +53,10 @@ def draw(rows: Sequence[Mapping[str, Any]], path: str):
   area.set_xlim(min([0.5, *drawn]) / 1.2, max([2, *drawn]) * 1.2)
   plotting.footer(figure, compared, NOTE)
   plotting.save(figure, path)
+
+
+def _label(line: benchmark.Line, machine: str) -> str:
+  """Returns the task, and below it the shape and where it was measured."""
+  known = line.instructions != benchmark.UNKNOWN
+  where = line.instructions if known else '', machine
+  return f'{line.task}\n{", ".join(filter(None, (line.shape, *where)))}'

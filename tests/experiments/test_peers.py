@@ -11,10 +11,11 @@ import pytest
 
 from experiments import folders, reproduce
 from experiments.peers import (
+  benchmark,
   cases,
   cell,
   contestant,
-  decoding,
+  decoding_families,
   main,
   medians,
   plot,
@@ -85,7 +86,7 @@ def test_all_contestants_compute_the_same(name):
 def test_every_mixer_decodes_in_the_table_of_families():
   """Each is there; two of them are run."""
   sizes = {'batch_size': 2, 'features': 8, 'past': 8, 'tokens': 4}
-  made = decoding.families(decoding.WORK, **sizes)
+  made = decoding_families.contestants('decoding', **sizes)
   assert set(made) == {'seqjax', *(f'seqjax {name}' for name in MIXERS)}
   for name in ('seqjax', 'seqjax attention'):
     entry = made[name]()
@@ -184,6 +185,63 @@ def test_instruction_sets_are_held_apart():
     None: 6.0,
   }
   assert [torch[name]['bar'] for name in sets] == [0.55, 0.75, None]
+
+
+def test_the_benchmark_has_its_worst_rows_first():
+  """One per layer and work, with its instruction set, peer and memory."""
+  made = []
+  for name, theirs in (('AVX-512', 1.0), ('AVX2', 0.5), (None, 2.0)):
+    sizes = {'batch_size': 16, 'features': 64, 'length': 256}
+    columns = {'instruction_set': name, **sizes}
+    memory = {'resident_bytes': 8, 'resident_ratio': 0.25}
+    memory = memory if name == 'AVX2' else {}
+    made += [
+      process_row('seqjax', 1.0, **columns, **memory),
+      process_row('torch', theirs, **columns, **memory),
+      process_row('flax.linen', 3 * theirs, **columns),
+    ]
+  rows = medians.summarize(made)
+  every = benchmark.every_line(rows)
+  assert [(line.instructions, line.ratio, line.memory) for line in every] == [
+    ('AVX2', 2.0, 0.25),
+    ('AVX-512', 1.0, None),
+    ('unknown', 0.5, None),
+  ]
+  assert {line.library for line in every} == {'torch'}
+  (line,) = benchmark.lines(rows)
+  assert line == every[0] and line.task == 'GRU, forward+backward'
+  assert line.shape == 'batch 16, 64 features, 256 positions'
+  (_, _, cells) = benchmark.markdown([line]).splitlines()
+  assert cells.endswith('| AVX2 | torch | 2.00 [2.00, 2.00] | 0.25 |')
+
+
+@pytest.mark.parametrize(
+  'name, task, shape',
+  [
+    ('decoding-gru-b1', 'GRU, decoding', 'batch 1, 256 features'),
+    (
+      'decoding-attention-b16-p1024',
+      'attention, decoding',
+      'batch 16, 4 heads of 16, after 1024 positions',
+    ),
+    (
+      'generate-transformer-b1',
+      'transformer model, decoding',
+      'batch 1, 64 features, prompt of 16 tokens',
+    ),
+    (
+      'training-lstm',
+      'LSTM model, training step',
+      'batch 64, 64 features, 128 positions',
+    ),
+  ],
+)
+def test_a_case_is_described_in_words(name, task, shape):
+  """By its layer, its work and its sizes."""
+  case = cases.CASES[name]
+  columns = dict.fromkeys(('features', 'heads', 'head_size', 'length'))
+  row = {'case': name, 'work': case.works[-1]} | columns | {**case.sizes}
+  assert (benchmark.task(row), benchmark.shape(row)) == (task, shape)
 
 
 def test_every_bar_is_one_of_a_case_that_measures_it():
