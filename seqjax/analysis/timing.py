@@ -32,6 +32,7 @@ __all__ = [
   'Timing',
   'TimingError',
   'compare',
+  'compile_seconds',
   'matmul_peak',
   'outcome',
   'peak_memory',
@@ -276,6 +277,21 @@ def _widest_dtype(args) -> str:
     leaf.dtype for leaf in jax.tree.leaves(args) if _is_array(leaf, jnp.inexact)
   ]
   return jnp.result_type(*dtypes).name if dtypes else 'float32'
+
+
+def compile_seconds(function: Callable, *inputs: Any) -> float:
+  """Returns the seconds of tracing, lowering and compiling a function.
+
+  Nothing is remembered from before, and nothing runs: inputs may be shapes.
+
+  Example:
+    >>> import jax
+    >>> from seqjax.analysis import timing
+    >>> shape = jax.ShapeDtypeStruct((2, 3), jax.numpy.float32)
+    >>> timing.compile_seconds(jax.numpy.sin, shape) > 0
+    True
+  """
+  return _compile_cold(function, inputs)[1]
 
 
 def _compile_cold(function: Callable, inputs) -> tuple[Callable, float]:

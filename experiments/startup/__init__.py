@@ -1,0 +1,1 @@
+"""Measures how long one waits for the first result."""
