@@ -263,10 +263,12 @@ def test_cells_are_repeated_but_for_memory():
   assert len(configs) == len(set(configs))
   for name, case in cases.CASES.items():
     of_case = [config for config in configs if config.case == name]
-    first = 2 * len(case.works)
-    few = case.once or not case.timed
-    assert len(of_case) == first * (1 if few else 12)
-    assert sum(c.resident for c in of_case) == first * (not case.once)
+    works = len(case.works)
+    times = 24 if case.timed else 1
+    assert len(of_case) == works * (2 if case.once else times)
+    measured = [c for c in of_case if c.resident]
+    assert len(measured) == works * (not case.once)
+    assert {c.instructions for c in measured} <= {'native'}
   few = sweep.cells(['gru'], ['default'], ['one'], ['native'], 1)
   assert {c.case for c in few} == {n for n in cases.CASES if 'gru-' in n[:4]}
   with pytest.raises(ValueError, match="'grru'. Did you mean 'gru'"):
