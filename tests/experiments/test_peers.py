@@ -253,7 +253,7 @@ def test_every_bar_is_one_of_a_case_that_measures_it():
 
 
 def test_cells_are_repeated_but_for_memory():
-  """Resident memory once a work and kind of instructions.
+  """Resident memory once a work, natively.
 
   What is not timed runs no more often.
   """
