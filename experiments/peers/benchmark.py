@@ -122,12 +122,19 @@ def markdown(found: Iterable[Line]) -> str:
       LEGEND['shape']: line.shape,
       LEGEND['instructions']: line.instructions,
       LEGEND['library']: line.library,
-      LEGEND['time']: f'{line.ratio:.2f} [{line.low:.2f}, {line.high:.2f}]',
+      LEGEND['time']: _ratio(line),
       LEGEND['memory']: '-' if line.memory is None else f'{line.memory:.2f}',
     }
     for line in found
   ]
   return table.markdown(shown, list(LEGEND.values())) if shown else 'No times.'
+
+
+def _ratio(line: Line) -> str:
+  """Returns the ratio of times, and its range where there is one."""
+  if line.low == line.high:  # of one process
+    return f'{line.ratio:.2f}'
+  return f'{line.ratio:.2f} [{line.low:.2f}, {line.high:.2f}]'
 
 
 def task(row: Mapping[str, Any]) -> str:

@@ -182,9 +182,11 @@ def state_shapes(config: Config, task, model) -> training.TrainState:
 def compiling(config: Config, task, model, mesh: Mesh | None) -> ahead.Ahead:
   """Begins to compile what training and validation will call.
 
-  On one device, and where the task makes its batches there: else nothing.
+  On one device, and where the task makes its batches there: else nothing. Nor
+  with --jax_disable_jit, by which nothing is compiled.
   """
-  if mesh is not None or not task.on_device:
+  disabled = jax.config.jax_disable_jit
+  if mesh is not None or not task.on_device or disabled:
     return ahead.Ahead()
   state = state_shapes(config, task, model)
   steps = interval.lowered(

@@ -401,3 +401,12 @@ def test_a_folder_is_read_as_far_as_it_is_included(tmp_path):
   assert build.make(config)[0].fitted == {'vocabulary': 'ab'}
   with pytest.raises(ValueError, match='corpus is what the task text reads'):
     dataclasses.replace(SMALL, include='*.py')
+
+
+def test_nothing_is_compiled_ahead_where_jit_is_disabled():
+  """Loops over tracers could not be; otherwise training and validation are."""
+  task, model = build.make(SMALL)
+  with build.compiling(SMALL, task, model, None) as begun:
+    assert set(begun._begun) == {'training', 'validation'}
+  with jax.disable_jit(), build.compiling(SMALL, task, model, None) as begun:
+    assert not begun._begun
