@@ -342,7 +342,8 @@ def chosen(preset: str, only: Sequence[str]) -> list[Experiment]:
   Raises:
     ValueError: a name is unknown, or none of those named has the preset.
   """
-  named = [folders.find(name) for name in only or folders.names()]
+  once = dict.fromkeys(only or folders.names())
+  named = [folders.find(name) for name in once]
   having = [found for found in named if preset in found.presets]
   if not having:
     raise ValueError(

@@ -85,6 +85,23 @@ def test_a_folder_that_cannot_be_made_is_done_without(tmp_path):
   assert launched(tmp_path) == (0, 'None')
 
 
+def test_without_a_home_nothing_is_kept(monkeypatch):
+  """As of a user that the system does not know."""
+
+  def unknown(self):
+    raise RuntimeError('Could not determine home directory.')
+
+  monkeypatch.setattr(pathlib.Path, 'expanduser', unknown)
+  monkeypatch.setattr(jax.config, 'update', None)  # is not called
+  environment = {}
+  before = jax.config.jax_compilation_cache_dir
+  if before is None:
+    compilation_cache.keep(environment)
+  with pytest.raises(RuntimeError):
+    compilation_cache._user_folder(environment)
+  assert environment == {}
+
+
 def test_children_keep_in_the_same_folder(tmp_path, monkeypatch):
   """The environment tells them, and a second call changes nothing."""
   before = jax.config.jax_compilation_cache_dir
@@ -122,10 +139,14 @@ def test_those_used_least_recently_are_deleted(tmp_path):
     path = tmp_path / str(i)
     path.write_bytes(bytes(10))
     os.utime(path, (1000 - i, 500))  # read last to first
+  stamp = tmp_path / compilation_cache.STAMP
   compilation_cache.shrink(tmp_path, most_bytes=100)
-  assert len(list(tmp_path.iterdir())) == 10
+  assert len(list(tmp_path.iterdir())) == 11  # with the stamp
   compilation_cache.shrink(tmp_path, most_bytes=99)
-  assert sorted(p.name for p in tmp_path.iterdir()) == list('0123')
+  assert len(list(tmp_path.iterdir())) == 11  # it was looked at just before
+  os.utime(stamp, (0, 0))
+  compilation_cache.shrink(tmp_path, most_bytes=99)
+  assert sorted(p.name for p in tmp_path.iterdir()) == [*'0123', stamp.name]
 
 
 def test_a_relative_cache_home_is_ignored(monkeypatch):

@@ -105,9 +105,10 @@ def compared(rows: Rows) -> Rows:
 def _memory(rows: Rows, row: Mapping[str, Any]) -> float | None:
   """Returns the ratio of resident memory beside a ratio of times.
 
-  It is measured in one environment alone, since it hardly varies.
+  It is measured in one environment and with one kind of instructions alone,
+  since it hardly varies.
   """
-  same = ('case', 'work', 'contestant', 'instruction_set', 'device')
+  same = ('case', 'work', 'contestant', 'device')
   found = table.select(
     rows, quantity='resident_bytes', **{name: row.get(name) for name in same}
   )

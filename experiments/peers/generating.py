@@ -116,14 +116,14 @@ def _linen(
 
   def loop(params, prompt):
     cache, outputs = empty(), []
-    for t in range(prompt.shape[1] + tokens - 1):
-      token = prompt[:, t] if t < prompt.shape[1] else outputs[-1]
+    for t in range(len(prompt) + tokens - 1):
+      token = prompt[t] if t < len(prompt) else outputs[-1]
       cache, token = step(params, cache, token)
-      if t >= prompt.shape[1] - 1:
+      if t >= len(prompt) - 1:
         outputs.append(token)
     return outputs
 
-  args = training.to_linen(mixer, params), prompt
+  args = training.to_linen(mixer, params), [*prompt.T]
   return Contestant(
     timing.Eager(loop),
     args,

@@ -30,6 +30,12 @@ from seqjax.results import processor
 
 TIMEOUT = 1800  # seconds for a cell
 _WIDTH = '--xla_cpu_prefer_vector_width=256'  # of AVX2, in bits
+# Variables of torch's libraries.
+_NARROW = {
+  'ATEN_CPU_CAPABILITY': 'avx2',
+  'ONEDNN_MAX_CPU_ISA': 'AVX2',
+  'MKL_ENABLE_INSTRUCTIONS': 'AVX2',
+}
 
 
 def run(config: Config, workdir: str) -> dict[str, Any]:
@@ -113,7 +119,7 @@ def environment_of(config: Config, cache: pathlib.Path) -> dict[str, str]:
   if shutil.which('nvidia-smi'):
     variables.setdefault('JAX_DEFAULT_MATMUL_PRECISION', 'highest')
     variables.setdefault('NVIDIA_TF32_OVERRIDE', '0')
-  variables = process_environment.without(variables)
+  variables = _unbounded(process_environment.without(variables))
   if config.instructions == 'AVX2':
     variables |= narrow(variables)
   if config.environment == 'tuned':  # beside the flags that are there
@@ -130,12 +136,17 @@ def environment_of(config: Config, cache: pathlib.Path) -> dict[str, str]:
 def narrow(environment: Mapping[str, str]) -> dict[str, str]:
   """Returns the variables that keep XLA and torch to AVX2."""
   flags = (environment.get('XLA_FLAGS', ''), cell.AVX2, _WIDTH)
-  return {
-    'XLA_FLAGS': ' '.join(filter(None, flags)),
-    'ATEN_CPU_CAPABILITY': 'avx2',
-    'ONEDNN_MAX_CPU_ISA': 'AVX2',
-    'MKL_ENABLE_INSTRUCTIONS': 'AVX2',
-  }
+  return {'XLA_FLAGS': ' '.join(filter(None, flags)), **_NARROW}
+
+
+def _unbounded(environment: Mapping[str, str]) -> dict[str, str]:
+  """Returns the variables less the caller's own bounds on instructions."""
+  left = {k: v for k, v in environment.items() if k not in _NARROW}
+  flags = left.pop('XLA_FLAGS', '').split()
+  name, _, _ = cell.AVX2.partition('=')
+  if kept := [flag for flag in flags if not flag.startswith(f'{name}=')]:
+    left['XLA_FLAGS'] = ' '.join(kept)
+  return left
 
 
 @contextlib.contextmanager

@@ -8,21 +8,13 @@ second is one cell.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
 from typing import Any
 
 from experiments import command
 from experiments.startup import compilation, waits
 from seqjax import experiment, results
-from seqjax.errors import Importable
 from seqjax.experiment import option
-from seqjax.nn import MIXERS, NONCAUSAL_MIXERS
 
-ENTRIES = Importable(
-  'mixer',
-  MIXERS | NONCAUSAL_MIXERS,
-  'python -m experiments.startup --mixers=help lists them',
-)
 PARTS = {
   'command': waits.until_metrics,
   'imports': waits.of_imports,
@@ -38,11 +30,13 @@ class Config:
     'command',
     'What is waited for. command: the first metrics of seqjax-train, with '
     'nothing compiled before and again; imports: the layers of seqjax and of '
-    'Flax; compilation: the gradient of a layer.',
+    'Flax; compilation: the gradients of a layer.',
     among=PARTS,
     named=True,
   )
-  mixer: str = option('lstm', 'Layer that is compiled.', among=ENTRIES)
+  mixer: str = option(
+    'lstm', 'Layer that is compiled.', among=compilation.ENTRIES
+  )
   length: int = option(256, 'Number of positions it is compiled for.')
   processes: int = option(5, 'Processes that commands and imports are run in.')
 
@@ -60,18 +54,16 @@ class Config:
         )
 
 
-def run(
-  config: Config, workdir: str, mixers: Mapping[str, Callable] = ENTRIES
-) -> dict[str, Any]:
+def run(config: Config, workdir: str) -> dict[str, Any]:
   """Measures one cell; a finished cell is not measured again."""
-  experiment.validate(config, mixer=ENTRIES | mixers)
+  experiment.validate(config)
   done = results.finished(workdir, config)
   if done is not None:
     return done
   with results.Run(workdir, config) as record:
     print(f'Measuring {config.part}; written to {workdir}.', flush=True)
     measured = PARTS[config.part](
-      make=(ENTRIES | mixers)[config.mixer],
+      mixer=config.mixer,
       length=config.length,
       processes=config.processes,
     )

@@ -23,11 +23,6 @@ PRESETS = {
 }
 
 
-def shared(config: Config) -> str:
-  """Compilations are timed one after the other in one process."""
-  return config.part
-
-
 def cells(
   parts: Sequence[str],
   mixers: Sequence[str],

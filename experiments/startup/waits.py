@@ -13,6 +13,7 @@ import numpy as np
 
 from experiments import folders
 from seqjax.experiment import compilation_cache
+from seqjax.launch import process_environment
 
 COMMAND = ('seqjax.cli.train', '--task=parity', '--mixer=lstm')
 MODULES = ('flax.linen', 'seqjax.nn')  # the first is what others are held to
@@ -41,10 +42,12 @@ def of_imports(*, processes: int, **_) -> list[dict[str, Any]]:
   `ratio` is the median over pairs of processes, the second over the first.
   """
   seconds = {module: [] for module in MODULES}
+  run([sys.executable, '-c', f'import {MODULES[-1]}'])  # from the disk
   for _ in range(processes):
     for module in MODULES:
+      call = [sys.executable, '-c', f'import {module}']
       began = time.perf_counter()
-      _run([sys.executable, '-c', f'import {module}'], dict(os.environ))
+      run(call)
       seconds[module].append(time.perf_counter() - began)
   first = np.asarray(seconds[MODULES[0]])
   return [
@@ -62,9 +65,7 @@ def spread(seconds: Sequence[float]) -> dict[str, float]:
 
 def _first_metrics(cache: str) -> float:
   """Runs the command until it has written metrics, then stops it."""
-  own = compilation_cache.FOLDER, compilation_cache.SHORTEST
-  environment = {k: v for k, v in os.environ.items() if k not in own}
-  environment['XDG_CACHE_HOME'] = cache
+  environment = as_users_have() | {'XDG_CACHE_HOME': cache}
   with tempfile.TemporaryDirectory() as workdir:
     metrics = pathlib.Path(workdir, 'run', 'metrics.jsonl')
     call = [sys.executable, '-m', *COMMAND, f'--workdir={metrics.parent}']
@@ -99,11 +100,26 @@ def _begin(call: Sequence[str], environment: Mapping[str, str]):
   )
 
 
-def _run(call: Sequence[str], environment: Mapping[str, str]):
-  process = _begin(call, environment)
-  _, errors = process.communicate(timeout=TIMEOUT)
-  if process.returncode:
-    raise RuntimeError(f'{" ".join(call)}: {errors.strip()}')
+def run(call: Sequence[str]) -> str:
+  """Returns what a program prints; RuntimeError with its errors if it fails."""
+  done = subprocess.run(
+    call,
+    cwd=folders.ROOT.parent,
+    env=as_users_have(),
+    capture_output=True,
+    text=True,
+    timeout=TIMEOUT,
+  )
+  if done.returncode:
+    raise RuntimeError(f'{" ".join(call)}: {done.stderr.strip()}')
+  return done.stdout
+
+
+def as_users_have() -> dict[str, str]:
+  """Returns the environment without what experiments set for their cells."""
+  own = compilation_cache.FOLDER, compilation_cache.SHORTEST
+  left = process_environment.without(os.environ)
+  return {name: value for name, value in left.items() if name not in own}
 
 
 def _last_line(process) -> str:

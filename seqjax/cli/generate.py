@@ -34,8 +34,8 @@ class Config:
   prompt: str = option('', 'Text to begin with.')
   longest_prompt: int = option(
     0,
-    'Length that prompts are padded to: what was compiled for one then serves '
-    'all that are no longer; 0 pads none.',
+    'Number of tokens that prompts are padded to, so that one compiled program '
+    'serves every prompt of at most that length; 0 pads none.',
   )
   num_tokens: int = option(200, 'Number of tokens to generate.')
   temperature: float = option(
@@ -174,8 +174,8 @@ def too_large(config: Config, workdir: str) -> str:
   """Returns the message for exhausted memory: what is needed, what fits."""
   run_of = trained.load_trained(workdir, config.checkpoint)
   limit = memory.available_memory()
-  given = len(_encode(config.prompt, run_of.task, 'prompt'))
-  given = max(1, config.longest_prompt, given)
+  written = len(_encode(config.prompt, run_of.task, 'prompt'))
+  given = max(1, config.longest_prompt, written)
   fits = memory_limits.largest_half(
     lambda size: bytes_needed(run_of, size, config.num_tokens, config.beams),
     limit,
@@ -184,11 +184,12 @@ def too_large(config: Config, workdir: str) -> str:
   fewer = (
     'ask for fewer, or for fewer beams' if config.beams else 'ask for fewer'
   )
-  advice = f'a prompt of {fits} would fit' if fits else fewer
+  what = 'a prompt' if given == max(1, written) else 'longest_prompt'
+  advice = f'{what} of {fits} would fit' if fits else fewer
   beams = f' with {config.beams} beams' if config.beams else ''
   return (
     f'The device has not enough memory, {memory_limits.gibibytes(limit)}, to '
-    f'read a prompt of {given} tokens and to generate '
+    f'read {what} of {given} tokens and to generate '
     f'{config.num_tokens}{beams}; {advice}.'
   )
 

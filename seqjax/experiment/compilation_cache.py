@@ -1,14 +1,17 @@
 """Keeps compiled programs, so that a command begins sooner the next time."""
 
+import contextlib
 import hashlib
 import os
 import pathlib
 import platform
+import time
 from collections.abc import MutableMapping
 
 import jax
 
 MOST_BYTES = 2 * 2**30  # of programs that are kept
+STAMP, SECONDS = 'looked-at', 3600  # a file, whose time says when that was
 CPUINFO = pathlib.Path('/proc/cpuinfo')
 # Those of JAX's settings that say where it keeps what, for children, too.
 FOLDER = 'JAX_COMPILATION_CACHE_DIR'
@@ -28,15 +31,16 @@ def keep(environment: MutableMapping[str, str] = os.environ):
   """
   if FOLDER in environment or jax.config.jax_compilation_cache_dir:
     return
-  folder = _user_folder(environment) / 'seqjax' / 'jax' / _processor()
   try:
+    folder = _user_folder(environment) / 'seqjax' / 'jax' / _processor()
     # JAX runs what it finds there: nobody else may write to it.
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    shrink(folder)
-  except OSError:
+  except (OSError, RuntimeError):  # no home, or none that can be written
     return
   if not os.access(folder, os.W_OK):
     return
+  with contextlib.suppress(OSError):
+    shrink(folder)
   environment[FOLDER] = str(folder)
   jax.config.update('jax_compilation_cache_dir', str(folder))
   if SHORTEST not in environment:
@@ -47,9 +51,14 @@ def keep(environment: MutableMapping[str, str] = os.environ):
 def shrink(folder: pathlib.Path, most_bytes: int = MOST_BYTES):
   """Deletes files used least recently, to half of what a folder may hold.
 
-  Where it holds no more than that, nothing is deleted.
+  Where it holds no more than that, nothing is deleted. It is looked at once in
+  an hour, since a folder of the network takes long to list.
   """
-  files = [(path, path.stat()) for path in folder.iterdir() if path.is_file()]
+  stamp = folder / STAMP
+  if stamp.exists() and time.time() - stamp.stat().st_mtime < SECONDS:
+    return
+  stamp.touch()
+  files = [(path, about) for path, about in _files(folder) if path != stamp]
   left = sum(about.st_size for _, about in files)
   if left <= most_bytes:
     return
@@ -60,6 +69,15 @@ def shrink(folder: pathlib.Path, most_bytes: int = MOST_BYTES):
       return
     path.unlink(missing_ok=True)
     left -= about.st_size
+
+
+def _files(folder: pathlib.Path) -> list[tuple[pathlib.Path, os.stat_result]]:
+  """Lists what other processes have not deleted meanwhile."""
+  found = []
+  for entry in os.scandir(folder):
+    with contextlib.suppress(FileNotFoundError):
+      found.append((pathlib.Path(entry.path), entry.stat()))
+  return found
 
 
 def _user_folder(environment) -> pathlib.Path:

@@ -19,8 +19,9 @@ class Ahead:
   def __enter__(self) -> 'Ahead':
     return self
 
-  def __exit__(self, *error):
-    self._pool.shutdown(cancel_futures=True)
+  def __exit__(self, kind, *error):
+    # After an error nobody needs the work: its sentence is not waited for.
+    self._pool.shutdown(wait=kind is None, cancel_futures=True)
 
   def wait(self, name: str):
     """Waits for the work of that name, where there is some, to end."""

@@ -68,9 +68,9 @@ def generate(
       at padding, wherever it stands: on the left, as tokenizers may put it, or
       anywhere else. The tokens that follow are those after a prompt without
       padding.
-    longest_prompt: pads the prompt to this length, on the host, so that what
-      was compiled for one prompt serves all that are no longer. It changes no
-      token.
+    longest_prompt: a number of positions that the prompt is padded to, on the
+      host, so that one compiled program serves every prompt of at most that
+      length. It changes no token; learned positions must reach so far.
     source, source_segments: what a Seq2Seq reads first.
     temperature, top_k, top_p: as in `seqjax.ops.sampling.sample`; temperature 0
       is greedy.

@@ -1,5 +1,6 @@
 """Initialisers that Flax has not: (key, shape, dtype) -> array."""
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -29,9 +30,11 @@ def wide(init: Callable) -> Callable:
   return initialize
 
 
+@functools.cache
 def side_by_side(init: Callable) -> Callable:
   """Draws [.. K G*K] as G square blocks by `init`, one per gate."""
 
+  @functools.partial(jax.jit, static_argnums=(1, 2))  # once, also outside jit
   def initialize(key, shape, dtype):
     *leading, size, width = shape
     keys = jax.random.split(key, math.prod(leading) * (width // size))

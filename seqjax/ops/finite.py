@@ -115,24 +115,16 @@ def reach(
 
 
 def _reach(before, flaws, segments):
-  """Walks through the positions: of operations that make marks at once, XLA
-  compiles a level for each doubling of their number."""
-
-  def step(now, inputs):
-    flaw, start = inputs
-    now = flaw | (now if start is None else now & ~start)
-    return now, now
-
-  last, marks = jax.lax.scan(step, before, _time_first(flaws, segments))
-  return Reach(jnp.swapaxes(marks, 0, 1), last)
-
-
-def _time_first(flaws, segments):
-  """Returns marks [T B H], and starts [T B 1] where there are segments."""
-  start = None
+  place = np.arange(flaws.shape[1], dtype=np.int32)[None, :, None]
+  first = jnp.where(before, -1, -2).astype(jnp.int32)[:, None]
+  latest = jnp.concatenate([first, jnp.where(flaws, place, -2)], axis=1)
+  latest, begin = jax.lax.cummax(latest, axis=1), -1
   if segments is not None:
-    start = jnp.swapaxes(segments.start, 0, 1)[..., None]
-  return jnp.swapaxes(flaws, 0, 1), start
+    begin = jnp.where(segments.start[..., None], place, -1)
+    begin = jnp.pad(begin, ((0, 0), (1, 0), (0, 0)), constant_values=-1)
+    begin = jax.lax.cummax(begin, axis=1)
+  reached = latest >= begin
+  return Reach(reached[:, 1:], reached[:, -1])
 
 
 def _reach_back(
@@ -147,16 +139,12 @@ def _reach_back(
     flaws: those of the outputs' cotangents.
     segments: segments of the rows, or None.
   """
-
-  def step(now, inputs):
-    flaw, start = inputs
-    now = flaw | now
-    return (now if start is None else now & ~start), now
-
-  first, marks = jax.lax.scan(
-    step, after, _time_first(flaws, segments), reverse=True
-  )
-  return Reach(jnp.swapaxes(marks, 0, 1), first)
+  flaws = jnp.pad(flaws[:, ::-1], ((0, 0), (0, 1), (0, 0)))
+  if segments is not None:  # it begins, seen from its end, before a start
+    start = jnp.pad(segments.start[:, ::-1], ((0, 0), (1, 0)))
+    segments = Segments(start, jnp.ones_like(start))
+  reached = _reach(after, flaws, segments).outputs
+  return Reach(reached[:, -2::-1], reached[:, -1])
 
 
 @jax.jit

@@ -1,13 +1,15 @@
 """Waits for a first result: what is run, and that it is what is timed."""
 
 import json
+import sys
 
 import jax
 import jax.numpy as jnp
 import pytest
 
 from experiments.startup import claims, compilation, main, plot, sweep, waits
-from seqjax.nn import MIXERS, NONCAUSAL_MIXERS, MinGRU
+from seqjax.launch import process_environment
+from seqjax.nn import MIXERS, NONCAUSAL_MIXERS
 
 # A program like seqjax-train, which writes the environment that it is run with.
 PROGRAM = """
@@ -47,6 +49,28 @@ def test_each_pair_of_runs_has_an_empty_cache_of_its_own(program, monkeypatch):
   assert {value for each in seen for value in each.values()} == {None}
 
 
+def test_processes_have_the_environment_that_users_have(monkeypatch):
+  """Without what experiments set for their cells; what users set stays."""
+  for name in ('XLA_FLAGS', 'GLIBC_TUNABLES'):
+    monkeypatch.delenv(name, raising=False)
+  monkeypatch.setenv('XLA_FLAGS', '--xla_cpu_enable_fast_math=false')
+  before = waits.as_users_have()
+  with process_environment.applied():
+    assert waits.as_users_have() == before
+  program = 'import os; print(os.environ["XLA_FLAGS"])'
+  printed = waits.run([sys.executable, '-c', program])
+  assert printed == '--xla_cpu_enable_fast_math=false\n'
+
+
+def test_a_layer_is_compiled_in_a_process_of_its_own(monkeypatch):
+  """By its name; the number that it prints is the row."""
+  calls = []
+  monkeypatch.setattr(waits, 'run', lambda call: calls.append(call) or '1.5\n')
+  rows = compilation.rows(mixer='gla', length=256, processes=5)
+  assert rows == [{'what': 'compile', 'seconds': 1.5}]
+  assert calls[0][1:] == ['-m', 'experiments.startup.compilation', 'gla', '256']
+
+
 def test_a_command_that_fails_is_no_wait(tmp_path, monkeypatch):
   """Its last line says why."""
   (tmp_path / 'standing_in.py').write_text('raise SystemExit("No memory.")')
@@ -71,14 +95,14 @@ def test_what_is_compiled_is_the_gradient_for_parameters_and_inputs(
   monkeypatch,
 ):
   """Shapes alone are handed over, and the function gives both gradients."""
+  assert compilation.ENTRIES['mingru'] is MIXERS['mingru']
   given = []
   monkeypatch.setattr(
     compilation.timing,
     'compile_seconds',
     lambda *arguments: given.append(arguments) or 1.5,
   )
-  rows = compilation.rows(make=lambda f, c: MinGRU(f), length=7)
-  assert rows == [{'what': 'compile', 'seconds': 1.5}]
+  assert compilation.seconds('mingru', 7) == 1.5
   ((function, variables, x),) = given
   assert x.shape == (compilation.BATCH, 7, compilation.FEATURES)
   _, (of_variables, of_x) = jax.eval_shape(function, variables, x)

@@ -2,6 +2,8 @@
 
 import threading
 
+import pytest
+
 from seqjax.launch.ahead import Ahead
 
 
@@ -35,6 +37,14 @@ def test_leaving_ends_what_runs_and_cancels_what_waits():
     began.wait()
     threading.Timer(0.01, release.set).start()
   assert done == [True, True]
+
+
+def test_an_error_is_not_kept_waiting():
+  """It is raised while the work still runs."""
+  release = threading.Event()
+  with pytest.raises(ValueError), Ahead(work=release.wait):
+    raise ValueError('Of another model.')
+  release.set()
 
 
 def test_work_that_fails_says_nothing():

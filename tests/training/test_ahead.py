@@ -42,7 +42,7 @@ def begun(made, key):
 
 
 def test_steps_that_were_compiled_from_shapes_are_not_compiled_again(made):
-  """By `train`, on states of two seeds; a change of batch size is."""
+  """On states of two seeds; those of another batch size are."""
   shapes = jax.eval_shape(lambda: begun(made, jax.random.key(0)))
   states = [begun(made, jax.random.key(seed)) for seed in range(2)]
   interval.lowered(shapes, parts=Parts(*made), batch_size=2).compile()
