@@ -79,14 +79,15 @@ def _seqjax(model, params, prompt, tokens: int) -> Contestant:
   key = jax.random.key(0)
 
   def call(params, prompt):
-    return generate(
+    continued = generate(
       model, {'params': params}, key, prompt, tokens, temperature=0.0
     )
+    return prompt, continued  # for that may be the same after two prompts
 
   return Contestant(
     timing.Eager(call),
     (params, prompt),
-    lambda outputs: {'tokens': outputs},
+    lambda outputs: {'tokens': outputs[1]},
     tokens=tokens,
   )
 
@@ -121,12 +122,12 @@ def _linen(
       cache, token = step(params, cache, token)
       if t >= len(prompt) - 1:
         outputs.append(token)
-    return outputs
+    return prompt, outputs
 
   args = training.to_linen(mixer, params), [*prompt.T]
   return Contestant(
     timing.Eager(loop),
     args,
-    lambda outputs: {'tokens': jnp.stack(outputs, axis=1)},
+    lambda outputs: {'tokens': jnp.stack(outputs[1], axis=1)},
     tokens=tokens,
   )
