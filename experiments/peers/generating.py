@@ -117,14 +117,15 @@ def _linen(
 
   def loop(params, prompt):
     cache, outputs = empty(), []
-    for t in range(len(prompt) + tokens - 1):
-      token = prompt[t] if t < len(prompt) else outputs[-1]
+    given = [*np.asarray(prompt).T]
+    for t in range(len(given) + tokens - 1):
+      token = given[t] if t < len(given) else outputs[-1]
       cache, token = step(params, cache, token)
-      if t >= len(prompt) - 1:
+      if t >= len(given) - 1:
         outputs.append(token)
     return prompt, outputs
 
-  args = training.to_linen(mixer, params), [*prompt.T]
+  args = training.to_linen(mixer, params), prompt
   return Contestant(
     timing.Eager(loop),
     args,
