@@ -74,7 +74,7 @@ def test_the_users_own_folder_is_left_to_them(tmp_path, by):
 
 
 def test_nothing_is_kept_where_the_user_says_so(tmp_path):
-  """By JAX's own switch."""
+  """JAX's own switch turns the cache off."""
   launched(tmp_path, JAX_ENABLE_COMPILATION_CACHE='0')
   assert entries(tmp_path) == []
 

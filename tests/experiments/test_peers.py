@@ -242,7 +242,7 @@ def test_the_benchmark_has_its_worst_rows_first():
   ],
 )
 def test_a_case_is_described_in_words(name, task, shape):
-  """By its layer, its work and its sizes."""
+  """A cell is named by its layer, its work and its sizes."""
   case = cases.CASES[name]
   columns = dict.fromkeys(('features', 'heads', 'head_size', 'length'))
   row = {'case': name, 'work': case.works[-1]} | columns | {**case.sizes}

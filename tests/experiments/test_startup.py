@@ -63,7 +63,7 @@ def test_processes_have_the_environment_that_users_have(monkeypatch):
 
 
 def test_a_layer_is_compiled_in_a_process_of_its_own(monkeypatch):
-  """By its name; the number that it prints is the row."""
+  """The process is given its name, and prints the number of the row."""
   calls = []
   monkeypatch.setattr(waits, 'run', lambda call: calls.append(call) or '1.5\n')
   rows = compilation.rows(mixer='gla', length=256, processes=5)

@@ -1,4 +1,4 @@
-"""What is compiled ahead of training is not compiled again."""
+"""Programs that are compiled ahead of training are not compiled again."""
 
 import contextlib
 
@@ -57,7 +57,7 @@ def test_steps_that_were_compiled_from_shapes_are_not_compiled_again(made):
 
 
 def test_scores_that_were_compiled_from_shapes_are_not_compiled_again(made):
-  """By `evaluate`, whole batches or a few rows at once; another split is."""
+  """A call of `evaluate` compiles nothing then; one of another split does."""
   model, task, _ = made
   state = begun(made, jax.random.key(0))
   shapes = jax.eval_shape(lambda: state.params)
