@@ -64,10 +64,7 @@ def run(
   """
   found = folders.find(name)
   if entries is not None:
-    if 'mixers' not in inspect.signature(found.main.run).parameters:
-      raise ValueError(
-        f'The experiment {name!r} takes no mixers of its callers.'
-      )
+    _check_takes_mixers(found)
     if 'mixers' not in values:
       values['mixers'] = tuple(entries)
   given = found.axes(preset or default_preset(found)) | values
@@ -118,6 +115,20 @@ def _made(name: str, make: Callable) -> Any:
       'A mixer is made of (features, context), and a whole model of `task` '
       f'alone, but {name!r} is not: {error}'
     ) from error
+
+
+def takes_mixers(found: Experiment) -> bool:
+  """Says whether an experiment runs with mixers of its callers."""
+  return 'mixers' in inspect.signature(found.main.run).parameters
+
+
+def _check_takes_mixers(found: Experiment):
+  if not takes_mixers(found):
+    able = [n for n in folders.names() if takes_mixers(folders.find(n))]
+    raise ValueError(
+      f'The experiment {found.name!r} takes no mixers of its callers: '
+      f'{", ".join(able)} take those.'
+    )
 
 
 def _check_takes_models(found: Experiment, name: str):

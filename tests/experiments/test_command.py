@@ -146,10 +146,12 @@ def peeking(features, context):
   return Peeking(features, tau=4)
 
 
-def test_an_experiment_without_mixers_of_callers_says_so(tmp_path):
-  """Before any of its cells runs."""
-  with pytest.raises(ValueError, match="'peers' takes no mixers"):
-    command.run('peers', str(tmp_path / 'run'), {'mine': WindowMLP})
+@pytest.mark.parametrize('name', ['peers', 'startup'])
+def test_an_experiment_without_mixers_of_callers_says_so(name, tmp_path):
+  """And names those that take them, before any of its cells runs."""
+  message = f"'{name}' takes no mixers .*: capacity, card, .* take those"
+  with pytest.raises(ValueError, match=message):
+    command.run(name, str(tmp_path / 'run'), {'mine': WindowMLP})
   assert not list(tmp_path.iterdir())
 
 

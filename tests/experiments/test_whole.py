@@ -1,7 +1,5 @@
 """Whole models in the place of mixers, in each experiment that takes them."""
 
-import dataclasses
-
 import flax.linen as nn
 import jax.numpy as jnp
 import pytest
@@ -178,10 +176,9 @@ def test_the_card_leaves_out_what_only_a_mixer_has(measure, tmp_path):
 
 
 def refusing():
-  """Lists the experiments about mixers that take no whole models."""
+  """Lists the experiments that take mixers but no whole models."""
   for found in map(folders.find, folders.names()):
-    fields = {field.name for field in dataclasses.fields(found.main.Config)}
-    if {'mixer', 'mixers'} & fields and not found.takes_models:
+    if command.takes_mixers(found) and not found.takes_models:
       yield found.name
 
 
