@@ -192,11 +192,9 @@ class Experiment:
     return getattr(self.sweep, 'tabulate', lambda rows: rows)(rows)
 
   def draw(self, rows: Rows, path: str) -> bool:
-    """Draws the figure; returns False where the folder has none."""
+    """Draws the figure; returns False where there is nothing to draw."""
     plot = self._module('plot', optional=True)
-    if plot is not None:
-      plot.draw(rows, path)
-    return plot is not None
+    return plot is not None and plot.draw(rows, path) is not False
 
   @property
   def claims(self) -> dict[str, Claim]:

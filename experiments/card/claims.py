@@ -106,7 +106,7 @@ def _entry(rows: Rows) -> Entry:
     )
   values = [row['value'] for row in rows if row['value'] is not None]
   values = np.array([x for x in values if np.isfinite(x)], float)
-  known = [row['solved'] for row in rows if row['solved'] is not None]
+  known = [row['solved'] for row in rows if row.get('solved') is not None]
   solved = (sum(known), len(known)) if known else None
   several = len(values) >= MIN_SEEDS and np.ptp(values) > 0
   interval = mean_interval(values) if several else None

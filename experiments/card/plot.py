@@ -48,7 +48,7 @@ def draw(rows: Rows, path: str):
   figure, panels = plotting.new(
     *parts,
     columns=1,
-    width=1.6 + 1.0 * most,
+    width=max(1.6 + 1.0 * most, 7.6),  # which the titles need
     height=1.5 + 0.28 * len(found),
   )
   for panel, names in zip(panels, parts.values(), strict=True):

@@ -22,9 +22,14 @@ LOOKS = looks.SHARED | {
 Rows = Sequence[Mapping[str, Any]]
 
 
-def draw(rows: Rows, path: str):
-  """Draws a panel for each of the two questions that has rows."""
+def draw(rows: Rows, path: str) -> bool:
+  """Draws a panel for each of the two questions that has rows.
+
+  Returns False, and writes nothing, where none has.
+  """
   panels = [name for name in TITLES if table.select(rows, question=name)]
+  if not panels:
+    return False
   figure, areas = plotting.new(
     *(TITLES[name] for name in panels), columns=1, width=7.8, height=4.2
   )

@@ -29,12 +29,13 @@ def accuracies(rows: Rows) -> dict[int, float]:
   parts = {}
   for row in rows:
     part = parts.setdefault(row['seed'], {})
-    if row['position'] in part:
+    position = row.get('position')  # a table of one question may lack it
+    if position in part:
       raise ValueError(
         'A table of positions has one row for each training and position, but '
         f'two of {row["mixer"]} ({row["question"]}), seed {row["seed"]}.'
       )
-    part[row['position']] = row
+    part[position] = row
   return {seed: _mean([*parts[seed].values()]) for seed in sorted(parts)}
 
 
@@ -75,11 +76,11 @@ def near_and_far(rows: Rows) -> list[Scores]:
 
 def by_place(rows: Rows) -> tuple[list[int], Float[np.ndarray, 'S P']]:
   """Returns places of motifs, and accuracies with a row for each seed."""
-  places = sorted({row['position'] for row in rows} - {None})
+  places = sorted({row.get('position') for row in rows} - {None})
   seeds = sorted({row['seed'] for row in rows})
   found = np.full((len(seeds), len(places)), rows[0]['chance'])
   for row in rows:
-    if row['position'] is not None:
+    if row.get('position') is not None:
       place = places.index(row['position'])
       found[seeds.index(row['seed']), place] = row['accuracy']
   return places, found

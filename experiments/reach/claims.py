@@ -118,11 +118,11 @@ def entries(rows: Rows, question: str) -> dict[str, Rows]:
       )
   found, seen = {}, set()
   for row in rows:
-    key = row['mixer'], row['seed'], row['lag']
+    key = row['mixer'], row['seed'], row.get('lag')
     if key in seen:
       raise ValueError(
         'A table of reach has one row for each network and lag, but two of '
-        f'{row["mixer"]}, seed {row["seed"]}, lag {row["lag"]} on {question}.'
+        f'{key[0]}, seed {key[1]}, lag {key[2]} on {question}.'
       )
     seen.add(key)
     found.setdefault(row['mixer'], []).append(row)
@@ -138,7 +138,7 @@ def scores(rows: Rows, lag: int | None = None) -> np.ndarray:
   found = np.full(len(seeds), np.nan)
   for row in rows:
     lost = row['accuracy'] is None or not math.isfinite(row['accuracy'])
-    if lost or row['lag'] == lag:
+    if lost or row.get('lag') == lag:
       place = seeds.index(row['seed'])
       found[place] = row['chance'] if lost else row['accuracy']
   return found
@@ -177,10 +177,10 @@ def more_learn(
 
 def edge(rows: Rows, others: Any = None) -> Answer:
   """Tells if a receptive field is an edge, in derivatives and in accuracy."""
-  reach = rows[0]['receptive_field']
+  reach = rows[0].get('receptive_field')
   if reach is None:
     return Answer(None, why='it has no receptive field')
-  if rows[0]['farthest'] != reach - 1:
+  if rows[0].get('farthest') != reach - 1:
     return Answer(False, why=f'its derivatives end at {rows[0]["farthest"]}')
   inside, outside = scores(rows, reach - 1), scores(rows, reach)
   if np.isnan([inside, outside]).any():
@@ -297,7 +297,7 @@ def _judged(
 
 def deepest(rows: Rows) -> int:
   """Returns the longest lag up to which most seeds learn all; 0 if none."""
-  lags = sorted({row['lag'] for row in rows} - {None})
+  lags = sorted({row.get('lag') for row in rows} - {None})
   last = 0
   for lag in lags:
     if 2 * (scores(rows, lag) >= LEARNT).sum() <= len(scores(rows, lag)):
@@ -362,8 +362,7 @@ def _card(rows: Rows) -> dict[str, str]:
   if row['question'] != 'lags':
     return {'accuracy': f'{scores(rows).mean():.3f}'} | common
   line = {'layers': str(row['layers']), 'learnt up to': str(deepest(rows))}
-  if row['receptive_field'] is not None:
-    reach = row['receptive_field']
+  if (reach := row.get('receptive_field')) is not None:
     line |= {'R': str(reach), 'derivatives': str(row['farthest'])}
     for name, lag in (('at R - 1', reach - 1), ('at R', reach)):
       line[name] = f'{scores(rows, lag).mean():.3f}'

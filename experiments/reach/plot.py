@@ -83,13 +83,15 @@ def _lags(area, rows: Rows):
   area.set_xlabel('lag / R', fontsize=9)
   chance = _chance(rows, 'lags')
   found = [
-    each for each in _entries(rows, 'lags') if each[-1][0]['receptive_field']
+    each
+    for each in _entries(rows, 'lags')
+    if each[-1][0].get('receptive_field')
   ]
   blind = [own for *_, own in found if _is_blind(own, chance)]
   whole = f'all {len(blind)} ' if len(blind) == len(found) else ''
   for label, name, index, own in found:
-    reach = own[0]['receptive_field']
-    lags = sorted({row['lag'] for row in own} - {None})
+    reach = own[0].get('receptive_field')
+    lags = sorted({row.get('lag') for row in own} - {None})
     accuracy = np.array([claims.scores(own, lag) for lag in lags])
     band = {}
     if accuracy.shape[1] >= MIN_SEEDS:
@@ -111,7 +113,7 @@ def _lags(area, rows: Rows):
 
 def _is_blind(rows: Rows, chance: float) -> bool:
   """Tells if a network scores as guessing does at its longest lag."""
-  lag = max(row['lag'] or 0 for row in rows)
+  lag = max(row.get('lag') or 0 for row in rows)
   return abs(claims.scores(rows, lag).mean() - chance) < 0.05
 
 
@@ -149,7 +151,8 @@ def _layers(area, rows: Rows):
   for label, name, _, own in _entries(rows, 'lags'):
     last, layers = claims.deepest(own), own[0]['layers']
     look = _look(name)
-    beyond = [row['lag'] for row in own if (row['lag'] or 0) > last]
+    lags = [row.get('lag') or 0 for row in own]
+    beyond = [lag for lag in lags if lag > last]
     for lag, fill in ((last, 'full'), (min(beyond, default=0), 'none')):
       if lag:
         area.plot(

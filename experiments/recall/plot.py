@@ -157,7 +157,7 @@ def _steps(area, rows: Rows):
     color = LOOKS.get(name, plotting.style(name)).color
     each = trainings(own)
     for number, row in enumerate(each):
-      steps = row['steps_to_solve']
+      steps = row.get('steps_to_solve')
       offset = (number + 0.5) / len(each) - 0.5
       area.plot(
         limit * 1.05 if steps is None else steps,

@@ -62,7 +62,7 @@ def _draw_row(area, place, row, lengths):
     area.plot([row['low'], row['high']], [place] * 2, color=color)
   area.plot([row['seconds']], [place], marker='o', markersize=5.5, color=color)
   aim = AIMS.get(row['what'])
-  if aim is not None and row['ratio'] is None:
+  if aim is not None and row.get('ratio') is None:
     area.plot(
       [aim] * 2, [place - 0.3, place + 0.3], color='#777777', zorder=1.5
     )

@@ -212,7 +212,7 @@ def _card(curve: Curve, rows: Rows) -> dict[str, str]:
   }
   line['learn'] = f'{learns(curve).sum()} of {curve.num_seeds}'
   line['generalise'] = f'{generalises(curve).sum()} of {curve.num_seeds}'
-  steps = {row['seed']: row['steps_to_solve'] for row in rows}
+  steps = {row['seed']: row.get('steps_to_solve') for row in rows}
   solved = [each for each in steps.values() if each]
   line['updates to solve'] = f'{np.median(solved):.0f}' if solved else '-'
   edge = ' (at the edge)' if rows[0]['at_edge'] else ''
