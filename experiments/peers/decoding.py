@@ -111,7 +111,8 @@ def _seqjax(problem: Problem) -> Contestant:
   def carry(past):
     if isinstance(mixer, Attention):
       counts = jnp.full((problem.x.shape[1],), count, jnp.int32)
-      return AttentionCarry(**past, count=counts)
+      heads_first = {n: jnp.swapaxes(a, 1, 2) for n, a in past.items()}
+      return AttentionCarry(**heads_first, count=counts)
     return LSTMCarry(**past) if isinstance(mixer, LSTM) else past['hidden']
 
   def steps(weights, past, x):

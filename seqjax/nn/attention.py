@@ -252,12 +252,15 @@ class AttentionCarry(NamedTuple):
   `count` is how many valid positions the segment has had; empty slots are zero.
   `log_decay`, with forget gates, is the logarithm of what those have left of
   each slot, the sum over all positions after its own.
+
+  Heads come before slots, so that a step reads each head's keys in the order in
+  which they lie in memory.
   """
 
-  key: Float[Array, 'B S G K']
-  value: Float[Array, 'B S G K']
+  key: Float[Array, 'B G S K']
+  value: Float[Array, 'B G S K']
   count: Int[Array, 'B']
-  log_decay: Float[Array, 'B S H'] | None = None
+  log_decay: Float[Array, 'B H S'] | None = None
 
 
 class Attention(SelfAttention, CausalMixer):
@@ -288,14 +291,14 @@ class Attention(SelfAttention, CausalMixer):
 
   @nn.nowrap
   def initialize_carry(self, batch_size: int) -> AttentionCarry:
-    heads = self._num_kv_heads, self._head_size
-    shape = batch_size, self.receptive_field, *heads
+    num_slots = self.receptive_field
+    shape = batch_size, self._num_kv_heads, num_slots, self._head_size
     zeros = functools.partial(jnp.zeros, dtype=carry_dtype(self.dtype))
     return AttentionCarry(  # an array each, so that a carry can be donated
       zeros(shape),
       zeros(shape),
       jnp.zeros((batch_size,), jnp.int32),
-      zeros((*shape[:2], self.num_heads)) if self.forget else None,
+      zeros((batch_size, self.num_heads, num_slots)) if self.forget else None,
     )
 
   def step(self, carry, x_t):
@@ -307,16 +310,16 @@ class Attention(SelfAttention, CausalMixer):
     )
     sums = self._sums_of_gates(x, flawed, None)
     carry = _extend_cache(carry, key, value, sums)
-    held = _held_positions(carry)
+    past, held = _positions_first(carry), _held_positions(carry)
     log_forget = None
     if sums is not None:
-      log_forget = LogForget(jnp.zeros_like(sums), -carry.log_decay)
+      log_forget = LogForget(jnp.zeros_like(sums), -past.log_decay)
     # All slots are seen, or empty: what is not finite may stay there.
     y = self._attend(
       query,
-      carry.key.astype(self.dtype),
-      carry.value.astype(self.dtype),
-      flaws=attention_lib.no_flaws(query, carry.key),
+      past.key.astype(self.dtype),
+      past.value.astype(self.dtype),
+      flaws=attention_lib.no_flaws(query, past.key),
       query_positions=place,
       key_positions=held,
       key_segments=held,  # -1 where a slot is empty
@@ -332,15 +335,17 @@ class Attention(SelfAttention, CausalMixer):
     pieces = segments_lib.piece_index(segments, batch_size, num_positions)
     x = segments_lib.zero_padding(x, segments)
     query, key, value, flawed = self._project(x, places)
-    held = _held_positions(carry)
-    slots = jnp.any(finite.flawed(carry.key, carry.value), axis=-1)
+    past, held = _positions_first(carry), _held_positions(carry)
+    slots = jnp.any(finite.flawed(past.key, past.value), axis=-1)
     sums, log_forget = self._sums_of_gates(x, flawed, segments), None
     if sums is not None:
-      slots |= finite.flawed(carry.log_decay)
-      past_sums = -finite.zero_where(slots, carry.log_decay)
+      slots |= finite.flawed(past.log_decay)
+      past_sums = -finite.zero_where(slots, past.log_decay)
       log_forget = LogForget(sums, jnp.concatenate([past_sums, sums], axis=1))
-    past = (finite.zero_where(slots, a) for a in (carry.key, carry.value))
-    past_key, past_value = (array.astype(self.dtype) for array in past)
+    past_key, past_value = (
+      finite.zero_where(slots, array).astype(self.dtype)
+      for array in (past.key, past.value)
+    )
     y = self._attend(
       query,
       jnp.concatenate([past_key, key], axis=1),
@@ -433,7 +438,16 @@ class LocalAttention(Attention):
 
 def _held_positions(carry: AttentionCarry) -> Int[Array, 'B S']:
   """Returns the position that each slot holds; -1 where it is empty."""
-  return key_cache.slot_positions(carry.count, carry.key.shape[1])
+  return key_cache.slot_positions(carry.count, carry.key.shape[2])
+
+
+def _positions_first(carry: AttentionCarry) -> AttentionCarry:
+  """Returns the carry with axes of positions in the place of heads'."""
+  key, value, count, log_decay = carry
+  if log_decay is not None:
+    log_decay = jnp.swapaxes(log_decay, 1, 2)
+  key, value = jnp.swapaxes(key, 1, 2), jnp.swapaxes(value, 1, 2)
+  return AttentionCarry(key, value, count, log_decay)
 
 
 def _extend_cache(
@@ -448,7 +462,7 @@ def _extend_cache(
   count, places = segments_lib.positions(carry.count, segments, num_positions)
   pieces = segments_lib.piece_index(segments, batch_size, num_positions)
   last = segments_lib.num_starts(segments, batch_size)
-  recent = places >= count[:, None] - carry.key.shape[1]
+  recent = places >= count[:, None] - carry.key.shape[2]
   keep = (pieces == last[:, None]) & recent
 
   def store(slots, new):
@@ -462,7 +476,7 @@ def _extend_cache(
     return new
   # All that is held fades by the gates after it.
   log_decay = store(carry.log_decay, -sums)
-  after = over_time.from_last(jnp.sum(sums[:, -1:], axis=1, keepdims=True))
-  after = jnp.broadcast_to(after, log_decay.shape)
-  empty = _held_positions(new) < 0
+  after = over_time.from_last(jnp.sum(sums[:, -1:], axis=1))
+  after = jnp.broadcast_to(after[..., None], log_decay.shape)
+  empty = (_held_positions(new) < 0)[:, None]
   return new._replace(log_decay=log_decay + finite.zero_where(empty, after))

@@ -257,12 +257,15 @@ def _plain(
     of_query = jax.lax.stop_gradient(by_group(of_query, groups))
 
   def read(query, key, value, *sums):
+    query = _heads_first(query, groups)
+    # Heads and positions are one axis, or XLA's CPU backend copies keys for one
+    # query.
     logits = jnp.einsum(
-      'bghtk,bgsk->bghts',
-      _heads_first(query, key.shape[2]),
+      'bgqk,bgsk->bgqs',
+      query.reshape(*query.shape[:2], -1, query.shape[-1]),
       jnp.swapaxes(key, 1, 2),
       preferred_element_type=jnp.promote_types(query.dtype, jnp.float32),
-    )
+    ).reshape(*query.shape[:-1], -1)
     if slopes is not None:
       logits -= _slopes(slopes, logits, query_places, key_places)
     for of_key in sums:

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from seqjax.ops import over_time
@@ -15,17 +16,18 @@ def slot_positions(count: Int[Array, 'B'], num_slots: int) -> Int[Array, 'B S']:
   latest p < count with p mod S = s.
   """
   last = count[:, None] - 1
+  newest = last % num_slots  # slots after it are a round behind
   slots = jnp.arange(num_slots, dtype=count.dtype)[None]
-  held = last - (last - slots) % num_slots
+  held = last - newest + slots - jnp.where(slots > newest, num_slots, 0)
   return jnp.where(held >= 0, held, -1)
 
 
 def store(
-  slots: Float[Array, 'B S *D'],
-  new: Float[Array, 'B T *D'],
+  slots: Float[Array, 'B G S *D'],
+  new: Float[Array, 'B T G *D'],
   positions: Int[Array, 'B T'],
   keep: Bool[Array, 'B T'],
-) -> Float[Array, 'B S *D']:
+) -> Float[Array, 'B G S *D']:
   """Writes `new` into the ring buffer where `keep`; positions are distinct.
 
   At most S positions a row may be kept, since a later one would take the
@@ -34,16 +36,21 @@ def store(
   """
   if not over_time.is_cut():
     return _write(slots, new, positions, keep)
-  nothing = jnp.zeros(slots.shape[:2], jnp.int32)
-  count = _write(nothing, jnp.ones_like(positions), positions, keep)
-  written = over_time.total(count) > 0
-  written = jax.lax.expand_dims(written, range(2, slots.ndim))
+  nothing = jnp.zeros((len(slots), 1, slots.shape[2]), jnp.int32)
+  ones = jnp.ones_like(positions)[..., None]
+  written = over_time.total(_write(nothing, ones, positions, keep)) > 0
+  written = jax.lax.expand_dims(written, range(3, slots.ndim))
   new = _write(jnp.zeros_like(slots), new, positions, keep)
   return jnp.where(written, over_time.total(new), slots)
 
 
 def _write(slots, new, positions, keep):
-  num_slots = slots.shape[1]
+  num_slots = slots.shape[2]
   index = jnp.where(keep, positions % num_slots, num_slots)  # beyond: dropped
-  rows = jnp.arange(slots.shape[0])[:, None]
-  return slots.at[rows, index].set(new.astype(slots.dtype), mode='drop')
+  new = new.astype(slots.dtype)
+  if index.size == 1:
+    # XLA makes a slice of a single index, and on CPU copies all slots for it.
+    head, *rest = np.ix_(*map(np.arange, new.shape[2:]))
+    return slots.at[0, head, index[0, 0], *rest].set(new[0, 0], mode='drop')
+  rows = jnp.arange(len(slots))[:, None]
+  return slots.at[rows, :, index].set(new, mode='drop')
