@@ -111,8 +111,8 @@ def _seqjax(problem: Problem) -> Contestant:
   def carry(past):
     if isinstance(mixer, Attention):
       counts = jnp.full((problem.x.shape[1],), count, jnp.int32)
-      heads_first = {n: jnp.swapaxes(a, 1, 2) for n, a in past.items()}
-      return AttentionCarry(**heads_first, count=counts)
+      slots_last = {n: jnp.moveaxis(a, 1, -1) for n, a in past.items()}
+      return AttentionCarry(**slots_last, count=counts)
     return LSTMCarry(**past) if isinstance(mixer, LSTM) else past['hidden']
 
   def steps(weights, past, x):

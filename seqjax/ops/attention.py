@@ -257,15 +257,8 @@ def _plain(
     of_query = jax.lax.stop_gradient(by_group(of_query, groups))
 
   def read(query, key, value, *sums):
-    query = _heads_first(query, groups)
-    # Heads and positions are one axis, or XLA's CPU backend copies keys for one
-    # query.
-    logits = jnp.einsum(
-      'bgqk,bgsk->bgqs',
-      query.reshape(*query.shape[:2], -1, query.shape[-1]),
-      jnp.swapaxes(key, 1, 2),
-      preferred_element_type=jnp.promote_types(query.dtype, jnp.float32),
-    ).reshape(*query.shape[:-1], -1)
+    wide = jnp.promote_types(query.dtype, jnp.float32)
+    logits = _times_keys(_heads_first(query, groups), key, wide)
     if slopes is not None:
       logits -= _slopes(slopes, logits, query_places, key_places)
     for of_key in sums:
@@ -357,6 +350,28 @@ def _heads_first(query, groups: int):
   batch_size, length, heads, size = query.shape
   query = query.reshape(batch_size, length, groups, heads // groups, size)
   return jnp.transpose(query, (0, 2, 3, 1, 4)) * size**-0.5
+
+
+def _times_keys(query: Float[Array, 'B G R T K'], key, dtype):
+  """Returns the products [B G R T S] of queries and keys."""
+  queries = jax.lax.collapse(query, 2, 4)
+  if query.shape[3] == 1:  # the order of a cache, or XLA copies it on a CPU
+    spec, key = 'bgqk,bgks->bgqs', jnp.moveaxis(key, 1, -1)
+  else:
+    spec, key = 'bgqk,bgsk->bgqs', jnp.swapaxes(key, 1, 2)
+  product = jnp.einsum(spec, queries, key, preferred_element_type=dtype)
+  return product.reshape(*query.shape[:-1], product.shape[-1])
+
+
+def _times_values(weights: Float[Array, 'B G R T S'], value, dtype):
+  """Returns the sums [B G R T V] of weighted values."""
+  rows = jax.lax.collapse(weights, 2, 4)
+  if weights.shape[3] == 1:
+    spec, value = 'bgqs,bgvs->bgqv', jnp.moveaxis(value, 1, -1)
+  else:
+    spec, value = 'bgqs,bgsv->bgqv', jnp.swapaxes(value, 1, 2)
+  product = jnp.einsum(spec, rows, value, preferred_element_type=dtype)
+  return product.reshape(*weights.shape[:-1], product.shape[-1])
 
 
 def _positions_first(read):
@@ -475,12 +490,7 @@ def _read(
 ) -> Float[Array, 'B T _ V']:
   """Reads values weighted by the softmax of the logits of what is visible."""
   weights, total = _unnormalized_softmax(logits, visible)
-  read = jnp.einsum(
-    'bghts,bgsv->bghtv',
-    weights.astype(value.dtype),
-    jnp.swapaxes(value, 1, 2),
-    preferred_element_type=logits.dtype,
-  )
+  read = _times_values(weights.astype(value.dtype), value, logits.dtype)
   return _positions_first(read / total).astype(value.dtype)
 
 

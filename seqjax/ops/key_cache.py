@@ -23,11 +23,11 @@ def slot_positions(count: Int[Array, 'B'], num_slots: int) -> Int[Array, 'B S']:
 
 
 def store(
-  slots: Float[Array, 'B G S *D'],
-  new: Float[Array, 'B T G *D'],
+  slots: Float[Array, 'B *D S'],
+  new: Float[Array, 'B T *D'],
   positions: Int[Array, 'B T'],
   keep: Bool[Array, 'B T'],
-) -> Float[Array, 'B G S *D']:
+) -> Float[Array, 'B *D S']:
   """Writes `new` into the ring buffer where `keep`; positions are distinct.
 
   At most S positions a row may be kept, since a later one would take the
@@ -36,21 +36,21 @@ def store(
   """
   if not over_time.is_cut():
     return _write(slots, new, positions, keep)
-  nothing = jnp.zeros((len(slots), 1, slots.shape[2]), jnp.int32)
-  ones = jnp.ones_like(positions)[..., None]
-  written = over_time.total(_write(nothing, ones, positions, keep)) > 0
-  written = jax.lax.expand_dims(written, range(3, slots.ndim))
+  nothing = jnp.zeros((len(slots), slots.shape[-1]), jnp.int32)
+  count = _write(nothing, jnp.ones_like(positions), positions, keep)
+  written = over_time.total(count) > 0
+  written = jax.lax.expand_dims(written, range(1, slots.ndim - 1))
   new = _write(jnp.zeros_like(slots), new, positions, keep)
   return jnp.where(written, over_time.total(new), slots)
 
 
 def _write(slots, new, positions, keep):
-  num_slots = slots.shape[2]
+  num_slots = slots.shape[-1]
   index = jnp.where(keep, positions % num_slots, num_slots)  # beyond: dropped
   new = new.astype(slots.dtype)
   if index.size == 1:
     # XLA makes a slice of a single index, and on CPU copies all slots for it.
-    head, *rest = np.ix_(*map(np.arange, new.shape[2:]))
-    return slots.at[0, head, index[0, 0], *rest].set(new[0, 0], mode='drop')
+    numbers = np.ix_(*map(np.arange, new.shape[2:]))
+    return slots.at[0, *numbers, index[0, 0]].set(new[0, 0], mode='drop')
   rows = jnp.arange(len(slots))[:, None]
-  return slots.at[rows, :, index].set(new, mode='drop')
+  return slots.at[rows, ..., index].set(new, mode='drop')

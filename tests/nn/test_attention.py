@@ -158,7 +158,7 @@ def test_shared_keys_and_values_are_repeated_ones():
   parameters = variables_of(grouped, X)['params']
   assert parameters['key']['kernel'].shape == (8, 2, 2)
   carry = jax.eval_shape(lambda: grouped.initialize_carry(3))
-  assert carry.key.shape == (3, 2, 6, 2)
+  assert carry.key.shape == (3, 2, 2, 6)
   repeated = {
     name: {'kernel': np.repeat(parameters[name]['kernel'], 2, axis=1)}
     for name in ('key', 'value')

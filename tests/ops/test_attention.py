@@ -157,11 +157,11 @@ def test_slots_hold_the_latest_positions():
 
 def test_storing_writes_what_is_kept_and_nothing_else():
   """In the slots of their positions."""
-  slots = jnp.zeros((1, 2, 3, 1))
+  slots = jnp.zeros((1, 2, 1, 3))
   new = jnp.array([[[[5.0], [1.0]], [[6.0], [2.0]], [[7.0], [3.0]]]])
   keep = jnp.array([[True, False, True]])
   after = store(slots, new, jnp.array([[4, 5, 6]]), keep)
-  assert after[0, :, :, 0].tolist() == [[7.0, 5.0, 0.0], [3.0, 1.0, 0.0]]
+  assert after[0, :, 0].tolist() == [[7.0, 5.0, 0.0], [3.0, 1.0, 0.0]]
 
 
 @pytest.mark.parametrize('algorithm', ['plain', 'blockwise'])
