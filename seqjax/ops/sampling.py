@@ -28,11 +28,17 @@ def sample(
   (logits,) = checks.arrays('sample', logits=(logits, 'B C', 'real'))
   checks.fraction('sample', 'temperature', temperature, math.inf)
   logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
-  greedy = jnp.argmax(logits, axis=-1)
   scale = jnp.asarray(temperature, logits.dtype)
   logits = logits / jnp.where(scale > 0, scale, 1)
-  drawn = jax.random.categorical(key, likeliest(logits, top_k, top_p))
-  token = jnp.where(scale > 0, drawn, greedy).astype(jnp.int32)
+
+  def draw():
+    cut = likeliest(logits, top_k, top_p)
+    return jax.random.categorical(key, cut).astype(jnp.int32)
+
+  def take():  # without the cost of random numbers
+    return jnp.argmax(logits, axis=-1).astype(jnp.int32)
+
+  token = jax.lax.cond(scale > 0, draw, take)
   return jnp.where(jnp.any(jnp.isnan(logits), axis=-1), NO_TOKEN, token)
 
 
