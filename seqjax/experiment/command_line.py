@@ -8,6 +8,7 @@ import contextlib
 import csv
 import dataclasses
 import functools
+import gc
 import logging
 import sys
 import textwrap
@@ -191,6 +192,10 @@ def launch(
     # absl shows all that libraries tell, such as which backends there are not.
     logging.getLogger('jax').setLevel(logging.WARNING)
     compilation_cache.keep()
+    # Tracing makes many objects that live on: the collector would look through
+    # all of them again and again, a tenth of the wait for the first metrics.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
     chosen = {name: flags[name].value for name in switches}
     folder = [] if workdir is None else [flags['workdir'].value]
     with _notes():

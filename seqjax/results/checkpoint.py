@@ -15,6 +15,7 @@ none. One process writes, whatever number of devices or of processes there is.
 """
 
 import contextlib
+import functools
 import json
 import math
 import os
@@ -74,12 +75,25 @@ class Checkpoints:
     self._saved = False
 
   def __enter__(self) -> 'Checkpoints':
-    import orbax.checkpoint as ocp  # takes a second, and only runs need it
-
     if self.folder.exists() and not self.folder.is_dir():
       raise ValueError(
         f'Checkpoints are kept in a folder, but {str(self.folder)!r} is a file.'
       )
+    for step in self.steps:
+      try:
+        self._kept.scores[step] = self._about(step).get('score')
+      except _Damaged:
+        self._kept.damaged.add(step)  # it may be the best: a person decides
+    return self
+
+  @functools.cached_property
+  def _manager(self) -> Any:
+    """Orbax's own; made when a checkpoint is first read or written.
+
+    A new run need not wait for the import before it begins.
+    """
+    import orbax.checkpoint as ocp
+
     orbax_messages.silence()
     synced = ocp.options.AsyncOptions(post_finalization_callback=self._sync)
     options = ocp.CheckpointManagerOptions(
@@ -88,15 +102,11 @@ class Checkpoints:
       async_options=synced,
       multiprocessing_options=_alone(),
     )
-    self._manager = ocp.CheckpointManager(self.folder, options=options)
-    for step in self.steps:
-      try:
-        self._kept.scores[step] = self._about(step).get('score')
-      except _Damaged:
-        self._kept.damaged.add(step)  # it may be the best: a person decides
-    return self
+    return ocp.CheckpointManager(self.folder, options=options)
 
   def __exit__(self, kind, error, traceback):
+    if '_manager' not in vars(self):
+      return
     try:
       with self._writing():
         self._manager.close()
@@ -109,7 +119,7 @@ class Checkpoints:
   @property
   def steps(self) -> list[int]:
     """Returns the steps with a checkpoint, damaged ones included, ascending."""
-    return sorted(self._manager.all_steps())
+    return sorted(self._manager.all_steps()) if self.folder.exists() else []
 
   @property
   def damaged(self) -> list[int]:
