@@ -12,6 +12,7 @@ from experiments.peers import (
   generating,
   linear,
   masked,
+  matrix,
   recurrent,
   training,
 )
@@ -76,6 +77,12 @@ def _linear(batch_size: int, features: int, length: int) -> Case:
   return Case(linear.contestants, sizes, against='jax.lax.associative_scan')
 
 
+def _matrix(op: str) -> Case:
+  sizes = {'batch_size': 1, 'heads': 4, 'head_size': 32, 'length': 4096}
+  contestants = functools.partial(matrix.contestants, op)
+  return Case(contestants, sizes, WORKS[1:], against=matrix.AT_ONCE)
+
+
 def _masked(mixer: str, batch_size: int, length: int) -> Case:
   sizes = {'batch_size': batch_size, 'features': 64, 'length': length}
   contestants = functools.partial(masked.contestants, mixer)
@@ -100,8 +107,8 @@ def _families(batch_size: int, past: int) -> Case:
   return Case(decoding_families.contestants, sizes, (decoding.WORK,), once=True)
 
 
-def _generating(kind: str, batch_size: int) -> Case:
-  sizes = {'batch_size': batch_size, 'features': 64, 'prompt': 16}
+def _generating(kind: str, batch_size: int, prompt: int = 16) -> Case:
+  sizes = {'batch_size': batch_size, 'features': 64, 'prompt': prompt}
   sizes['tokens'] = 4 * TOKENS
   contestants = functools.partial(generating.contestants, kind)
   return Case(contestants, sizes, (decoding.WORK,))
@@ -110,6 +117,7 @@ def _generating(kind: str, batch_size: int) -> Case:
 TOKENS = 32  # of a call, so that launching it costs nothing beside them
 BATCHES = (1, 16)
 PASTS = (64, 1024, 16384)
+LONG = 1024  # tokens of a prompt
 
 CASES = {
   'lstm-b16-h64': _layer('lstm', 16, 64),
@@ -130,6 +138,7 @@ CASES = {
   'attention_layer-t1024': Case(attention_layer.contestants, _heads(1024)),
   'linear-b16-n64-t1024': _linear(16, 64, 1024),
   'linear-b4-n256-t4096': _linear(4, 256, 4096),
+  **{f'matrix-{op}': _matrix(op) for op in matrix.OPS},
   'masks-elman': _masked('elman', 16, 256),
   'masks-gru': _masked('gru', 16, 256),
   'masks-lstm': _masked('lstm', 16, 256),
@@ -161,6 +170,13 @@ CASES = {
     for kind in ('lstm', 'transformer')
     for batch_size in BATCHES
   },
+  **{
+    f'generate-{kind}-b{batch_size}-p{LONG}': _generating(
+      kind, batch_size, LONG
+    )
+    for kind in ('lstm', 'transformer')
+    for batch_size in BATCHES
+  },
 }
 
 # One case of each kind, at sizes that show only that everything runs.
@@ -171,7 +187,7 @@ _SMALL_MODEL = {'batch_size': 2, 'features': 64, 'prompt': 12, 'tokens': 8}
 
 
 def _small(name: str) -> dict[str, int]:
-  if name.startswith('attention'):
+  if name.startswith(('attention', 'matrix')):
     return _SMALL_HEADS
   if name.startswith('decoding'):
     heads = {'heads': 2} if 'attention' in name else {}
@@ -189,6 +205,7 @@ QUICK = {
     'attention-t4096',
     'attention_layer-t1024',
     'linear-b16-n64-t1024',
+    *(f'matrix-{op}' for op in matrix.OPS),
     'masks-gru',
     'training-lstm',
     'training-transformer',
@@ -203,6 +220,7 @@ FAMILIES = tuple(dict.fromkeys(name.partition('-')[0] for name in CASES))
 
 _ATTENTION = ('attention-t1024', 'attention-t2048')
 _LINEAR = ('linear-b16-n64-t1024', 'linear-b4-n256-t4096')
+_MATRIX = tuple(f'matrix-{op}' for op in matrix.OPS)
 _MASKED = tuple(name for name in CASES if name.startswith('masks'))
 _STEPS = tuple(
   name
@@ -229,6 +247,8 @@ BARS = (
   ),
   Bar(('attention-t4096',), _BACKWARD, 0.05, 1.0, quantity='resident_bytes'),
   Bar(_LINEAR, _BACKWARD, 0.40),
+  Bar(_MATRIX, _BACKWARD, 0.70),
+  Bar(_MATRIX, _BACKWARD, 1 / 3, quantity='resident_bytes'),
   Bar(_MASKED, _BACKWARD, 1.10),
   Bar(_MASKED, _BACKWARD, 1.05, quantity='resident_bytes'),
   Bar(('training-lstm',), training.WORK, 0.80),

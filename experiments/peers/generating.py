@@ -2,6 +2,7 @@
 
 Ours is `generate`. Linen's is a jitted step, called in a loop of Python that
 reads the prompt token by token, as its layers decode, and then its own tokens.
+Torch's reads the prompt at once.
 """
 
 import functools
@@ -12,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.peers import training
+from experiments.peers import torch_call, torch_models, training
 from experiments.peers.contestant import Contestant, Makers
 from experiments.peers.decoding import WORK
 from experiments.peers.linen_models import (
@@ -66,6 +67,7 @@ def contestants(
     'flax.linen': functools.partial(
       _linen, mixer, params, begun, tokens, length
     ),
+    'torch': functools.partial(_torch, mixer, params, begun, tokens, length),
   }
 
 
@@ -130,5 +132,41 @@ def _linen(
     timing.Eager(loop),
     args,
     lambda outputs: {'tokens': jnp.stack(outputs[1], axis=1)},
+    tokens=tokens,
+  )
+
+
+def _torch(
+  mixer, params: Mapping[str, Any], prompt, tokens: int, length: int
+) -> Contestant:
+  """Handing over arrays, and tokens back, is not torch's work."""
+  import torch
+
+  is_lstm = isinstance(mixer, LSTM)
+  make = (
+    torch_models.LSTM
+    if is_lstm
+    else functools.partial(torch_models.Attention, mixer.num_heads, length)
+  )
+
+  def given(arrays):
+    return jax.tree.map(torch.from_dlpack, arrays)
+
+  @torch.inference_mode()
+  def call(weights, prompt):
+    given_weights, given_prompt = given((weights, prompt))
+    found = torch_models.greedy(make, given_weights, given_prompt, tokens)
+    return prompt, torch_call.to_jax([found])[0]
+
+  @torch.inference_mode()
+  def hand_over(weights, prompt):
+    given((weights, prompt))
+    return prompt, torch_call.to_jax([torch.zeros(1)])[0]
+
+  return Contestant(
+    timing.Eager(call),
+    (torch_models.weights(params, is_lstm), prompt),
+    lambda outputs: {'tokens': outputs[1]},
+    timing.Eager(hand_over),
     tokens=tokens,
   )

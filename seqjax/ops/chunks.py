@@ -64,6 +64,26 @@ def scores(query, key, between):
   return jnp.sum(products, axis=-1)
 
 
+def gated_chunks(
+  state: Float[Array, 'M K V'],
+  query: Float[Array, 'N M L K'],
+  key: Float[Array, 'N M L K'],
+  value: Float[Array, 'N M L V'],
+  *,
+  decays: Decays,
+) -> tuple[Float[Array, 'M K V'], Float[Array, 'N M L V']]:
+  """Returns the last state and the outputs of gathered outer products."""
+  update = jnp.einsum('...sk,...sv->...kv', key * decays.until, value)
+
+  def body(state, inputs):
+    through, update = inputs
+    return through[..., None] * state + update, state
+
+  last, states = walk(body, state, (decays.through, update))
+  y = scores(query, key, decays.between) @ value
+  return last, y + (query * decays.since) @ states
+
+
 def delta_chunks(
   state: Float[Array, 'M K V'],
   query: Float[Array, 'N M L K'],

@@ -114,17 +114,8 @@ def _gated_outer(carry, operands, segments, length, algorithm, given):
 
   def in_chunks(carry, operands, segments):
     *operands, log_decay, piece = chunks.cut(operands, segments, length)
-    query, key, value = operands
     decays = chunks.decays_of(log_decay, piece)
-    update = jnp.einsum('...sk,...sv->...kv', key * decays.until, value)
-
-    def body(state, inputs):
-      through, update = inputs
-      return through[..., None] * state + update, state
-
-    last, states = chunks.walk(body, carry, (decays.through, update))
-    y = chunks.scores(query, key, decays.between) @ value
-    return last, y + (query * decays.since) @ states
+    return chunks.gated_chunks(carry, *operands, decays=decays)
 
   run = _in_parts(in_chunks, segments)
   if algorithm == 'jla':
