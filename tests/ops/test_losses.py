@@ -106,3 +106,20 @@ def test_accuracy_never_calls_a_nan_right():
   targets = np.arange(3, dtype=np.int32)
   score, _ = losses.accuracy(outputs, targets, np.ones(3, np.float32))
   np.testing.assert_array_equal(score, [0, 0, 0])
+
+
+@pytest.mark.parametrize('shape', [(5, 3), (64, 64), (8, 1024), (4, 33, 256)])
+def test_accuracy_overlooks_no_nan_among_many_outputs(shape):
+  """A compiled maximum may: one NaN in a row, at the target and elsewhere."""
+  rng = np.random.default_rng(0)
+  outputs = rng.standard_normal(shape).astype(np.float32)
+  targets = np.argmax(outputs, axis=-1).astype(np.int32)
+  lost = rng.random(shape[:-1]) < 0.5
+  at = rng.integers(shape[-1], size=shape[:-1])
+  spoilt = np.where(
+    lost, np.nan, np.take_along_axis(outputs, at[..., None], -1)[..., 0]
+  )
+  np.put_along_axis(outputs, at[..., None], spoilt[..., None], axis=-1)
+  weights = np.ones(shape[:-1], np.float32)
+  score, _ = jax.jit(losses.accuracy)(outputs, targets, weights)
+  np.testing.assert_array_equal(score, ~lost)

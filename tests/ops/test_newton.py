@@ -287,6 +287,19 @@ def test_overflow_on_the_way_is_survived():
   np.testing.assert_allclose(solution.states, scan(step, carry, x), atol=1e-5)
 
 
+@pytest.mark.parametrize('size', [1, 8, 64])
+def test_a_row_with_nan_has_not_converged(size):
+  """However small the update of all its other numbers is."""
+  x = jnp.full((4, 64, size), 0.1).at[1, 10, size // 2].set(jnp.nan)
+
+  def step(h, x_t):
+    return jnp.tanh(0.5 * h + x_t)
+
+  solve = jax.jit(functools.partial(newton, step, fallback=False))
+  converged = solve(jnp.zeros((4, size)), x).converged
+  np.testing.assert_array_equal(converged, [True, False, True, True])
+
+
 def test_precision_is_that_of_the_carry():
   """Float32 stays float32 where x64 is on."""
   with jax.enable_x64(True):
