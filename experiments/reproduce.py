@@ -24,6 +24,7 @@ import pathlib
 import shutil
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -194,6 +195,21 @@ def conclude(job: Job, failed: Sequence[Failure], to: pathlib.Path) -> str:
   return said
 
 
+def _concluded(
+  job: Job, failed: Sequence[Failure], to: pathlib.Path
+) -> tuple[str, list[Failure]]:
+  """Concludes a job; an error joins its failures, and other jobs go on."""
+  try:
+    return conclude(job, failed, to), [*failed]
+  except Exception as error:
+    traceback.print_exc()
+    why = f'{type(error).__name__}: {error}'
+    said = (
+      f'{job.found.name}: what the cells gave could not be judged or drawn.'
+    )
+    return said, [*failed, (str(job.root), why)]
+
+
 def part(
   job: Job, failed: Sequence[Failure], to: pathlib.Path, command: str
 ) -> page.Part:
@@ -324,7 +340,7 @@ def reproduce(
   committed = preset in folders.COMMITTED and not only
   for job, failures in (run or run_jobs)(jobs):
     name, to = job.found.name, job.found.folder if committed else job.root
-    said[name] = conclude(job, failures, to)
+    said[name], failures = _concluded(job, failures, to)
     parts[name] = part(job, failures, to, page.command(job.found, preset))
   parts = [parts[job.found.name] for job in jobs]
   print('\n\n'.join(said[job.found.name] for job in jobs))

@@ -340,6 +340,24 @@ def test_a_switch_may_be_a_choice_of_names(capsys):
   assert said.startswith("Unknown place 'her'. Did you mean 'here'?")
 
 
+def test_a_switch_of_text_is_not_empty(capsys):
+  """--only=$NUMBER of a script that set no number would run all cells."""
+  calls = []
+
+  def call(*arguments):
+    run = lambda config, only: calls.append(only)  # noqa: E731
+    text = experiment.Text('Which.')
+    with pytest.raises(SystemExit) as exit:
+      experiment.launch(Config, run, None, ['program', *arguments], only=text)
+    return exit.value.code or 0
+
+  assert call() == call('--only=3') == 0
+  assert call('--only=') == 2 and calls == ['', '3']
+  assert capsys.readouterr().err == (
+    '--only takes a text, but nothing was given; leave it out for none.\n'
+  )
+
+
 @pytest.mark.parametrize(
   ('argument', 'sentence'),
   [

@@ -50,9 +50,19 @@ class Choice(NamedTuple):
 
 
 class Text(NamedTuple):
-  """A switch that takes any text; '' by default."""
+  """A switch that takes any text but the empty one, which is its default."""
 
   help: str
+
+
+def _check_texts(switches, flags):
+  """Raises ValueError for --name=, as of a shell's variable that is not set."""
+  for name, switch in switches.items():
+    empty = isinstance(switch, Text) and not flags[name].value
+    if empty and flags[name].present:
+      raise ValueError(
+        f'--{name} takes a text, but nothing was given; leave it out for none.'
+      )
 
 
 def parse_grid(Config: type, text: str) -> list[Any]:
@@ -181,6 +191,7 @@ def launch(
       jax.config.complete_absl_config(absl_flags)
       if workdir and not flags['workdir'].value:
         raise ValueError('--workdir names a folder, but nothing was given.')
+      _check_texts(switches, flags)
       fields = dataclasses.fields(Config)
       among = {field.name: field.metadata['among'] for field in fields}
       _print_names(among | choices, flags)
@@ -194,7 +205,6 @@ def launch(
     compilation_cache.keep()
     # Tracing makes many objects that live on: the collector would look through
     # all of them again and again, a tenth of the wait for the first metrics.
-    gc.freeze()
     gc.set_threshold(50_000, 20, 50)
     chosen = {name: flags[name].value for name in switches}
     folder = [] if workdir is None else [flags['workdir'].value]

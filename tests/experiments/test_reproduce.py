@@ -180,10 +180,17 @@ def test_a_worker_that_is_killed_does_not_take_the_others_with_it(tmp_path):
 
 @pytest.fixture
 def published(monkeypatch, tmp_path):
-  """published(preset, only, fails) -> where tables were written."""
+  """published(preset, only, fails, broken) -> where tables were written."""
 
-  def reproduce_with(preset, only=(), fails=()):
+  def reproduce_with(preset, only=(), fails=(), broken=''):
     written = []
+
+    def publish(job, to):
+      if job.found.name == broken:
+        raise ZeroDivisionError('no panels')
+      written.append(to)
+      return ''
+
     monkeypatch.setattr(
       reproduce,
       'run_jobs',
@@ -191,14 +198,12 @@ def published(monkeypatch, tmp_path):
         (job, [('cell', 'why')] * (job.found.name in fails)) for job in jobs
       ],
     )
-    monkeypatch.setattr(
-      reproduce, 'publish', lambda job, to: written.append(to) or ''
-    )
+    monkeypatch.setattr(reproduce, 'publish', publish)
     monkeypatch.setattr(folders.Experiment, 'check', lambda self, configs: None)
     monkeypatch.setattr(page, 'DOCS', tmp_path / 'docs' / 'report')
     monkeypatch.setattr(page, 'saved', lambda root: [])  # which takes seconds
     code = reproduce.reproduce(preset, only, tmp_path)
-    assert code == (1 if fails else 0)
+    assert code == (1 if fails or broken else 0)
     return written
 
   return reproduce_with
@@ -243,6 +248,18 @@ def test_a_job_that_failed_lists_its_cells_at_the_end(
   own = tmp_path / 'full' / 'report' / 'index.html'
   assert f'Page: {own}' in said.out
   assert '<li><code>cell</code> why</li>' in own.read_text(encoding='utf-8')
+
+
+def test_a_figure_that_fails_leaves_the_other_experiments(
+  published, capsys, tmp_path
+):
+  """What went wrong stands among the failures at the end."""
+  written = published('quick', broken='recall')
+  assert 'FAILED' in (said := capsys.readouterr().err)
+  assert said.rstrip().endswith('ZeroDivisionError: no panels')
+  names = [found.name for found in reproduce.chosen('quick', ())]
+  others = [tmp_path / 'quick' / name for name in names if name != 'recall']
+  assert written == others
 
 
 def test_a_job_ends_with_a_page_of_all_its_experiments(
