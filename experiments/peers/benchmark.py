@@ -15,6 +15,7 @@ LAYERS = {
   'attention': 'attention',
   'attention_layer': 'attention layer',
   'linear': 'linear recurrence',
+  'matrix': 'recurrence of matrices',
   'transformer': 'transformer',
 }
 MODELS = ('training', 'generate')  # families whose cases are whole models

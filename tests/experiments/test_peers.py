@@ -239,10 +239,17 @@ def test_the_benchmark_has_its_worst_rows_first():
       'LSTM model, training step',
       'batch 64, 64 features, 128 positions',
     ),
+    (
+      'matrix-delta_rule',
+      'recurrence of matrices, forward+backward',
+      'batch 1, 4 heads of 32, 4096 positions',
+    ),
   ],
 )
 def test_a_case_is_described_in_words(name, task, shape):
-  """A cell is named by its layer, its work and its sizes."""
+  """A cell is named by its layer, its work and its sizes; every case is."""
+  rows = [{'case': n, 'work': c.works[0]} for n, c in cases.CASES.items()]
+  assert all(benchmark.task(r) for r in rows if 'families' not in r['case'])
   case = cases.CASES[name]
   columns = dict.fromkeys(('features', 'heads', 'head_size', 'length'))
   row = {'case': name, 'work': case.works[-1]} | columns | {**case.sizes}
