@@ -219,6 +219,8 @@ def _attempt(found: Experiment, make: Callable, rows: Rows) -> tuple[Any, str]:
       return make(rows), ''
   except ValueError as error:
     return None, str(error)
+  except Exception as error:  # other experiments keep their parts of the page
+    return None, f'{type(error).__name__}: {error}'
 
 
 def _of_failed(verdict: Verdict, failed: Sequence[tuple[str, str]]) -> Verdict:

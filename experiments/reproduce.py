@@ -198,16 +198,16 @@ def conclude(job: Job, failed: Sequence[Failure], to: pathlib.Path) -> str:
 def _concluded(
   job: Job, failed: Sequence[Failure], to: pathlib.Path
 ) -> tuple[str, list[Failure]]:
-  """Concludes a job; an error joins its failures, and other jobs go on."""
+  """Concludes a job; returns what to print, and what went wrong in doing so.
+
+  The other experiments of a job go on.
+  """
   try:
-    return conclude(job, failed, to), [*failed]
+    return conclude(job, failed, to), []
   except Exception as error:
     traceback.print_exc()
-    why = f'{type(error).__name__}: {error}'
-    said = (
-      f'{job.found.name}: what the cells gave could not be judged or drawn.'
-    )
-    return said, [*failed, (str(job.root), why)]
+    said = f'{job.found.name}: its table, verdicts or figure could not be made.'
+    return said, [(str(to), f'{type(error).__name__}: {error}')]
 
 
 def part(
@@ -218,7 +218,9 @@ def part(
   figure = root / 'figure.svg'
   return page.Part(
     job.found,
-    root / 'results.csv' if _finished(job) else None,
+    path
+    if (path := root / 'results.csv').exists() and _finished(job)
+    else None,
     figure if figure.exists() and not failed else None,
     command,
     failed,
@@ -335,19 +337,21 @@ def reproduce(
     run: gives each job once its cells have ended, and those that failed; None:
       runs them.
   """
-  began, parts, said = time.monotonic(), {}, {}
+  began, parts, said, troubles = time.monotonic(), {}, {}, []
   jobs = jobs_of(preset, only, workdir)
   committed = preset in folders.COMMITTED and not only
   for job, failures in (run or run_jobs)(jobs):
     name, to = job.found.name, job.found.folder if committed else job.root
-    said[name], failures = _concluded(job, failures, to)
-    parts[name] = part(job, failures, to, page.command(job.found, preset))
+    said[name], wrong = _concluded(job, failures, to)
+    made = part(job, failures, to, page.command(job.found, preset))
+    parts[name] = made._replace(figure=None) if wrong else made
+    troubles += wrong
   parts = [parts[job.found.name] for job in jobs]
   print('\n\n'.join(said[job.found.name] for job in jobs))
   subject = f'results of the preset {preset}'
   print(write_page(parts, workdir / preset / 'report', subject, committed))
   print(f'\n{preset}: {(time.monotonic() - began) / 60:.1f} minutes.')
-  failed = [failure for part in parts for failure in part.failed]
+  failed = [failure for part in parts for failure in part.failed] + troubles
   list_failures(failed)
   return 1 if failed else 0
 

@@ -63,7 +63,9 @@ def measure(folder: str, rounds: int) -> tuple[float, list[float]]:
   rate = 10 / seconds(state, x, 10)
   num_updates, added = max(2, round(SECONDS * rate)), []
   with Checkpoints(folder) as checkpoints:
-    for step in range(rounds):
+    checkpoints.save(0, state, {})  # imports what saves, too
+    checkpoints.wait()
+    for step in range(1, rounds + 1):
       without = seconds(state, x, num_updates)
       added.append(seconds(state, x, num_updates, checkpoints, step) - without)
       checkpoints.wait()

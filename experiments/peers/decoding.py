@@ -111,8 +111,8 @@ def _seqjax(problem: Problem) -> Contestant:
   def carry(past):
     if isinstance(mixer, Attention):
       counts = jnp.full((problem.x.shape[1],), count, jnp.int32)
-      slots_last = {n: jnp.moveaxis(a, 1, -1) for n, a in past.items()}
-      return AttentionCarry(**slots_last, count=counts)
+      keys, values = (jnp.moveaxis(past[n], 1, -1) for n in ('key', 'value'))
+      return AttentionCarry(keys, values, counts)
     return LSTMCarry(**past) if isinstance(mixer, LSTM) else past['hidden']
 
   def steps(weights, past, x):

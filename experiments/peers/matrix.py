@@ -1,7 +1,9 @@
-"""Recurrences of matrices: 32 positions at a time, all at once, or one by one.
+"""Recurrences of matrices, and their derivatives: in parts, whole, by steps.
 
-At once, derivatives keep what every chunk of 64 positions computes on its way,
-which is what JAX makes of the formulas by itself; nothing is done about NaN.
+`seqjax` computes long rows part by part on a CPU, and computes parts again for
+derivatives. `seqjax at once` puts the whole row through the same formulas, in
+chunks of 64 positions, so that derivatives keep all that every chunk computes;
+unlike `seqjax`, it lets NaN spread. `jax.lax.scan` takes a step per position.
 """
 
 import functools

@@ -55,6 +55,20 @@ class Text(NamedTuple):
   help: str
 
 
+@contextlib.contextmanager
+def _collecting_less() -> Iterator[None]:
+  """Looks for garbage less often, which takes memory of some megabytes.
+
+  Tracing makes many objects that live on, and every look goes through them.
+  """
+  before = gc.get_threshold()
+  gc.set_threshold(50_000, 20, 50)
+  try:
+    yield
+  finally:
+    gc.set_threshold(*before)
+
+
 def _check_texts(switches, flags):
   """Raises ValueError for --name=, as of a shell's variable that is not set."""
   for name, switch in switches.items():
@@ -151,7 +165,8 @@ def launch(
   The options of JAX's own configuration are taken, too, as in
   --jax_debug_nans; they are no part of the config.
 
-  What is compiled is kept for the next time, as `compilation_cache.keep` says.
+  What is compiled is kept for the next time, as `compilation_cache.keep` says,
+  and Python looks for garbage less often until `run` returns.
 
   A program whose output nobody reads any more, as in `program | head`, ends
   without a word.
@@ -203,12 +218,9 @@ def launch(
     # absl shows all that libraries tell, such as which backends there are not.
     logging.getLogger('jax').setLevel(logging.WARNING)
     compilation_cache.keep()
-    # Tracing makes many objects that live on: the collector would look through
-    # all of them again and again, a tenth of the wait for the first metrics.
-    gc.set_threshold(50_000, 20, 50)
     chosen = {name: flags[name].value for name in switches}
     folder = [] if workdir is None else [flags['workdir'].value]
-    with _notes():
+    with _notes(), _collecting_less():
       run(config, *folder, **chosen)
 
   with _installed(flags), pipes.ended_quietly():

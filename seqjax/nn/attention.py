@@ -257,8 +257,8 @@ class AttentionCarry(NamedTuple):
   many long rows on a CPU, a third faster than with features last.
   """
 
-  key: Float[Array, 'B G K S']
-  value: Float[Array, 'B G K S']
+  keys: Float[Array, 'B G K S']
+  values: Float[Array, 'B G K S']
   count: Int[Array, 'B']
   log_decay: Float[Array, 'B H S'] | None = None
 
@@ -317,9 +317,9 @@ class Attention(SelfAttention, CausalMixer):
     # All slots are seen, or empty: what is not finite may stay there.
     y = self._attend(
       query,
-      past.key.astype(self.dtype),
-      past.value.astype(self.dtype),
-      flaws=attention_lib.no_flaws(query, past.key),
+      past.keys.astype(self.dtype),
+      past.values.astype(self.dtype),
+      flaws=attention_lib.no_flaws(query, past.keys),
       query_positions=place,
       key_positions=held,
       key_segments=held,  # -1 where a slot is empty
@@ -336,7 +336,7 @@ class Attention(SelfAttention, CausalMixer):
     x = segments_lib.zero_padding(x, segments)
     query, key, value, flawed = self._project(x, places)
     past, held = _positions_first(carry), _held_positions(carry)
-    slots = jnp.any(finite.flawed(past.key, past.value), axis=-1)
+    slots = jnp.any(finite.flawed(past.keys, past.values), axis=-1)
     sums, log_forget = self._sums_of_gates(x, flawed, segments), None
     if sums is not None:
       slots |= finite.flawed(past.log_decay)
@@ -344,7 +344,7 @@ class Attention(SelfAttention, CausalMixer):
       log_forget = LogForget(sums, jnp.concatenate([past_sums, sums], axis=1))
     past_key, past_value = (
       finite.zero_where(slots, array).astype(self.dtype)
-      for array in (past.key, past.value)
+      for array in (past.keys, past.values)
     )
     y = self._attend(
       query,
@@ -438,16 +438,16 @@ class LocalAttention(Attention):
 
 def _held_positions(carry: AttentionCarry) -> Int[Array, 'B S']:
   """Returns the position that each slot holds; -1 where it is empty."""
-  return key_cache.slot_positions(carry.count, carry.key.shape[-1])
+  return key_cache.slot_positions(carry.count, carry.keys.shape[-1])
 
 
 def _positions_first(carry: AttentionCarry) -> AttentionCarry:
   """Returns the carry with slots after rows, as a layer has positions."""
-  key, value, count, log_decay = carry
+  keys, values, count, log_decay = carry
   if log_decay is not None:
     log_decay = jnp.moveaxis(log_decay, -1, 1)
-  key, value = jnp.moveaxis(key, -1, 1), jnp.moveaxis(value, -1, 1)
-  return AttentionCarry(key, value, count, log_decay)
+  keys, values = jnp.moveaxis(keys, -1, 1), jnp.moveaxis(values, -1, 1)
+  return AttentionCarry(keys, values, count, log_decay)
 
 
 def _extend_cache(
@@ -462,7 +462,7 @@ def _extend_cache(
   count, places = segments_lib.positions(carry.count, segments, num_positions)
   pieces = segments_lib.piece_index(segments, batch_size, num_positions)
   last = segments_lib.num_starts(segments, batch_size)
-  recent = places >= count[:, None] - carry.key.shape[-1]
+  recent = places >= count[:, None] - carry.keys.shape[-1]
   keep = (pieces == last[:, None]) & recent
 
   def store(slots, new):
@@ -470,7 +470,7 @@ def _extend_cache(
       slots = select_rows(last > 0, jnp.zeros_like(slots), slots)
     return key_cache.store(slots, new, places, keep)
 
-  key, value = store(carry.key, key), store(carry.value, value)
+  key, value = store(carry.keys, key), store(carry.values, value)
   new = AttentionCarry(key, value, count, carry.log_decay)
   if sums is None:
     return new

@@ -355,7 +355,7 @@ def _heads_first(query, groups: int):
 def _times_keys(query: Float[Array, 'B G R T K'], key, dtype):
   """Returns the products [B G R T S] of queries and keys."""
   queries = jax.lax.collapse(query, 2, 4)
-  if query.shape[3] == 1:  # the order of a cache, or XLA copies it on a CPU
+  if query.shape[3] == 1:  # positions last, as in a cache, or a CPU copies it
     spec, key = 'bgqk,bgks->bgqs', jnp.moveaxis(key, 1, -1)
   else:
     spec, key = 'bgqk,bgsk->bgqs', jnp.swapaxes(key, 1, 2)

@@ -72,7 +72,11 @@ def gated_chunks(
   *,
   decays: Decays,
 ) -> tuple[Float[Array, 'M K V'], Float[Array, 'N M L V']]:
-  """Returns the last state and the outputs of gathered outer products."""
+  """Returns the last state and the outputs of `gated_outer`, chunk by chunk.
+
+  Of N chunks of L positions, for M heads of all rows: what a chunk writes is
+  added to the decayed state before it, and read by the queries after it.
+  """
   update = jnp.einsum('...sk,...sv->...kv', key * decays.until, value)
 
   def body(state, inputs):

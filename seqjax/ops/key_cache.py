@@ -49,7 +49,8 @@ def _write(slots, new, positions, keep):
   index = jnp.where(keep, positions % num_slots, num_slots)  # beyond: dropped
   new = new.astype(slots.dtype)
   if index.size == 1:
-    # XLA makes a slice of a single index, and on CPU copies all slots for it.
+    # Each number has an index: a single index for all would become the update
+    # of a slice, for which XLA copies the whole buffer on a CPU.
     numbers = np.ix_(*map(np.arange, new.shape[2:]))
     return slots.at[0, *numbers, index[0, 0]].set(new[0, 0], mode='drop')
   rows = jnp.arange(len(slots))[:, None]

@@ -263,10 +263,12 @@ def _check_convergence(cells, start, states, tolerance):
   drive = jnp.concatenate([(after - states)[..., None], errors], axis=-1)
   matrix = _jacobians(derivative, states)
   response = jnp.abs(matrix_recurrence(matrix, drive, start))
-  # A maximum may overlook NaN, on a CPU and over devices.
+  # Infinity stands for NaN, which maxima may overlook on a CPU.
   response = jnp.where(jnp.isnan(response), jnp.inf, response)
   update, amplified = response[..., 0], jnp.max(response[..., 1:], axis=-1)
-  relative = jnp.max(update / scale, axis=(1, 2), initial=0)
+  relative = update / scale
+  relative = jnp.where(jnp.isnan(relative), jnp.inf, relative)
+  relative = jnp.max(relative, axis=(1, 2), initial=0)
   absolute = jnp.max(update + amplified, axis=(1, 2), initial=0)
   relative, absolute = over_time.largest((relative, absolute))
   converged = (relative <= tolerance) & (absolute <= 10 * tolerance)

@@ -28,7 +28,7 @@ def sample(
   (logits,) = checks.arrays('sample', logits=(logits, 'B C', 'real'))
   checks.fraction('sample', 'temperature', temperature, math.inf)
   logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
-  scale = jnp.asarray(temperature, logits.dtype)
+  scale = jnp.asarray(temperature, logits.dtype).reshape(())
   logits = logits / jnp.where(scale > 0, scale, 1)
 
   def draw():

@@ -73,12 +73,14 @@ class Checkpoints:
     self._kept = Kept(latest, best)
     self._before_save = before_save
     self._saved = False
+    self._is_new = True  # there was no folder when it was entered
 
   def __enter__(self) -> 'Checkpoints':
     if self.folder.exists() and not self.folder.is_dir():
       raise ValueError(
         f'Checkpoints are kept in a folder, but {str(self.folder)!r} is a file.'
       )
+    self._is_new = not self.folder.exists()
     for step in self.steps:
       try:
         self._kept.scores[step] = self._about(step).get('score')
@@ -105,7 +107,7 @@ class Checkpoints:
     return ocp.CheckpointManager(self.folder, options=options)
 
   def __exit__(self, kind, error, traceback):
-    if '_manager' not in vars(self):
+    if not self._is_open:
       return
     try:
       with self._writing():
@@ -115,11 +117,19 @@ class Checkpoints:
     except OSError:
       if error is None:
         raise
+    finally:
+      del self._manager
+
+  @property
+  def _is_open(self) -> bool:
+    return '_manager' in vars(self)
 
   @property
   def steps(self) -> list[int]:
     """Returns the steps with a checkpoint, damaged ones included, ascending."""
-    return sorted(self._manager.all_steps()) if self.folder.exists() else []
+    if self._is_new and not self._is_open:
+      return []
+    return sorted(self._manager.all_steps())
 
   @property
   def damaged(self) -> list[int]:
@@ -190,11 +200,12 @@ class Checkpoints:
     about = {'format': FORMAT, **about, 'checksum': _checksum(about)}
     to_save = [x if x.size else None for x in arrays.values()]
     tree = jax.tree.unflatten(jax.tree.structure(state), to_save)
+    manager = self._manager  # an error of making it is none of writing
     with self._writing():
       self._make_room(step, arrays)
       self._before_save()
       self._kept.scores[step] = score
-      self._manager.save(
+      manager.save(
         step,
         args=ocp.args.Composite(
           state=ocp.args.StandardSave(tree),
@@ -205,6 +216,8 @@ class Checkpoints:
 
   def wait(self):
     """Returns when all is on disk; OSError where something could not be."""
+    if not self._is_open:
+      return
     with self._writing():
       self._manager.wait_until_finished()
       if self._saved:

@@ -1,5 +1,7 @@
 """Tables of one value of an axis: what a user gets who asks for that alone."""
 
+import functools
+
 import pytest
 
 from experiments import axes, folders
@@ -15,8 +17,12 @@ def alone(rows, column, value):
   return [{column: row[column] for column in columns} for row in own]
 
 
+@functools.cache
 def tables(found):
-  """Returns {axis: {value: its rows}} of a committed table."""
+  """Returns {axis: {value: its rows}} of a committed table.
+
+  Values of axes that are no column of it, as of the number of seeds, have none.
+  """
   preset = next(name for name in folders.COMMITTED if name in found.presets)
   rows = table.read(found.folder / 'results.csv')
   made = {}
@@ -39,6 +45,14 @@ def cases():
         quick = value == barest and axis in PARTS
         marks = () if quick else (pytest.mark.slow,)
         yield pytest.param(found.name, axis, value, marks=marks)
+
+
+def test_every_part_has_rows():
+  """Or it would be left out of the cases."""
+  for found in map(folders.find, folders.names()):
+    for axis in {*found.axes(next(iter(found.presets)))} & {*PARTS}:
+      preset = next(name for name in folders.COMMITTED if name in found.presets)
+      assert {*tables(found)[axis]} == {*found.axes(preset)[axis]}
 
 
 @pytest.mark.parametrize(('name', 'axis', 'value'), list(cases()))

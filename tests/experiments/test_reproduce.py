@@ -262,6 +262,30 @@ def test_a_figure_that_fails_leaves_the_other_experiments(
   assert written == others
 
 
+@pytest.mark.parametrize('broken', ['verdicts', 'summaries', 'draw'])
+def test_what_cannot_be_made_of_rows_is_said_and_the_page_is_written(
+  broken, tmp_path, monkeypatch, capsys
+):
+  """The table stays, and no cell is said to have failed."""
+
+  def fail(*_):
+    raise ZeroDivisionError('no panels')
+
+  config = main.Config(lag=8, **SMALL, parameters=2000, mixer='elman')
+  job = reproduce.Job(RECALL, [config], tmp_path / 'recall')
+  monkeypatch.setattr(cell_pool, 'run', in_this_process)
+  monkeypatch.setattr(reproduce, 'jobs_of', lambda *_: [job])
+  monkeypatch.setattr(page, 'saved', lambda root: [])  # which takes seconds
+  monkeypatch.setattr(folders.Experiment, broken, fail)
+  assert reproduce.reproduce('quick', ['recall'], tmp_path) == 1
+  said = capsys.readouterr().err
+  assert said.rstrip().endswith('ZeroDivisionError: no panels')
+  assert table.read(tmp_path / 'recall' / 'results.csv')
+  text = (tmp_path / 'quick' / 'report' / 'index.html').read_text('utf-8')
+  assert 'Cells that failed' not in text
+  assert ('no panels' in text) == (broken != 'draw')
+
+
 def test_a_job_ends_with_a_page_of_all_its_experiments(
   published, capsys, tmp_path
 ):

@@ -155,7 +155,7 @@ def test_a_token_costs_at_most_twice_what_is_filled(filled):
   """A stage begins with half its slots filled, or is the smallest there is."""
   model = SequenceModel(TOKENS, TOKENS, (Attention(8, 1024),))
   for stage, before in stages_of(model, filled, 700):
-    slots = stage.carry[0].key.shape[-1]
+    slots = stage.carry[0].keys.shape[-1]
     assert before < slots <= max(generation_lib.SMALLEST, 2 * before)
     assert slots == stage.model.mixers[0].context
 

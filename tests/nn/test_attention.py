@@ -158,7 +158,7 @@ def test_shared_keys_and_values_are_repeated_ones():
   parameters = variables_of(grouped, X)['params']
   assert parameters['key']['kernel'].shape == (8, 2, 2)
   carry = jax.eval_shape(lambda: grouped.initialize_carry(3))
-  assert carry.key.shape == (3, 2, 2, 6)
+  assert carry.keys.shape == (3, 2, 2, 6)
   repeated = {
     name: {'kernel': np.repeat(parameters[name]['kernel'], 2, axis=1)}
     for name in ('key', 'value')
@@ -270,7 +270,7 @@ def test_a_window_is_not_a_context():
   mixer = LocalAttention(8, context=30, window=4, positions='learned')
   assert mixer.receptive_field == 4
   carry = jax.eval_shape(lambda: mixer.initialize_carry(1))
-  assert carry.key.shape == (1, 2, 4, 4)
+  assert carry.keys.shape == (1, 2, 4, 4)
   assert variables_of(mixer, X)['params']['table'].shape == (30, 8)
 
 

@@ -296,8 +296,10 @@ def test_a_row_with_nan_has_not_converged(size):
     return jnp.tanh(0.5 * h + x_t)
 
   solve = jax.jit(functools.partial(newton, step, fallback=False))
-  converged = solve(jnp.zeros((4, size)), x).converged
-  np.testing.assert_array_equal(converged, [True, False, True, True])
+  solution = solve(jnp.zeros((4, size)), x)
+  lost = [False, True, False, False]
+  np.testing.assert_array_equal(solution.converged, np.logical_not(lost))
+  np.testing.assert_array_equal(np.isinf(solution.update), lost)
 
 
 def test_precision_is_that_of_the_carry():

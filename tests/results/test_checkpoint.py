@@ -220,6 +220,46 @@ def test_a_best_one_whose_description_is_damaged_is_kept_and_named(tmp_path):
     assert 1 in checkpoints.steps and 4 in checkpoints.steps
 
 
+def test_checkpoints_are_entered_again(tmp_path):
+  """One after the other, as a notebook does whose cell is run again."""
+  checkpoints = Checkpoints(tmp_path / 'checkpoints')
+  for step in (1, 2):
+    with checkpoints:
+      checkpoints.save(step, make(step), {}, score=float(step))
+  with checkpoints:
+    assert checkpoints.steps == [1, 2] and checkpoints.best == 2
+
+
+def test_who_entered_before_another_wrote_sees_nothing(tmp_path):
+  """Neither steps without their scores, nor a damage that nobody looked for."""
+  with Checkpoints(tmp_path / 'c') as reader:
+    with Checkpoints(tmp_path / 'c') as writer:
+      writer.save(1, make(1), {}, score=1.0)
+    assert (reader.steps, reader.scores, reader.best) == ([], {}, None)
+
+
+def test_a_folder_that_vanishes_is_no_fresh_start(two, tmp_path):
+  """What was there is not restored as nothing."""
+  folder = shutil.copytree(two, tmp_path / 'two')
+  with Checkpoints(folder) as checkpoints:
+    shutil.rmtree(folder)
+    with pytest.raises(ValueError, match='damaged'):
+      checkpoints.restore(make())
+
+
+def test_a_new_run_waits_for_no_import_of_orbax(tmp_path):
+  """Which takes seconds of what SIGTERM leaves; the first save imports it."""
+  code = (
+    'import sys\n'
+    'from seqjax.results.checkpoint import Checkpoints\n'
+    f'with Checkpoints({str(tmp_path / "new")!r}) as checkpoints:\n'
+    '  assert checkpoints.restore({}) is None\n'
+    '  checkpoints.wait()\n'
+    "assert 'orbax.checkpoint' not in sys.modules\n"
+  )
+  subprocess.run([sys.executable, '-c', code], check=True)
+
+
 def test_a_file_in_place_of_the_folder_is_told_at_once(tmp_path):
   """Before anything is trained."""
   (tmp_path / 'file').write_text('')
