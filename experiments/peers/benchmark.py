@@ -15,7 +15,8 @@ LAYERS = {
   'attention': 'attention',
   'attention_layer': 'attention layer',
   'linear': 'linear recurrence',
-  'matrix': 'recurrence of matrices',
+  'gated_outer': 'gated outer products',
+  'delta_rule': 'delta rule',
   'transformer': 'transformer',
 }
 MODELS = ('training', 'generate')  # families whose cases are whole models
@@ -145,7 +146,7 @@ def task(row: Mapping[str, Any]) -> str:
   kind = kind.partition('-')[0]
   if name in MODELS:
     return f'{LAYERS[kind]} model, {row["work"]}'
-  layer = kind if name == 'decoding' else family(row['case'])
+  layer = kind if name in ('decoding', 'matrix') else family(row['case'])
   return f'{LAYERS[layer]}, {row["work"]}'
 
 

@@ -241,7 +241,7 @@ def test_the_benchmark_has_its_worst_rows_first():
     ),
     (
       'matrix-delta_rule',
-      'recurrence of matrices, forward+backward',
+      'delta rule, forward+backward',
       'batch 1, 4 heads of 32, 4096 positions',
     ),
   ],
