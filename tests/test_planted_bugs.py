@@ -161,7 +161,8 @@ def cache_ignores_pieces(self, unroll, carry, x, segments):
     return after, y
   stale = segments.start[:, 0] & ~jnp.any(segments.start[:, 1:], axis=1)
   old, _ = unroll(carry, x, segments._replace(start=segments.start & False))
-  return after._replace(key=seqjax.nn.select_rows(stale, old.key, after.key)), y
+  keys = seqjax.nn.select_rows(stale, old.keys, after.keys)
+  return after._replace(keys=keys), y
 
 
 def positions_count_padding(count, segments, num_positions):

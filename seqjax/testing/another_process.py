@@ -53,7 +53,9 @@ def call(
 @functools.cache
 def _process(devices: int | None) -> subprocess.Popen:
   """Starts the other process, which ends with this one."""
-  environment = dict(os.environ)
+  # Where this process finds modules, whatever its folder is by now.
+  paths = os.pathsep.join(map(os.path.abspath, sys.path))
+  environment = os.environ | {'PYTHONPATH': paths}
   if devices is not None:
     # As many threads, or devices would wait for each other without end.
     environment |= {'JAX_PLATFORMS': 'cpu', 'PJRT_NPROC': str(devices)}

@@ -17,6 +17,7 @@ from seqjax.tasks.synthetic.formal.permuting import ReverseString
 from seqjax.tasks.synthetic.formal.stack_manipulation import StackManipulation
 from seqjax.tasks.synthetic.mqar import MQAR
 from seqjax.tasks.synthetic.transduction import Transduction
+from seqjax.testing import another_process
 
 CALLS = itertools.count()
 
@@ -266,3 +267,15 @@ def test_another_process_is_not_waited_for_without_end(monkeypatch):
     with pytest.raises(testing.LawBroken, match='no answer within 0.5 seconds'):
       testing.assert_task_contract(Sleeps(lag=40), batches=4)
   testing.assert_task_contract(Recall(lag=40), batches=4)
+
+
+def folder_of_tests(_) -> str:
+  """Returns where a process has found this module."""
+  return __file__
+
+
+def test_another_process_finds_modules_from_any_folder(monkeypatch, tmp_path):
+  """One that starts after this process has changed its folder."""
+  monkeypatch.chdir(tmp_path)
+  another_process._end(another_process._process(None))
+  assert another_process.call(folder_of_tests, None) == folder_of_tests(None)
