@@ -215,12 +215,10 @@ def part(
 ) -> page.Part:
   """Returns a job's part of the page: the files that `conclude` has written."""
   root = job.root if failed else to
-  figure = root / 'figure.svg'
+  rows, figure = root / 'results.csv', root / 'figure.svg'
   return page.Part(
     job.found,
-    path
-    if (path := root / 'results.csv').exists() and _finished(job)
-    else None,
+    rows if _finished(job) and rows.exists() else None,
     figure if figure.exists() and not failed else None,
     command,
     failed,

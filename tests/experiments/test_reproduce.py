@@ -253,7 +253,7 @@ def test_a_job_that_failed_lists_its_cells_at_the_end(
 def test_a_figure_that_fails_leaves_the_other_experiments(
   published, capsys, tmp_path
 ):
-  """What went wrong stands among the failures at the end."""
+  """The failure is listed at the end, and the others are published."""
   written = published('quick', broken='recall')
   assert 'FAILED' in (said := capsys.readouterr().err)
   assert said.rstrip().endswith('ZeroDivisionError: no panels')

@@ -239,7 +239,7 @@ def test_who_entered_before_another_wrote_sees_nothing(tmp_path):
 
 
 def test_a_folder_that_vanishes_is_no_fresh_start(two, tmp_path):
-  """What was there is not restored as nothing."""
+  """Restoring raises an error, where there were checkpoints before."""
   folder = shutil.copytree(two, tmp_path / 'two')
   with Checkpoints(folder) as checkpoints:
     shutil.rmtree(folder)
@@ -248,7 +248,7 @@ def test_a_folder_that_vanishes_is_no_fresh_start(two, tmp_path):
 
 
 def test_a_new_run_waits_for_no_import_of_orbax(tmp_path):
-  """Which takes seconds of what SIGTERM leaves; the first save imports it."""
+  """The import takes seconds of what SIGTERM leaves; the first save does it."""
   code = (
     'import sys\n'
     'from seqjax.results.checkpoint import Checkpoints\n'
